@@ -1,0 +1,96 @@
+//! The authorities of an epoch: who runs the validators and what a quorum of them is.
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{Decode, Encode, List};
+use crate::crypto::{Hash, PublicKey, Purpose};
+
+/// The most authorities that one epoch may have.
+pub const MAX_AUTHORITIES: usize = 128;
+
+/// The keys of an epoch's authorities, in ascending order. An authority's index is its place here.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AuthoritySet {
+    keys: List<PublicKey, MAX_AUTHORITIES>,
+}
+
+/// Keys that cannot be a set of authorities.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthoritySetError {
+    /// A chain needs at least one.
+    #[error("a chain needs at least one authority")]
+    Empty,
+    /// More than [`MAX_AUTHORITIES`].
+    #[error("{0} authorities, but at most {MAX_AUTHORITIES} can take part")]
+    TooMany(usize),
+    /// The same key twice.
+    #[error("authority {0} is listed twice")]
+    Duplicate(PublicKey),
+    /// A key under which nothing can be signed.
+    #[error("authority {0} is not a usable Ed25519 key")]
+    InvalidKey(PublicKey),
+}
+
+impl AuthoritySet {
+    /// The set of these keys, in any order.
+    ///
+    /// # Errors
+    /// See [`AuthoritySetError`].
+    pub fn new(mut keys: Vec<PublicKey>) -> Result<Self, AuthoritySetError> {
+        if keys.is_empty() {
+            return Err(AuthoritySetError::Empty);
+        }
+        keys.sort_unstable();
+        if let Some(pair) = keys.windows(2).find(|pair| pair.first() == pair.last()) {
+            return Err(AuthoritySetError::Duplicate(
+                pair.first().copied().unwrap_or_else(|| PublicKey::from_bytes([0; 32])),
+            ));
+        }
+        if let Some(weak) = keys.iter().find(|key| !key.is_valid()) {
+            return Err(AuthoritySetError::InvalidKey(*weak));
+        }
+        let len = keys.len();
+        Ok(Self { keys: List::new(keys).map_err(|_| AuthoritySetError::TooMany(len))? })
+    }
+
+    /// The keys, by index.
+    pub fn keys(&self) -> &[PublicKey] {
+        &self.keys
+    }
+
+    /// n, the number of authorities.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Never true: a set has at least one member.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// f = floor((n - 1) / 3), how many may fail in any way.
+    pub fn max_faulty(&self) -> usize {
+        self.len().saturating_sub(1) / 3
+    }
+
+    /// q = n - f, how many votes decide.
+    pub fn quorum(&self) -> usize {
+        self.len().saturating_sub(self.max_faulty())
+    }
+
+    /// The key of the authority with this index.
+    pub fn key(&self, index: usize) -> Option<&PublicKey> {
+        self.keys.get(index)
+    }
+
+    /// The index of the authority with this key.
+    pub fn index_of(&self, key: &PublicKey) -> Option<usize> {
+        self.keys.binary_search(key).ok()
+    }
+
+    /// What a header commits to as `authority_root`.
+    pub fn root(&self) -> Hash {
+        Hash::of_value(Purpose::AuthoritySet, self)
+    }
+}
