@@ -1,0 +1,85 @@
+//! The network's counters.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Counters and gauges of the network. Clones share their values.
+#[derive(Debug, Clone, Default)]
+pub struct NetworkMetrics {
+    /// Peers with at least one connection.
+    pub connected_peers: Gauge,
+    /// Authorities to which a consensus stream is open.
+    pub authority_links: Gauge,
+    /// Open inbound sessions.
+    pub inbound_sessions: Gauge,
+    /// Payload bytes by protocol (`consensus`, `gossip`, `sync`, `session`) and direction (`in`, `out`).
+    pub bytes: Family<TrafficLabels, Counter>,
+    /// Messages, with the same labels.
+    pub messages: Family<TrafficLabels, Counter>,
+    /// What was not delivered or sent, by reason.
+    pub drops: Family<ReasonLabels, Counter>,
+    /// Peers that were disconnected and refused for a while, by reason.
+    pub bans: Family<ReasonLabels, Counter>,
+    /// Dials that failed.
+    pub failed_dials: Counter,
+    /// Inbound connections that did not get through their handshake or were refused.
+    pub failed_inbound: Counter,
+}
+
+/// Which traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TrafficLabels {
+    /// The protocol.
+    pub protocol: &'static str,
+    /// `in` or `out`.
+    pub direction: &'static str,
+}
+
+/// Why.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabels {
+    /// The reason, such as `gossip_rate`.
+    pub reason: &'static str,
+}
+
+impl NetworkMetrics {
+    /// New metrics that the registry shows, each name starting with `network_`.
+    pub fn registered(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let registry = registry.sub_registry_with_prefix("network");
+        registry.register("connected_peers", "Peers with a connection", metrics.connected_peers.clone());
+        registry.register("authority_links", "Open streams to authorities", metrics.authority_links.clone());
+        registry.register("inbound_sessions", "Open inbound sessions", metrics.inbound_sessions.clone());
+        registry.register("bytes", "Payload bytes", metrics.bytes.clone());
+        registry.register("messages", "Messages", metrics.messages.clone());
+        registry.register("drops", "Messages that were dropped", metrics.drops.clone());
+        registry.register("bans", "Peers refused for a while", metrics.bans.clone());
+        registry.register("failed_dials", "Dials that failed", metrics.failed_dials.clone());
+        registry.register("failed_inbound", "Inbound connections refused", metrics.failed_inbound.clone());
+        metrics
+    }
+
+    pub(super) fn received(&self, protocol: &'static str, len: usize) {
+        self.count(TrafficLabels { protocol, direction: "in" }, len);
+    }
+
+    pub(super) fn sent(&self, protocol: &'static str, len: usize) {
+        self.count(TrafficLabels { protocol, direction: "out" }, len);
+    }
+
+    pub(super) fn dropped(&self, reason: &'static str) {
+        self.drops.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    pub(super) fn banned(&self, reason: &'static str) {
+        self.bans.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    fn count(&self, labels: TrafficLabels, len: usize) {
+        self.bytes.get_or_create(&labels).inc_by(len as u64);
+        self.messages.get_or_create(&labels).inc();
+    }
+}

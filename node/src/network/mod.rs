@@ -1,0 +1,36 @@
+//! The node's peer-to-peer layer: one task owns the libp2p swarm, everybody else talks to it by
+//! messages. `docs/network.md` describes the wire, the limits and the scoring.
+
+mod authority_links;
+mod behaviour;
+mod config;
+mod connect;
+mod endpoint;
+mod error;
+mod event;
+mod frame;
+mod gossip;
+mod handle;
+mod identity;
+mod limits;
+mod metrics;
+mod peers;
+mod protocols;
+mod session;
+mod swarm;
+mod sync;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{Admission, NetworkConfig, NetworkLimits, RateLimit};
+pub use endpoint::SessionEndpoint;
+pub use error::{RequestError, SendError, SessionError, StartError};
+pub use event::{GossipId, GossipMessage, NetworkEvent, NetworkEvents, SyncResponder, Verdict};
+pub use handle::{NetworkHandle, PeerInfo};
+pub use identity::{NotAnEd25519Peer, key_of_peer, peer_of_key};
+pub use libp2p::{Multiaddr, PeerId};
+pub use metrics::NetworkMetrics;
+pub use protocols::Topic;
+pub use session::SessionStream;
+pub use swarm::start;
