@@ -1,0 +1,95 @@
+//! What somebody without the chain can check against one block's header.
+//!
+//! Whether the header is the chain's is for the finalization certificate to show, which is the
+//! consensus crate's business. Everything here takes the header as given.
+
+use crate::block::Header;
+use crate::codec::{Decode, Encode, List, TooManyItems};
+use crate::merkle::{InclusionError, InclusionProof};
+use crate::state::tree::{Entry, StateProof, TreeView, WrongRoot};
+
+/// The most bytes that a value of the state may have to be proven.
+pub const MAX_VALUE_BYTES: usize = 64 * 1024;
+
+/// The most bytes that an encoded [`StateEntryProof`] has: a full bucket, all siblings, the value.
+pub const MAX_STATE_ENTRY_PROOF_BYTES: usize = 512 * 1024;
+
+/// The proof of an entry of the state, with its value.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct StateEntryProof {
+    value: Option<List<u8, MAX_VALUE_BYTES>>,
+    proof: StateProof,
+}
+
+/// What the state holds under a key, proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proven<'a> {
+    /// A value with these bytes.
+    Present(&'a [u8]),
+    /// Nothing.
+    Absent,
+}
+
+/// Why a proof of an entry of the state shows nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StateEntryError {
+    /// Not a proof for this key and header.
+    #[error(transparent)]
+    Proof(#[from] WrongRoot),
+    /// The state has another value than the one given.
+    #[error("the value given is not the one that the state holds")]
+    OtherValue,
+    /// The state has a value and none was given.
+    #[error("the state holds a value, which was left out")]
+    ValueMissing,
+    /// A value was given and the state has none.
+    #[error("a value was given, but the state holds none")]
+    NotInState,
+}
+
+impl StateEntryProof {
+    /// The proof that the state holds this value, or none, under this key. The caller has read the
+    /// value from the same state.
+    ///
+    /// # Errors
+    /// [`TooManyItems`] for a value or a bucket that is too large to be proven.
+    pub fn new(state: &TreeView<'_>, key: &[u8], value: Option<Vec<u8>>) -> Result<Self, TooManyItems> {
+        Ok(Self { value: value.map(List::new).transpose()?, proof: state.prove(key)? })
+    }
+
+    /// What the state after the block with this header holds under this key.
+    ///
+    /// # Errors
+    /// See [`StateEntryError`]; nothing is proven in every case.
+    pub fn verify(&self, header: &Header, key: &[u8]) -> Result<Proven<'_>, StateEntryError> {
+        match (self.proof.verify(header.state_root, key)?, &self.value) {
+            (None, None) => Ok(Proven::Absent),
+            (None, Some(_)) => Err(StateEntryError::NotInState),
+            (Some(_), None) => Err(StateEntryError::ValueMissing),
+            (Some(hash), Some(value)) if hash == Entry::value_hash(value) => Ok(Proven::Present(value)),
+            (Some(_), Some(_)) => Err(StateEntryError::OtherValue),
+        }
+    }
+}
+
+/// Checks that the block with this header has this transaction, given as its leaf's bytes, at the
+/// proof's index.
+///
+/// # Errors
+/// See [`InclusionError`]; nothing is proven in every case.
+pub fn verify_transaction(
+    header: &Header,
+    transaction: &[u8],
+    proof: &InclusionProof,
+) -> Result<(), InclusionError> {
+    proof.verify(header.tx_root, transaction)
+}
+
+/// Checks that executing the block with this header gave this event, as its leaf's bytes, at the
+/// proof's index.
+///
+/// # Errors
+/// See [`InclusionError`]; nothing is proven in every case.
+pub fn verify_event(header: &Header, event: &[u8], proof: &InclusionProof) -> Result<(), InclusionError> {
+    proof.verify(header.event_root, event)
+}

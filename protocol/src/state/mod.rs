@@ -1,0 +1,3 @@
+//! The state of the ledger and its commitment.
+
+pub mod tree;
