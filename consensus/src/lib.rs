@@ -1,1 +1,17 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+#![warn(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::float_arithmetic
+)]
+
+pub mod authority_set;
+pub mod block;
+pub mod certificate;
+pub mod config;
+pub mod engine;
+pub mod input;
+pub mod message;
+pub mod output;
+pub mod wal;

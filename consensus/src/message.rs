@@ -1,0 +1,218 @@
+//! What nodes say to each other. Every list is bounded, and the whole message by
+//! [`MAX_MESSAGE_BYTES`].
+
+use std::sync::Arc;
+
+use evchain_protocol::codec::{Decode, Encode, List};
+use evchain_protocol::crypto::{Hash, Signature};
+use evchain_protocol::primitives::{Epoch, Height, View};
+use evchain_protocol::tagged_enum;
+
+use crate::authority_set::AuthorityIndex;
+use crate::block::Block;
+use crate::certificate::{Certificate, Subject};
+
+/// The largest message, in bytes: what a receiver passes to `codec::decode`.
+pub const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+
+/// The most certificates in one answer.
+pub const MAX_CERTIFICATES_PER_MESSAGE: usize = 256;
+
+/// The most blocks in one answer.
+pub const MAX_BLOCKS_PER_MESSAGE: usize = 128;
+
+/// An answer takes no further item once it is this large, in bytes.
+pub const ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// A message between nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// A leader's block.
+    Proposal(Proposal),
+    /// An authority's vote.
+    Vote(Vote),
+    /// A certificate, relayed once by everyone who learns it.
+    Certificate(Arc<Certificate>),
+    /// Where the sender stands.
+    Status(Status),
+    /// Asks for certificates.
+    GetCertificates(GetCertificates),
+    /// Answers [`Message::GetCertificates`].
+    Certificates(Certificates),
+    /// Asks for a block and its ancestors.
+    GetBlocks(GetBlocks),
+    /// Answers [`Message::GetBlocks`].
+    Blocks(Blocks),
+    /// Asks for the final chain above a height.
+    GetFinalized(GetFinalized),
+    /// Answers [`Message::GetFinalized`].
+    Finalized(Finalized),
+}
+tagged_enum!(Message {
+    0 => Proposal(Proposal),
+    1 => Vote(Vote),
+    2 => Certificate(Arc<Certificate>),
+    3 => Status(Status),
+    4 => GetCertificates(GetCertificates),
+    5 => Certificates(Certificates),
+    6 => GetBlocks(GetBlocks),
+    7 => Blocks(Blocks),
+    8 => GetFinalized(GetFinalized),
+    9 => Finalized(Finalized),
+});
+
+/// One authority's vote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Vote {
+    /// What it says.
+    pub subject: Subject,
+    /// Whose it is.
+    pub signer: AuthorityIndex,
+    /// The signature of the subject.
+    pub signature: Signature,
+}
+
+/// A leader's block with its own vote to notarize it. The vote names epoch, view and block, so one
+/// signature covers all; the justification is in the block.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Proposal {
+    /// The block.
+    pub block: Arc<Block>,
+    /// The leader's vote for it.
+    pub vote: Vote,
+}
+
+/// Where a node stands.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Status {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Its current view.
+    pub view: View,
+    /// The height up to which it has committed.
+    pub height: Height,
+    /// The finalization of the highest view that it knows.
+    pub finalization: Option<Arc<Certificate>>,
+}
+
+/// Asks for the certificates of the views `lo` to `hi`, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct GetCertificates {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The lowest view.
+    pub lo: View,
+    /// The highest view.
+    pub hi: View,
+}
+
+/// Certificates, each to be judged as if it had come alone.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct Certificates {
+    /// The certificates.
+    pub certificates: List<Arc<Certificate>, MAX_CERTIFICATES_PER_MESSAGE>,
+}
+
+/// Asks for a block and its ancestors above a height.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct GetBlocks {
+    /// The newest block wanted.
+    pub newest: Hash,
+    /// The asker has committed up to here and wants nothing below or at it.
+    pub above: Height,
+}
+
+/// A block and its ancestors, newest first, as many as fit.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct Blocks {
+    /// The blocks; each is the parent of the one before it.
+    pub blocks: List<Arc<Block>, MAX_BLOCKS_PER_MESSAGE>,
+}
+
+/// Asks for the final chain above a height, oldest block first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct GetFinalized {
+    /// The height that the asker has committed.
+    pub above: Height,
+}
+
+/// A stretch of the final chain.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Finalized {
+    /// The blocks, oldest first: from the height asked for plus one, up to the finalized block. Empty
+    /// where so many do not fit into one answer; then they are to be asked for by hash.
+    pub blocks: List<Arc<Block>, MAX_BLOCKS_PER_MESSAGE>,
+    /// The finalization of the last block.
+    pub finalization: Arc<Certificate>,
+}
+
+impl Certificates {
+    /// As many of these, in order, as fit into one answer.
+    pub fn gather(certificates: impl IntoIterator<Item = Arc<Certificate>>) -> Self {
+        let fitting =
+            take_fitting(certificates, MAX_CERTIFICATES_PER_MESSAGE, |certificate| certificate.size_hint());
+        Self { certificates: List::new(fitting).unwrap_or_default() }
+    }
+}
+
+impl Blocks {
+    /// As many of these, in order, as fit into one answer.
+    pub fn gather(newest_first: impl IntoIterator<Item = Arc<Block>>) -> Self {
+        let fitting = take_fitting(newest_first, MAX_BLOCKS_PER_MESSAGE, |block| block.size_hint());
+        Self { blocks: List::new(fitting).unwrap_or_default() }
+    }
+}
+
+impl Finalized {
+    /// The answer from a store that holds the final chain: `oldest_first` starts one above the height
+    /// asked for and gives each block with its finalization, where the store has one. `None` if no
+    /// finalization comes.
+    pub fn gather(
+        oldest_first: impl IntoIterator<Item = (Arc<Block>, Option<Arc<Certificate>>)>,
+    ) -> Option<Self> {
+        let mut blocks = Vec::new();
+        let mut bytes = 0_usize;
+        let mut full = false;
+        let mut best: Option<(usize, Arc<Certificate>)> = None;
+        for (block, finalization) in oldest_first {
+            full = full || blocks.len() == MAX_BLOCKS_PER_MESSAGE || bytes >= ANSWER_BYTES;
+            if full {
+                if best.is_some() {
+                    break;
+                }
+                // No finalization fits with its blocks: the next one alone says what to ask for.
+                if let Some(certificate) = finalization {
+                    best = Some((0, certificate));
+                    break;
+                }
+                continue;
+            }
+            bytes = bytes.saturating_add(block.size_hint());
+            blocks.push(block);
+            if let Some(certificate) = finalization {
+                best = Some((blocks.len(), certificate));
+            }
+        }
+        let (count, finalization) = best?;
+        blocks.truncate(count);
+        Some(Self { blocks: List::new(blocks).ok()?, finalization })
+    }
+}
+
+/// The first item always fits; further ones until the answer is full.
+fn take_fitting<T>(
+    items: impl IntoIterator<Item = T>,
+    max_items: usize,
+    size_bytes: impl Fn(&T) -> usize,
+) -> Vec<T> {
+    let mut bytes = 0_usize;
+    items
+        .into_iter()
+        .take(max_items)
+        .take_while(|item| {
+            let fits = bytes < ANSWER_BYTES;
+            bytes = bytes.saturating_add(size_bytes(item));
+            fits
+        })
+        .collect()
+}

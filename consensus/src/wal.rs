@@ -1,0 +1,80 @@
+//! The consensus log: what a node must not forget, and how it starts again from it.
+//!
+//! The shell appends records in the order in which the engine gives them and syncs them before the
+//! next message leaves (protocol.md, D1 to D6). A record is needed only while its view is above the
+//! last committed block's, so the shell drops records from the front of the log while
+//! `record.view() <= committed view`.
+
+use std::sync::Arc;
+
+use evchain_protocol::primitives::View;
+use evchain_protocol::tagged_enum;
+
+use crate::block::{Block, BlockRef};
+use crate::certificate::Certificate;
+use crate::message::Vote;
+
+/// A record of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogRecord {
+    /// An own vote.
+    Vote(Vote),
+    /// A certificate, when it was first learned.
+    Certificate(Arc<Certificate>),
+    /// A block that is valid and not yet final.
+    Block(Arc<Block>),
+}
+tagged_enum!(LogRecord { 0 => Vote(Vote), 1 => Certificate(Arc<Certificate>), 2 => Block(Arc<Block>) });
+
+impl LogRecord {
+    /// The view that the record is about.
+    pub fn view(&self) -> View {
+        match self {
+            Self::Vote(vote) => vote.subject.view(),
+            Self::Certificate(certificate) => certificate.subject.view(),
+            Self::Block(block) => block.header().view,
+        }
+    }
+}
+
+/// What a node found when it started.
+#[derive(Debug, Clone)]
+pub struct Recovered {
+    /// The last committed block; the epoch's root in a new chain.
+    pub tip: BlockRef,
+    /// Its finalization; `None` for the epoch's root only.
+    pub finalization: Option<Arc<Certificate>>,
+    /// The log's records in order. A torn tail is cut off by the log itself, and everything given
+    /// here is synced, even what was not when the node went down.
+    pub records: Vec<LogRecord>,
+    /// The log may be missing votes that this key has sent (a wiped or older database): take part as
+    /// an observer, whatever key the engine is given.
+    pub observe_only: bool,
+}
+
+impl Recovered {
+    /// A node that starts for the first time, at the epoch's root.
+    pub const fn fresh(root: BlockRef) -> Self {
+        Self { tip: root, finalization: None, records: Vec::new(), observe_only: false }
+    }
+}
+
+/// Why an engine cannot start from a log: it is damaged, or it is another chain's or key's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecoveryError {
+    /// The log has two own votes that exclude each other.
+    #[error("the consensus log holds own votes in view {0} that exclude each other")]
+    ContradictoryVotes(View),
+    /// The log has a vote of another key.
+    #[error("the consensus log holds a vote in view {0} of another key")]
+    ForeignVote(View),
+    /// The log has two certificates that exclude each other.
+    #[error("the consensus log holds certificates of view {0} that exclude each other")]
+    ContradictoryCertificates(View),
+    /// A certificate in the log or of the tip does not verify.
+    #[error("the consensus log holds a certificate of view {0} that is not valid")]
+    BadCertificate(View),
+    /// The tip is not the epoch's root and has no finalization of its own.
+    #[error("the committed block at view {0} has no finalization")]
+    TipNotFinal(View),
+}
