@@ -171,27 +171,30 @@ pub fn unknown_tag(type_name: &'static str, tag: u8) -> BincodeError {
     BincodeError::OtherString(format!("no {type_name} has the tag {tag}"))
 }
 
-/// Gives an enum its encoding: a one-byte tag, then the variant's only field, if it has one.
+/// Gives an enum its encoding: a one-byte tag, then the variant's only field or its named fields
+/// in the order given here.
 ///
 /// ```
 /// use evchain_protocol::{codec, tagged_enum};
 ///
 /// #[derive(Debug, PartialEq)]
-/// enum Shape { Empty, Square(u16) }
-/// tagged_enum!(Shape { 0 => Empty, 1 => Square(u16) });
+/// enum Shape { Empty, Square(u16), Box { width: u8, height: u8 } }
+/// tagged_enum!(Shape { 0 => Empty, 1 => Square(u16), 2 => Box { width: u8, height: u8 } });
 ///
 /// assert_eq!(codec::encode(&Shape::Square(258)), [1, 2, 1]);
+/// assert_eq!(codec::encode(&Shape::Box { width: 3, height: 4 }), [2, 3, 4]);
 /// assert_eq!(codec::decode(&[0], 16), Ok(Shape::Empty));
 /// ```
 #[macro_export]
 macro_rules! tagged_enum {
-    ($name:ident { $($tag:literal => $variant:ident $(($inner:ty))?),+ $(,)? }) => {
+    ($name:ident { $($tag:literal => $variant:ident $(($inner:ty))? $({ $($field:ident : $kind:ty),+ $(,)? })?),+ $(,)? }) => {
         impl $crate::codec::Encode for $name {
             fn encode<E: bincode::enc::Encoder>(&self, encoder: &mut E) -> Result<(), bincode::error::EncodeError> {
                 match self {
-                    $($crate::tagged_enum!(@pattern value $name $variant $(($inner))?) => {
+                    $($crate::tagged_enum!(@pattern value $name $variant $(($inner))? $({ $($field),+ })?) => {
                         <u8 as $crate::codec::Encode>::encode(&$tag, encoder)?;
                         $(<$inner as $crate::codec::Encode>::encode(value, encoder)?;)?
+                        $($(<$kind as $crate::codec::Encode>::encode($field, encoder)?;)+)?
                     })+
                 }
                 Ok(())
@@ -203,7 +206,9 @@ macro_rules! tagged_enum {
                 decoder: &mut D,
             ) -> Result<Self, bincode::error::DecodeError> {
                 match <u8 as $crate::codec::Decode<C>>::decode(decoder)? {
-                    $($tag => Ok($crate::tagged_enum!(@build decoder $name $variant $(($inner))?)),)+
+                    $($tag => Ok($crate::tagged_enum!(
+                        @build decoder $name $variant $(($inner))? $({ $($field: $kind),+ })?
+                    )),)+
                     tag => Err($crate::codec::unknown_tag(stringify!($name), tag)),
                 }
             }
@@ -212,9 +217,13 @@ macro_rules! tagged_enum {
         bincode::impl_borrow_decode!($name);
     };
     (@pattern $value:ident $name:ident $variant:ident ($inner:ty)) => { $name::$variant($value) };
+    (@pattern $value:ident $name:ident $variant:ident { $($field:ident),+ }) => { $name::$variant { $($field),+ } };
     (@pattern $value:ident $name:ident $variant:ident) => { $name::$variant };
     (@build $decoder:ident $name:ident $variant:ident ($inner:ty)) => {
         $name::$variant(<$inner as $crate::codec::Decode<C>>::decode($decoder)?)
+    };
+    (@build $decoder:ident $name:ident $variant:ident { $($field:ident : $kind:ty),+ }) => {
+        $name::$variant { $($field: <$kind as $crate::codec::Decode<C>>::decode($decoder)?),+ }
     };
     (@build $decoder:ident $name:ident $variant:ident) => { $name::$variant };
 }

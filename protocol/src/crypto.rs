@@ -255,6 +255,30 @@ impl fmt::Debug for KeyPair {
     }
 }
 
+/// The secret behind a hash lock, or a link of a hash chain: 32 bytes (P21 II-B).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+pub struct Preimage([u8; Preimage::LEN]);
+
+impl Preimage {
+    /// Bytes in a preimage.
+    pub const LEN: usize = 32;
+
+    /// The preimage with these bytes.
+    pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+
+    /// y = H(r), which locks money until r is shown.
+    pub fn lock(&self) -> Hash {
+        Hash::of(Purpose::HashLock, &self.0)
+    }
+}
+
 fn signing_digest(purpose: Purpose, chain: ChainId, message: &[u8]) -> Hash {
     Hash::of_parts(purpose, &[chain.0.as_bytes(), message])
 }
@@ -338,8 +362,10 @@ macro_rules! hex_text {
 
 hex_text!(Hash);
 hex_text!(Signature);
+hex_text!(Preimage);
 serde_as_text!(Hash);
 serde_as_text!(Signature);
+serde_as_text!(Preimage);
 serde_as_text!(PublicKey);
 
 impl fmt::Display for ChainId {

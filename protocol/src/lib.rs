@@ -1,10 +1,24 @@
 #![doc = include_str!("../README.md")]
+#![warn(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::float_arithmetic
+)]
 
 pub mod authority;
 pub mod block;
 pub mod codec;
+pub mod commitment;
 pub mod crypto;
+pub mod event;
+pub mod flags;
+pub mod hash_chain;
 pub mod light;
 pub mod merkle;
+pub mod params;
+pub mod payment;
 pub mod primitives;
 pub mod state;
+pub mod text;
+pub mod transaction;

@@ -250,6 +250,17 @@ pub struct Position {
     pub longitude_e7: i32,
 }
 
+impl Position {
+    const MAX_LATITUDE_E7: i32 = 900_000_000;
+    const MAX_LONGITUDE_E7: i32 = 1_800_000_000;
+
+    /// Whether there is such a place: 90 degrees north to south, 180 west to east.
+    pub fn is_on_globe(&self) -> bool {
+        (-Self::MAX_LATITUDE_E7..=Self::MAX_LATITUDE_E7).contains(&self.latitude_e7)
+            && (-Self::MAX_LONGITUDE_E7..=Self::MAX_LONGITUDE_E7).contains(&self.longitude_e7)
+    }
+}
+
 /// The transaction that made an object, and with it the object's short name: the height of its
 /// block and its index there. Eight bytes in place of a hash, and where to look it up.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -267,6 +278,21 @@ impl TxRef {
             return Err(OutOfRange("TxRef"));
         }
         Ok(Self(height.get() << Self::INDEX_BITS | u64::from(index)))
+    }
+
+    /// The first name in the order of names.
+    pub const MIN: Self = Self(0);
+    /// The last name in the order of names.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// Eight bytes whose order is the order of names.
+    pub const fn to_be_bytes(self) -> [u8; 8] {
+        self.0.to_be_bytes()
+    }
+
+    /// The name with these bytes.
+    pub const fn from_be_bytes(bytes: [u8; 8]) -> Self {
+        Self(u64::from_be_bytes(bytes))
     }
 
     /// The block's height.

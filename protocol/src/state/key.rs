@@ -1,0 +1,158 @@
+//! Names of the state's entries, in bytes whose order is the order of the names.
+//!
+//! A key is one byte for its kind, then its parts with integers in big-endian. Stores and proofs
+//! use these bytes; entries of one kind, the bids of one request and the queue of what is due lie
+//! side by side.
+
+use std::ops::RangeInclusive;
+
+use serde::Serialize;
+
+use crate::crypto::PublicKey;
+use crate::primitives::{Timestamp, TxRef};
+
+/// The name of an entry of the state. Variants stand in the order of their bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StateKey {
+    /// The chain's parameters.
+    Params,
+    /// The account that fees go to.
+    Treasury,
+    /// Who runs the chain.
+    Authorities,
+    /// An account, by its key.
+    Account(PublicKey),
+    /// A station's record, by its producer.
+    Station(PublicKey),
+    /// A request, by the transaction that made it.
+    Request(TxRef),
+    /// The bid for a request by this producer.
+    Bid(TxRef, PublicKey),
+    /// A single lock.
+    Lock(TxRef),
+    /// A payment in installments.
+    Payment(TxRef),
+    /// A channel.
+    Channel(TxRef),
+    /// Something that settles by itself at this time (K1).
+    Due(Timestamp, DueItem),
+}
+
+/// What settles by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DueItem {
+    /// A request's window ends (B10).
+    Request(TxRef),
+    /// A lock's deadline (L5).
+    Lock(TxRef),
+    /// A payment's next installment's deadline (I5).
+    Payment(TxRef),
+    /// A channel's payout (C10).
+    Channel(TxRef),
+}
+
+/// Bytes that name no entry of the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the {0} bytes are not a key of the state")]
+pub struct BadStateKey(pub usize);
+
+impl DueItem {
+    const MIN: Self = Self::Request(TxRef::MIN);
+    const MAX: Self = Self::Channel(TxRef::MAX);
+
+    const fn parts(self) -> (u8, TxRef) {
+        match self {
+            Self::Request(name) => (0, name),
+            Self::Lock(name) => (1, name),
+            Self::Payment(name) => (2, name),
+            Self::Channel(name) => (3, name),
+        }
+    }
+
+    fn from_parts(tag: u8, name: TxRef) -> Option<Self> {
+        match tag {
+            0 => Some(Self::Request(name)),
+            1 => Some(Self::Lock(name)),
+            2 => Some(Self::Payment(name)),
+            3 => Some(Self::Channel(name)),
+            _ => None,
+        }
+    }
+}
+
+impl StateKey {
+    /// All bids for a request.
+    pub const fn bids_of(request: TxRef) -> RangeInclusive<Self> {
+        Self::Bid(request, PublicKey::from_bytes([0; PublicKey::LEN]))
+            ..=Self::Bid(request, PublicKey::from_bytes([u8::MAX; PublicKey::LEN]))
+    }
+
+    /// All that is due at this time or before.
+    pub const fn due_until(time: Timestamp) -> RangeInclusive<Self> {
+        Self::Due(Timestamp::ZERO, DueItem::MIN)..=Self::Due(time, DueItem::MAX)
+    }
+
+    /// The key's bytes: 1 to 41.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let (tag, parts): (u8, [&[u8]; 2]) = match self {
+            Self::Params => (0, [&[], &[]]),
+            Self::Treasury => (1, [&[], &[]]),
+            Self::Authorities => (2, [&[], &[]]),
+            Self::Account(key) => (3, [key.as_bytes(), &[]]),
+            Self::Station(key) => (4, [key.as_bytes(), &[]]),
+            Self::Request(name) => (5, [&name.to_be_bytes(), &[]]),
+            Self::Bid(name, producer) => (6, [&name.to_be_bytes(), producer.as_bytes()]),
+            Self::Lock(name) => (7, [&name.to_be_bytes(), &[]]),
+            Self::Payment(name) => (8, [&name.to_be_bytes(), &[]]),
+            Self::Channel(name) => (9, [&name.to_be_bytes(), &[]]),
+            Self::Due(time, item) => {
+                let (kind, name) = item.parts();
+                let mut bytes = vec![10];
+                bytes.extend_from_slice(&time.get().to_be_bytes());
+                bytes.push(kind);
+                bytes.extend_from_slice(&name.to_be_bytes());
+                return bytes;
+            }
+        };
+        let [first, second] = parts;
+        [&[tag], first, second].concat()
+    }
+
+    /// The key with these bytes.
+    ///
+    /// # Errors
+    /// [`BadStateKey`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadStateKey> {
+        Self::parse(bytes).ok_or(BadStateKey(bytes.len()))
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (tag, rest) = bytes.split_first()?;
+        let key = |bytes: &[u8]| bytes.try_into().ok().map(PublicKey::from_bytes);
+        let name = |bytes: &[u8]| bytes.try_into().ok().map(TxRef::from_be_bytes);
+        match tag {
+            0 if rest.is_empty() => Some(Self::Params),
+            1 if rest.is_empty() => Some(Self::Treasury),
+            2 if rest.is_empty() => Some(Self::Authorities),
+            3 => key(rest).map(Self::Account),
+            4 => key(rest).map(Self::Station),
+            5 => name(rest).map(Self::Request),
+            6 => {
+                let (request, producer) = rest.split_at_checked(8)?;
+                Some(Self::Bid(name(request)?, key(producer)?))
+            }
+            7 => name(rest).map(Self::Lock),
+            8 => name(rest).map(Self::Payment),
+            9 => name(rest).map(Self::Channel),
+            10 => {
+                let (time, item) = rest.split_first_chunk::<8>()?;
+                let (kind, of) = item.split_first()?;
+                let time = Timestamp::new(u64::from_be_bytes(*time));
+                Some(Self::Due(time, DueItem::from_parts(*kind, name(of)?)?))
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! What participants can do on the chain, one file for each kind.
+//!
+//! A kind is a payload, the rules that it can break, `check` for what the payload alone shows, and
+//! `apply` for the rest and the change of the state. The rules are in `docs/ledger.md`.
+
+pub mod bid;
+pub mod cancel;
+pub mod channel;
+pub mod claim;
+pub mod commitment;
+mod envelope;
+pub mod installments;
+pub mod lock;
+pub mod participant;
+pub mod request;
+pub mod station;
+pub mod transfer;
+
+pub use envelope::{
+    Action, MAX_TRANSACTION_BYTES, SignedTransaction, Transaction, VerifiedTransaction, VerifyError,
+};
