@@ -1,0 +1,15 @@
+//! The ledger as this node has it: one thread owns it, everybody else sends it messages or reads
+//! what is final.
+
+mod error;
+mod handle;
+mod pending;
+mod reader;
+mod start;
+mod state;
+mod worker;
+
+pub use error::{ChainError, CheckError, OpenError};
+pub use handle::{BlockLimits, Built, ChainHandle, EntryProof};
+pub use reader::{ChainReader, FinalBlock, FinalTransaction, StateView};
+pub use start::{Chain, OpenedChain};

@@ -1,0 +1,250 @@
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use evchain_consensus::block::Block;
+use evchain_consensus::certificate::Certificate;
+use evchain_consensus::message::{Blocks, Finalized, GetBlocks, GetFinalized, MAX_BLOCKS_PER_MESSAGE};
+use evchain_protocol::block::Header;
+use evchain_protocol::crypto::{ChainId, Hash, PublicKey};
+use evchain_protocol::event::EventRecord;
+use evchain_protocol::genesis::Genesis;
+use evchain_protocol::params::Params;
+use evchain_protocol::primitives::{Height, TxRef};
+use evchain_protocol::state::account::Account;
+use evchain_protocol::state::key::StateKey;
+use evchain_protocol::state::value::StateValue;
+use evchain_protocol::transaction::{SignedTransaction, VerifiedTransaction};
+use tokio::sync::{broadcast, watch};
+
+use super::error::CheckError;
+use super::state::CommittedState;
+use crate::clock;
+use crate::store::tables::{BLOCKS, EVENTS, FINALIZATIONS, HEIGHTS, TableKey, TRANSACTIONS};
+use crate::store::{Snapshot, Store, StoreError};
+
+/// Reads what is final. Cheap to clone. Reads go to disk or its cache and are short, except where
+/// a limit says how long they may be.
+#[derive(Debug, Clone)]
+pub struct ChainReader {
+    pub(super) store: Store,
+    pub(super) genesis: Arc<Genesis>,
+    pub(super) chain: ChainId,
+    pub(super) tip: watch::Receiver<Header>,
+    pub(super) finals: broadcast::Sender<Arc<FinalBlock>>,
+}
+
+/// A block that has just become final, for those who follow the chain.
+#[derive(Debug, Clone)]
+pub struct FinalBlock {
+    /// The block's id.
+    pub hash: Hash,
+    /// Its header.
+    pub header: Header,
+    /// Its transactions, in order.
+    pub transactions: Vec<FinalTransaction>,
+    /// What their execution and passing deadlines did, in order.
+    pub events: Vec<EventRecord>,
+}
+
+/// A transaction of a final block.
+#[derive(Debug, Clone, Copy)]
+pub struct FinalTransaction {
+    /// Its id.
+    pub id: Hash,
+    /// Who sent it.
+    pub sender: PublicKey,
+    /// Where it stands.
+    pub place: TxRef,
+}
+
+impl ChainReader {
+    /// The chain's id.
+    pub fn chain(&self) -> ChainId {
+        self.chain
+    }
+
+    /// What the chain started from.
+    pub fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
+    /// The header of the newest final block.
+    pub fn tip(&self) -> Header {
+        self.tip.borrow().clone()
+    }
+
+    /// Follows the newest final header.
+    pub fn watch_tip(&self) -> watch::Receiver<Header> {
+        self.tip.clone()
+    }
+
+    /// Follows the final blocks. A receiver that falls too far behind is told so and loses the
+    /// oldest.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<FinalBlock>> {
+        self.finals.subscribe()
+    }
+
+    /// The final block at this height; none at height 0, which has a header only.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn block(&self, height: Height) -> Result<Option<Block>, StoreError> {
+        self.store.get(&BLOCKS, &height)
+    }
+
+    /// The height of the final block with this id.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn height_of(&self, block: &Hash) -> Result<Option<Height>, StoreError> {
+        self.store.get(&HEIGHTS, block)
+    }
+
+    /// The transactions of the final block at this height, in order.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn transactions(&self, height: Height) -> Result<Option<Vec<SignedTransaction>>, StoreError> {
+        let Some(block) = self.block(height)? else { return Ok(None) };
+        super::worker::decode_payload(block.payload()).map(Some).map_err(|error| StoreError::Corrupt {
+            table: BLOCKS.name,
+            key: height.to_string(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// The events of the final block at this height, in order.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn events(&self, height: Height) -> Result<Option<Vec<EventRecord>>, StoreError> {
+        Ok(self.store.get(&EVENTS, &height)?.map(evchain_protocol::codec::List::into_vec))
+    }
+
+    /// The certificate that makes the block at this height final: its own, or of the first block
+    /// above that has one.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn finalization(&self, height: Height) -> Result<Option<(Height, Certificate)>, StoreError> {
+        self.store.snapshot().scan(&FINALIZATIONS, &height.to_key(), None).next().transpose()
+    }
+
+    /// Where the final transaction with this id stands.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn place_of(&self, transaction: &Hash) -> Result<Option<TxRef>, StoreError> {
+        self.store.get(&TRANSACTIONS, transaction)
+    }
+
+    /// The state after the newest final block, of one moment.
+    pub fn state(&self) -> StateView<'_> {
+        StateView { snapshot: self.store.snapshot() }
+    }
+
+    /// Whether a transaction could stand in the next block, executed after what is final now.
+    ///
+    /// # Errors
+    /// See [`CheckError`].
+    pub fn check(&self, transaction: &VerifiedTransaction) -> Result<(), CheckError> {
+        let tip = self.tip();
+        let committed = CommittedState::new(self.store.snapshot());
+        super::worker::check(&committed, self.chain, &tip, clock::now(), transaction)
+    }
+
+    /// The answer to a peer that lacks final blocks by hash; none if the newest is not final here.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn blocks_below(&self, request: GetBlocks) -> Result<Option<Blocks>, StoreError> {
+        let Some(newest) = self.height_of(&request.newest)? else { return Ok(None) };
+        let mut blocks = Vec::new();
+        let mut height = newest;
+        while height > request.above && blocks.len() < MAX_BLOCKS_PER_MESSAGE {
+            let Some(block) = self.block(height)? else { break };
+            blocks.push(Arc::new(block));
+            height = height.saturating_sub(Height::new(1));
+        }
+        Ok(Some(Blocks::gather(blocks)))
+    }
+
+    /// The answer to a peer that lacks everything above a height; none if nothing is above.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn finalized_above(&self, request: GetFinalized) -> Result<Option<Finalized>, StoreError> {
+        let snapshot = self.store.snapshot();
+        let first = request.above.saturating_add(Height::new(1));
+        let mut failure = None;
+        let stretch = snapshot.scan(&BLOCKS, &first.to_key(), None).map_while(|entry| {
+            let read = entry.and_then(|(height, block)| Ok((Arc::new(block), snapshot.get(&FINALIZATIONS, &height)?)));
+            read.map(|(block, finalization)| (block, finalization.map(Arc::new)))
+                .map_err(|error| failure = Some(error))
+                .ok()
+        });
+        let answer = Finalized::gather(stretch);
+        failure.map_or(Ok(answer), Err)
+    }
+}
+
+/// The state after one final block.
+#[derive(Debug)]
+pub struct StateView<'a> {
+    snapshot: Snapshot<'a>,
+}
+
+impl StateView<'_> {
+    /// The height of the block that it is the state after.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn height(&self) -> Result<Height, StoreError> {
+        Ok(self.snapshot.get(&crate::store::tables::TIP, &())?.map_or(Height::ZERO, |tip| tip.height))
+    }
+
+    /// The entry at a key.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn get(&self, key: &StateKey) -> Result<Option<StateValue>, StoreError> {
+        self.snapshot.get(&crate::store::tables::STATE, key)
+    }
+
+    /// The entries in a range of keys, in order, as many as the caller takes.
+    pub fn range(
+        &self,
+        range: RangeInclusive<StateKey>,
+    ) -> impl Iterator<Item = Result<(StateKey, StateValue), StoreError>> + '_ {
+        let end = range.end().to_bytes();
+        self.snapshot
+            .scan(&crate::store::tables::STATE, &range.start().to_bytes(), None)
+            .take_while(move |entry| entry.as_ref().map_or(true, |(key, _)| key.to_bytes() <= end))
+    }
+
+    /// An account.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn account(&self, key: &PublicKey) -> Result<Option<Account>, StoreError> {
+        match self.get(&StateKey::Account(*key))? {
+            Some(StateValue::Account(account)) => Ok(Some(account)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The chain's parameters.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn params(&self) -> Result<Params, StoreError> {
+        match self.get(&StateKey::Params)? {
+            Some(StateValue::Params(params)) => Ok(params),
+            _ => Err(StoreError::Corrupt {
+                table: crate::store::tables::STATE.name,
+                key: "params".to_owned(),
+                reason: "the state has no parameters".to_owned(),
+            }),
+        }
+    }
+}

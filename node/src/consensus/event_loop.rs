@@ -1,0 +1,416 @@
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use evchain_consensus::certificate::Subject;
+use evchain_consensus::engine::Engine;
+use evchain_consensus::input::{Execution, Input, Moment, Now};
+use evchain_consensus::message::{Finalized, GetFinalized, MAX_MESSAGE_BYTES, Message};
+use evchain_consensus::output::{HaltReason, Output};
+use evchain_protocol::codec;
+use evchain_protocol::crypto::PublicKey;
+use evchain_protocol::primitives::{Height, View};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, block_in_place};
+use tracing::{debug, warn};
+
+use super::log::{ConsensusLog, frame, records_of};
+use super::proposer::Proposer;
+use crate::chain::ChainHandle;
+use crate::clock;
+use crate::network::{GossipId, NetworkHandle, SyncResponder, Verdict};
+use crate::store::{Durability, StoreError};
+
+/// Inputs that wait for the engine; above, their senders are held back.
+const INBOX: usize = 1_024;
+/// Inputs that share one synced write.
+const MAX_INPUTS_PER_TURN: usize = 64;
+
+/// Something for the engine.
+#[derive(Debug)]
+pub enum Inbound {
+    /// A frame from an authority's stream.
+    Frame {
+        /// The authority.
+        from: PublicKey,
+        /// The encoded message.
+        bytes: Vec<u8>,
+    },
+    /// A finalization from gossip.
+    Finalization {
+        /// Who passed it on.
+        from: PublicKey,
+        /// The encoded certificate.
+        bytes: Vec<u8>,
+        /// For the verdict.
+        id: GossipId,
+    },
+    /// A request for catching up.
+    Request {
+        /// Who asks.
+        from: PublicKey,
+        /// The encoded message.
+        bytes: Vec<u8>,
+        /// Where the answer goes.
+        responder: SyncResponder,
+    },
+    /// An input from the node's own tasks.
+    Own(Input),
+    /// The chain has written everything up to the block of this view.
+    Written(View),
+}
+
+/// Hands inputs to the event loop.
+#[derive(Debug, Clone)]
+pub struct ConsensusHandle {
+    inbox: mpsc::Sender<Inbound>,
+    status: watch::Receiver<ConsensusStatus>,
+}
+
+/// Where the engine stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsensusStatus {
+    /// The current view.
+    pub view: View,
+    /// The last committed height, as the engine knows it.
+    pub height: Height,
+    /// The leader of the current view.
+    pub leader: Option<PublicKey>,
+    /// Whether this node signs votes.
+    pub votes: bool,
+}
+
+impl ConsensusHandle {
+    /// Hands over an input; waits while the inbox is full. Lost once the loop has ended, which
+    /// ends the node.
+    pub async fn deliver(&self, inbound: Inbound) {
+        let _ = self.inbox.send(inbound).await;
+    }
+
+    /// Where the engine stands.
+    pub fn status(&self) -> ConsensusStatus {
+        *self.status.borrow()
+    }
+}
+
+/// Why the event loop ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Halted {
+    /// The engine cannot go on.
+    #[error("the consensus stopped: {0}")]
+    Engine(HaltReason),
+    /// The log could not be written; no vote was sent that is not on disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The node is shutting down.
+    #[error("the node is shutting down")]
+    ShuttingDown,
+}
+
+/// The task that owns the engine.
+pub struct EventLoop {
+    engine: Engine,
+    log: ConsensusLog,
+    chain: ChainHandle,
+    network: NetworkHandle,
+    proposer: Proposer,
+    votes: bool,
+    started: Instant,
+    inbox: mpsc::Receiver<Inbound>,
+    handle: ConsensusHandle,
+    status: watch::Sender<ConsensusStatus>,
+    builds: BTreeMap<View, AbortHandle>,
+}
+
+impl EventLoop {
+    /// The loop around an engine that was recovered from this log.
+    pub fn new(
+        engine: Engine,
+        log: ConsensusLog,
+        chain: ChainHandle,
+        network: NetworkHandle,
+        proposer: Proposer,
+        votes: bool,
+    ) -> Self {
+        let (sender, inbox) = mpsc::channel(INBOX);
+        let initial =
+            ConsensusStatus { view: engine.view(), height: engine.tip().height, leader: engine.leader(), votes };
+        let (status, status_receiver) = watch::channel(initial);
+        let handle = ConsensusHandle { inbox: sender, status: status_receiver };
+        Self {
+            engine,
+            log,
+            chain,
+            network,
+            proposer,
+            votes,
+            started: Instant::now(),
+            inbox,
+            handle,
+            status,
+            builds: BTreeMap::new(),
+        }
+    }
+
+    /// Hands inputs to this loop.
+    pub fn handle(&self) -> ConsensusHandle {
+        self.handle.clone()
+    }
+
+    /// Runs until the engine halts or the store fails.
+    pub async fn run(mut self) -> Halted {
+        let mut outputs = Vec::new();
+        self.step(Input::Start, &mut outputs);
+        loop {
+            if let Err(halted) = self.carry_out(std::mem::take(&mut outputs), None) {
+                return halted;
+            }
+            self.publish_status();
+            let Some(first) = self.next_inbound().await else { return Halted::ShuttingDown };
+            if let Err(halted) = self.take_turn(first, &mut outputs) {
+                return halted;
+            }
+        }
+    }
+
+    /// The next input; a tick when the engine's deadline comes first.
+    async fn next_inbound(&mut self) -> Option<Inbound> {
+        let deadline = self.engine.next_deadline().map(|moment| self.started + Duration::from_millis(moment.get()));
+        let Some(deadline) = deadline else { return self.inbox.recv().await };
+        tokio::select! {
+            biased;
+            inbound = self.inbox.recv() => inbound,
+            () = tokio::time::sleep_until(deadline.into()) => Some(Inbound::Own(Input::Tick)),
+        }
+    }
+
+    /// Takes this input and those that came meanwhile, so that they share one synced write.
+    fn take_turn(&mut self, first: Inbound, outputs: &mut Vec<Output>) -> Result<(), Halted> {
+        let mut next = Some(first);
+        for _ in 0..MAX_INPUTS_PER_TURN {
+            let Some(inbound) = next.take() else { break };
+            self.take(inbound, outputs)?;
+            next = self.inbox.try_recv().ok();
+        }
+        match next {
+            Some(inbound) => self.take(inbound, outputs),
+            None => Ok(()),
+        }
+    }
+
+    fn take(&mut self, inbound: Inbound, outputs: &mut Vec<Output>) -> Result<(), Halted> {
+        match inbound {
+            Inbound::Own(input) => self.step(input, outputs),
+            Inbound::Written(view) => self.log.prune(view)?,
+            Inbound::Frame { from, bytes } => match codec::decode(&bytes, MAX_MESSAGE_BYTES) {
+                Ok(message) => self.step(Input::Message { from, message }, outputs),
+                Err(error) => {
+                    warn!(%from, %error, "consensus: an authority sent a frame that is no message");
+                }
+            },
+            Inbound::Finalization { from, bytes, id } => self.take_finalization(from, &bytes, id, outputs),
+            Inbound::Request { from, bytes, responder } => {
+                // What came before must be carried out first: the answer may depend on it.
+                self.carry_out(std::mem::take(outputs), None)?;
+                self.take_request(from, &bytes, responder)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_finalization(&mut self, from: PublicKey, bytes: &[u8], id: GossipId, outputs: &mut Vec<Output>) {
+        let verdict = match codec::decode(bytes, MAX_MESSAGE_BYTES) {
+            Ok(certificate) => {
+                let before = outputs.len();
+                self.step(Input::Message { from, message: Message::Certificate(certificate) }, outputs);
+                match outputs.iter().skip(before).any(|output| matches!(output, Output::Reject { .. })) {
+                    true => Verdict::Reject,
+                    false => Verdict::Accept,
+                }
+            }
+            Err(_) => Verdict::Reject,
+        };
+        // A lost verdict only means that this message is not forwarded from here.
+        let _ = self.network.judge(id, verdict);
+    }
+
+    fn take_request(&mut self, from: PublicKey, bytes: &[u8], responder: SyncResponder) -> Result<(), Halted> {
+        match codec::decode(bytes, MAX_MESSAGE_BYTES) {
+            Ok(Message::GetFinalized(request)) => {
+                self.serve_finalized(request, Some(responder), from);
+                Ok(())
+            }
+            Ok(message @ (Message::GetBlocks(_) | Message::GetCertificates(_))) => {
+                let mut outputs = Vec::new();
+                self.step(Input::Message { from, message }, &mut outputs);
+                self.carry_out(outputs, Some((from, responder)))
+            }
+            Ok(_) | Err(_) => {
+                debug!(%from, "consensus: a request that asks for nothing known");
+                Ok(())
+            }
+        }
+    }
+
+    fn step(&mut self, input: Input, outputs: &mut Vec<Output>) {
+        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = Now { monotonic: Moment::new(elapsed), wall: clock::now() };
+        self.engine.step(now, input, outputs);
+    }
+
+    /// Carries out a turn's outputs in order, with everything durable before the first message
+    /// leaves (protocol.md D). `answer_to` is a peer whose request this turn answers.
+    fn carry_out(
+        &mut self,
+        outputs: Vec<Output>,
+        mut answer_to: Option<(PublicKey, SyncResponder)>,
+    ) -> Result<(), Halted> {
+        if outputs.is_empty() {
+            return Ok(());
+        }
+        self.make_durable(&outputs)?;
+        for output in outputs {
+            match output {
+                Output::Persist(_) => {}
+                Output::Send { to, message } => match answer_to.take_if(|(asker, _)| *asker == to) {
+                    Some((_, responder)) => responder.respond(codec::encode(&message)),
+                    None => self.send(to, &message),
+                },
+                Output::Broadcast(message) => self.broadcast(&message),
+                Output::Build(request) => {
+                    let view = request.view;
+                    let build = self.proposer.start(request, self.handle.clone());
+                    self.builds.insert(view, build);
+                }
+                Output::CancelBuild(view) => {
+                    let later = self.builds.split_off(&View::new(view.get().saturating_add(1)));
+                    std::mem::replace(&mut self.builds, later).into_values().for_each(|build| build.abort());
+                }
+                Output::Execute(block) => {
+                    let (chain, handle) = (self.chain.clone(), self.handle.clone());
+                    tokio::spawn(async move {
+                        let hash = block.hash();
+                        let outcome = chain.execute(block).await;
+                        if let Execution::Failed(reason) = &outcome {
+                            warn!(block = %hash, reason, "consensus: execution failed");
+                        }
+                        handle.deliver(Inbound::Own(Input::Executed { block: hash, outcome })).await;
+                    });
+                }
+                Output::Commit { blocks, finalization } => {
+                    let written = finalization.subject.view();
+                    let (receipt, handle) = (self.chain.commit(blocks, finalization), self.handle.clone());
+                    tokio::spawn(async move {
+                        if receipt.await.is_ok() {
+                            handle.deliver(Inbound::Written(written)).await;
+                        }
+                    });
+                }
+                Output::ServeBlocks { to, request } => {
+                    let responder = answer_to.take_if(|(asker, _)| *asker == to).map(|(_, responder)| responder);
+                    let (chain, network) = (self.chain.clone(), self.network.clone());
+                    tokio::spawn(async move {
+                        if let Some(blocks) = chain.reader().blocks_below(request).await {
+                            answer(&network, to, responder, &Message::Blocks(blocks));
+                        }
+                    });
+                }
+                Output::ServeFinalized { to, request } => {
+                    let responder = answer_to.take_if(|(asker, _)| *asker == to).map(|(_, responder)| responder);
+                    self.serve_finalized(request, responder, to);
+                }
+                Output::Reject { from, reason } => {
+                    warn!(%from, %reason, "consensus: a peer sent what no honest node sends");
+                }
+                Output::Halt(reason) => return Err(Halted::Engine(reason)),
+            }
+        }
+        Ok(())
+    }
+
+    /// One write for all of a turn's records, synced if anything is said after it.
+    fn make_durable(&mut self, outputs: &[Output]) -> Result<(), StoreError> {
+        let speaks = outputs.iter().any(|output| matches!(output, Output::Send { .. } | Output::Broadcast(_)));
+        let records = records_of(outputs);
+        match (records.is_empty(), speaks) {
+            (false, true) => block_in_place(|| self.log.append(&records, Durability::Synced)),
+            (false, false) => self.log.append(&records, Durability::Buffered),
+            (true, true) => block_in_place(|| self.log.sync()),
+            (true, false) => Ok(()),
+        }
+    }
+
+    /// Questions go by request and response, which has room for large answers and works for
+    /// observers too; everything else goes by the authorities' streams.
+    fn send(&self, to: PublicKey, message: &Message) {
+        match message {
+            Message::GetBlocks(_) | Message::GetCertificates(_) | Message::GetFinalized(_) => {
+                let (network, handle, bytes) = (self.network.clone(), self.handle.clone(), codec::encode(message));
+                tokio::spawn(async move {
+                    match network.request(to, bytes).await {
+                        Ok(bytes) => handle.deliver(Inbound::Frame { from: to, bytes }).await,
+                        // The engine asks another peer when no answer comes.
+                        Err(error) => debug!(%to, %error, "consensus: no answer"),
+                    }
+                });
+            }
+            _ => answer(&self.network, to, None, message),
+        }
+    }
+
+    fn broadcast(&self, message: &Message) {
+        if let Err(error) = self.network.broadcast_to_authorities(&frame(message)) {
+            warn!(%error, "consensus: a message could not be sent");
+        }
+        if let Message::Certificate(certificate) = message
+            && matches!(certificate.subject, Subject::Finalize(_))
+        {
+            // Observers that miss one learn of the next.
+            let _ = self.network.publish_finalization(codec::encode(certificate));
+        }
+    }
+
+    fn serve_finalized(&self, request: GetFinalized, responder: Option<SyncResponder>, to: PublicKey) {
+        let (chain, network) = (self.chain.clone(), self.network.clone());
+        tokio::spawn(async move {
+            let stretch: Option<Finalized> = chain.reader().finalized_above(request).await;
+            if let Some(stretch) = stretch {
+                answer(&network, to, responder, &Message::Finalized(stretch));
+            }
+        });
+    }
+
+    fn publish_status(&self) {
+        let now = ConsensusStatus {
+            view: self.engine.view(),
+            height: self.engine.tip().height,
+            leader: self.engine.leader(),
+            votes: self.votes,
+        };
+        self.status.send_if_modified(|status| {
+            let changed = *status != now;
+            *status = now;
+            changed
+        });
+    }
+}
+
+/// Answers by the request's own way back, or else by the authority's stream.
+fn answer(network: &NetworkHandle, to: PublicKey, responder: Option<SyncResponder>, message: &Message) {
+    match responder {
+        Some(responder) => responder.respond(codec::encode(message)),
+        None => {
+            if let Err(error) = network.send_to_authority(&to, frame(message)) {
+                debug!(%to, %error, "consensus: a message could not be sent");
+            }
+        }
+    }
+}
+
+impl Drop for EventLoop {
+    fn drop(&mut self) {
+        for build in self.builds.values() {
+            build.abort();
+        }
+    }
+}
+

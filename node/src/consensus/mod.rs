@@ -1,0 +1,8 @@
+//! The shell around the consensus engine: feeds it and carries out what it wants done.
+
+mod event_loop;
+mod log;
+mod proposer;
+
+pub use event_loop::{ConsensusHandle, ConsensusStatus, EventLoop, Halted, Inbound};
+pub use log::{ConsensusLog, RecoveredLog};

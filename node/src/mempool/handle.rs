@@ -1,0 +1,148 @@
+use std::future::Future;
+use std::sync::Arc;
+
+use evchain_protocol::codec::DecodeError;
+use evchain_protocol::crypto::{ChainId, Hash};
+use evchain_protocol::primitives::{Nonce, TxRef};
+use evchain_protocol::transaction::{RejectReason, SignedTransaction, VerifiedTransaction, VerifyError};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use super::pool::PoolError;
+use crate::chain::{BlockLimits, ChainError};
+
+/// Talks to the mempool's task. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct MempoolHandle {
+    pub(super) chain: ChainId,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) arrivals: Arc<Notify>,
+    pub(super) status: watch::Receiver<MempoolStatus>,
+}
+
+/// How much waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MempoolStatus {
+    /// Transactions.
+    pub transactions: usize,
+    /// Bytes of their encodings.
+    pub bytes: usize,
+}
+
+/// How it ended for a transaction that was waiting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is in this final block, at this index.
+    Final(TxRef),
+    /// It can no longer be in any block, or nobody knows it any more.
+    Dropped(RejectReason),
+    /// It was pushed out without a verdict: too old, or the node is stopping.
+    Forgotten,
+}
+
+/// Why a transaction was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// It is no transaction.
+    #[error("not a transaction: {0}")]
+    Malformed(#[from] DecodeError),
+    /// It is not signed for this chain by its sender.
+    #[error(transparent)]
+    Unverified(#[from] VerifyError),
+    /// It breaks a rule of the ledger now.
+    #[error(transparent)]
+    Rejected(#[from] RejectReason),
+    /// It is in a final block already.
+    #[error("the transaction is already final: it is {0}")]
+    AlreadyFinal(TxRef),
+    /// The pool does not take it.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// We failed.
+    #[error(transparent)]
+    Failed(#[from] ChainError),
+}
+
+/// What the task is asked to do.
+#[derive(Debug)]
+pub(super) enum Command {
+    Submit { transaction: Arc<VerifiedTransaction>, gossip: bool, reply: oneshot::Sender<Result<(), SubmitError>> },
+    Watch { id: Hash, reply: oneshot::Sender<Outcome> },
+    Candidates { limits: BlockLimits, reply: oneshot::Sender<Vec<Arc<VerifiedTransaction>>> },
+    Lookup { ids: Vec<Hash>, reply: oneshot::Sender<Vec<Option<Arc<VerifiedTransaction>>>> },
+    NextNonce { account: evchain_protocol::crypto::PublicKey, reply: oneshot::Sender<Option<Nonce>> },
+}
+
+impl MempoolHandle {
+    /// Takes a client's transaction, checks it against the newest final state, and passes it on
+    /// to the other nodes.
+    ///
+    /// # Errors
+    /// See [`SubmitError`].
+    pub async fn submit(&self, bytes: &[u8]) -> Result<Hash, SubmitError> {
+        let transaction = Arc::new(SignedTransaction::from_bytes(bytes)?.verify(self.chain)?);
+        let id = transaction.id();
+        self.accept(transaction, true).await?;
+        Ok(id)
+    }
+
+    /// Takes a transaction that other nodes know already.
+    ///
+    /// # Errors
+    /// See [`SubmitError`].
+    pub async fn accept_gossip(&self, transaction: Arc<VerifiedTransaction>) -> Result<(), SubmitError> {
+        self.accept(transaction, false).await
+    }
+
+    async fn accept(&self, transaction: Arc<VerifiedTransaction>, gossip: bool) -> Result<(), SubmitError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Submit { transaction, gossip, reply }).await;
+        answer.await.map_err(|_| SubmitError::Failed(ChainError::Stopped))?
+    }
+
+    /// Waits until the transaction with this id is final or dropped. At once if it is final.
+    pub async fn outcome(&self, id: Hash) -> Outcome {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Watch { id, reply }).await;
+        answer.await.unwrap_or(Outcome::Forgotten)
+    }
+
+    /// The transactions to propose next, in order.
+    pub async fn candidates(&self, limits: BlockLimits) -> Vec<Arc<VerifiedTransaction>> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Candidates { limits, reply }).await;
+        answer.await.unwrap_or_default()
+    }
+
+    /// The transactions with these ids, where they wait: verified before, so not to be verified again.
+    pub async fn lookup(&self, ids: Vec<Hash>) -> Vec<Option<Arc<VerifiedTransaction>>> {
+        let (reply, answer) = oneshot::channel();
+        let count = ids.len();
+        self.send(Command::Lookup { ids, reply }).await;
+        answer.await.unwrap_or_else(|_| vec![None; count])
+    }
+
+    /// The nonce for an account's next transaction, after those that wait; none without account.
+    pub async fn next_nonce(&self, account: evchain_protocol::crypto::PublicKey) -> Option<Nonce> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::NextNonce { account, reply }).await;
+        answer.await.ok().flatten()
+    }
+
+    /// Completes when a transaction arrives after this call.
+    pub fn arrival(&self) -> impl Future<Output = ()> + Send + 'static {
+        let arrivals = Arc::clone(&self.arrivals);
+        let mut notified = Box::pin(arrivals.notified_owned());
+        notified.as_mut().enable();
+        notified
+    }
+
+    /// How much waits.
+    pub fn status(&self) -> MempoolStatus {
+        *self.status.borrow()
+    }
+
+    async fn send(&self, command: Command) {
+        // Once the task has ended the node is going down; the caller sees its reply dropped.
+        let _ = self.commands.send(command).await;
+    }
+}

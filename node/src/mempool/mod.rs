@@ -1,0 +1,9 @@
+//! Transactions that wait for a block.
+
+mod handle;
+mod pool;
+mod task;
+
+pub use handle::{MempoolHandle, MempoolStatus, Outcome, SubmitError};
+pub use pool::{PoolError, PoolLimits};
+pub use task::{Mempool, start};

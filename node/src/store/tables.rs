@@ -1,0 +1,139 @@
+//! Every table of the database, its keys and its values, in one place.
+//!
+//! Keys are big-endian, so that RocksDB's order is the order of the values; values have the
+//! ledger's encoding.
+
+use std::marker::PhantomData;
+
+use evchain_consensus::certificate::Certificate;
+use evchain_consensus::message::Block;
+use evchain_consensus::wal::LogRecord;
+use evchain_protocol::codec::{Decode, Encode, List};
+use evchain_protocol::crypto::{ChainId, Hash};
+use evchain_protocol::event::Event;
+use evchain_protocol::primitives::{Height, TxRef};
+use evchain_protocol::state::{StateKey, StateValue};
+
+/// The most events that one block can have: several for each transaction and each due piece.
+pub const MAX_BLOCK_EVENTS: usize = 1 << 20;
+
+/// The events of one block, in order.
+pub type BlockEvents = List<Event, MAX_BLOCK_EVENTS>;
+
+/// The state after the newest final block.
+pub const STATE: Table<StateKey, StateValue> = Table::new("state");
+/// Final blocks with their bodies.
+pub const BLOCKS: Table<Height, Block> = Table::new("blocks");
+/// The heights of final blocks by their ids.
+pub const HEIGHTS: Table<Hash, Height> = Table::new("heights");
+/// Finalization certificates, at the heights whose block got one of its own. The newest height
+/// always has one; a block without is final by the next that has one.
+pub const FINALIZATIONS: Table<Height, Certificate> = Table::new("finalizations");
+/// Where a final transaction stands, by its id.
+pub const TRANSACTIONS: Table<Hash, TxRef> = Table::new("transactions");
+/// The events of each final block.
+pub const EVENTS: Table<Height, BlockEvents> = Table::new("events");
+/// The consensus log: votes, certificates and blocks, in the order in which they became durable.
+pub const CONSENSUS_LOG: Table<LogIndex, LogRecord> = Table::new("consensus_log");
+/// Which chain this is.
+pub const CHAIN: Table<(), ChainId> = Table::new("chain");
+/// The newest final block. Height 0 is genesis.
+pub const TIP: Table<(), Tip> = Table::new("tip");
+
+/// The names of all tables.
+pub const NAMES: [&str; 9] = [
+    STATE.name,
+    BLOCKS.name,
+    HEIGHTS.name,
+    FINALIZATIONS.name,
+    TRANSACTIONS.name,
+    EVENTS.name,
+    CONSENSUS_LOG.name,
+    CHAIN.name,
+    TIP.name,
+];
+
+/// A table: its name, and the types of its keys and values.
+#[derive(Debug)]
+pub struct Table<K, V> {
+    /// The name of its column family.
+    pub name: &'static str,
+    types: PhantomData<(fn(K), fn(V))>,
+}
+
+impl<K, V> Table<K, V> {
+    const fn new(name: &'static str) -> Self {
+        Self { name, types: PhantomData }
+    }
+}
+
+/// A key whose bytes have the order of its values.
+pub trait TableKey: Sized {
+    /// The key's bytes.
+    fn to_key(&self) -> Vec<u8>;
+    /// The key with these bytes, if there is one.
+    fn from_key(bytes: &[u8]) -> Option<Self>;
+}
+
+/// A place in the consensus log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogIndex(pub u64);
+
+/// The newest final block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Tip {
+    /// Its height.
+    pub height: Height,
+    /// Its id.
+    pub hash: Hash,
+}
+
+impl TableKey for () {
+    fn to_key(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn from_key(bytes: &[u8]) -> Option<Self> {
+        bytes.is_empty().then_some(())
+    }
+}
+
+impl TableKey for Height {
+    fn to_key(&self) -> Vec<u8> {
+        self.get().to_be_bytes().to_vec()
+    }
+
+    fn from_key(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(|bytes| Self::new(u64::from_be_bytes(bytes)))
+    }
+}
+
+impl TableKey for LogIndex {
+    fn to_key(&self) -> Vec<u8> {
+        self.0.to_be_bytes().to_vec()
+    }
+
+    fn from_key(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(|bytes| Self(u64::from_be_bytes(bytes)))
+    }
+}
+
+impl TableKey for Hash {
+    fn to_key(&self) -> Vec<u8> {
+        self.as_bytes().to_vec()
+    }
+
+    fn from_key(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self::from_bytes)
+    }
+}
+
+impl TableKey for StateKey {
+    fn to_key(&self) -> Vec<u8> {
+        self.to_bytes()
+    }
+
+    fn from_key(bytes: &[u8]) -> Option<Self> {
+        Self::from_bytes(bytes).ok()
+    }
+}
