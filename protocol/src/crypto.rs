@@ -7,8 +7,10 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use bech32::{Bech32m, Hrp};
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +93,19 @@ impl Purpose {
             Self::WalletKey => "evchain 2026 wallet key",
         }
     }
+
+    /// The hasher of `blake3::derive_key` for this context. To derive the key of the context takes
+    /// as long as to hash a node of a tree, so it is done once for each.
+    fn hasher(self) -> blake3::Hasher {
+        const COUNT: usize = Purpose::WalletKey as usize + 1;
+        static KEYS: [OnceLock<ContextKey>; COUNT] = [const { OnceLock::new() }; COUNT];
+        match KEYS.get(self as usize) {
+            Some(key) => blake3::Hasher::new_from_context_key(
+                key.get_or_init(|| hash_derive_key_context(self.context())),
+            ),
+            None => blake3::Hasher::new_derive_key(self.context()),
+        }
+    }
 }
 
 /// A BLAKE3 hash.
@@ -111,7 +126,7 @@ impl Hash {
     /// The hash of these parts, one after the other. The caller sees to it that only one split
     /// gives the same bytes: parts of fixed length, or with their length before them.
     pub fn of_parts(purpose: Purpose, parts: &[&[u8]]) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key(purpose.context());
+        let mut hasher = purpose.hasher();
         for part in parts {
             hasher.update(part);
         }
