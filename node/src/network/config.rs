@@ -118,7 +118,7 @@ impl Default for NetworkLimits {
             idle_timeout_ms: 60_000,
             ping_interval_ms: 5_000,
             retry_initial_ms: 100,
-            retry_max_ms: 3_000,
+            retry_max_ms: 2_000,
             max_known_peers: 256,
             ban_ms: 30_000,
 

@@ -63,11 +63,11 @@ impl NetworkMetrics {
     }
 
     pub(super) fn received(&self, protocol: &'static str, len: usize) {
-        self.count(TrafficLabels { protocol, direction: "in" }, len);
+        self.count(&TrafficLabels { protocol, direction: "in" }, len);
     }
 
     pub(super) fn sent(&self, protocol: &'static str, len: usize) {
-        self.count(TrafficLabels { protocol, direction: "out" }, len);
+        self.count(&TrafficLabels { protocol, direction: "out" }, len);
     }
 
     pub(super) fn dropped(&self, reason: &'static str) {
@@ -78,8 +78,8 @@ impl NetworkMetrics {
         self.bans.get_or_create(&ReasonLabels { reason }).inc();
     }
 
-    fn count(&self, labels: TrafficLabels, len: usize) {
-        self.bytes.get_or_create(&labels).inc_by(len as u64);
-        self.messages.get_or_create(&labels).inc();
+    fn count(&self, labels: &TrafficLabels, len: usize) {
+        self.bytes.get_or_create(labels).inc_by(len as u64);
+        self.messages.get_or_create(labels).inc();
     }
 }

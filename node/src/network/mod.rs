@@ -13,10 +13,12 @@ mod gossip;
 mod handle;
 mod identity;
 mod limits;
+mod listen;
 mod metrics;
 mod peers;
 mod protocols;
 mod session;
+mod start;
 mod swarm;
 mod sync;
 
@@ -33,4 +35,4 @@ pub use libp2p::{Multiaddr, PeerId};
 pub use metrics::NetworkMetrics;
 pub use protocols::Topic;
 pub use session::SessionStream;
-pub use swarm::start;
+pub use start::start;

@@ -1,0 +1,114 @@
+//! What runs on a node's connections, and how a swarm is put together.
+
+use std::time::Duration;
+
+use libp2p::allow_block_list::{self, AllowedPeers, BlockedPeers};
+use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::identity::Keypair;
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{Swarm, SwarmBuilder, identify, noise, ping, tcp, yamux};
+
+use super::config::NetworkLimits;
+use super::error::StartError;
+use super::gossip::{self, Gossipsub};
+use super::protocols::Protocols;
+use super::sync::{self, SyncBehaviour};
+
+/// Streams that one connection may have open.
+const MAX_STREAMS_PER_CONNECTION: usize = 256;
+
+/// A full node's protocols. Who may connect comes first: a connection that is refused there
+/// never reaches the others.
+#[derive(NetworkBehaviour)]
+pub(super) struct NodeBehaviour {
+    pub(super) limits: connection_limits::Behaviour,
+    pub(super) allowed: Toggle<allow_block_list::Behaviour<AllowedPeers>>,
+    pub(super) blocked: allow_block_list::Behaviour<BlockedPeers>,
+    pub(super) identify: identify::Behaviour,
+    pub(super) ping: ping::Behaviour,
+    pub(super) gossip: Gossipsub,
+    pub(super) sync: SyncBehaviour,
+    pub(super) streams: libp2p_stream::Behaviour,
+}
+
+impl NodeBehaviour {
+    pub(super) fn new(
+        keys: &Keypair,
+        protocols: &Protocols,
+        limits: &NetworkLimits,
+        has_allow_list: bool,
+    ) -> Result<Self, StartError> {
+        let identify = identify::Config::new(protocols.version.clone(), keys.public())
+            .with_agent_version(concat!("evchain/", env!("CARGO_PKG_VERSION")).to_owned())
+            .with_cache_size(0);
+        Ok(Self {
+            limits: connection_limits(limits),
+            allowed: Toggle::from(has_allow_list.then(allow_block_list::Behaviour::default)),
+            blocked: allow_block_list::Behaviour::default(),
+            identify: identify::Behaviour::new(identify),
+            ping: liveness(limits),
+            gossip: gossip::gossipsub(keys, protocols, limits)?,
+            sync: sync::behaviour(protocols, limits),
+            streams: libp2p_stream::Behaviour::new(),
+        })
+    }
+}
+
+/// The protocols of a process that takes part in sessions only.
+#[derive(NetworkBehaviour)]
+pub(super) struct EndpointBehaviour {
+    limits: connection_limits::Behaviour,
+    ping: ping::Behaviour,
+    pub(super) streams: libp2p_stream::Behaviour,
+}
+
+impl EndpointBehaviour {
+    pub(super) fn new(limits: &NetworkLimits) -> Self {
+        Self {
+            limits: connection_limits(limits),
+            ping: liveness(limits),
+            streams: libp2p_stream::Behaviour::new(),
+        }
+    }
+}
+
+/// A swarm over TCP, Noise and Yamux.
+pub(super) fn swarm<B: NetworkBehaviour>(
+    keys: Keypair,
+    behaviour: B,
+    limits: &NetworkLimits,
+) -> Result<Swarm<B>, StartError> {
+    let multiplexer = || {
+        let mut config = yamux::Config::default();
+        config.set_max_num_streams(MAX_STREAMS_PER_CONNECTION);
+        config
+    };
+    let swarm = SwarmBuilder::with_existing_identity(keys)
+        .with_tokio()
+        .with_tcp(tcp::Config::new().nodelay(true), noise::Config::new, multiplexer)
+        .map_err(|error| StartError::Settings(error.to_string()))?
+        .with_behaviour(|_| behaviour)
+        .map_err(|error| StartError::Settings(error.to_string()))?
+        .with_swarm_config(|config| {
+            config.with_idle_connection_timeout(Duration::from_millis(limits.idle_timeout_ms))
+        })
+        .with_connection_timeout(Duration::from_millis(limits.handshake_timeout_ms))
+        .build();
+    Ok(swarm)
+}
+
+fn connection_limits(limits: &NetworkLimits) -> connection_limits::Behaviour {
+    connection_limits::Behaviour::new(
+        ConnectionLimits::default()
+            .with_max_established(Some(limits.max_connections))
+            .with_max_established_per_peer(Some(limits.max_connections_per_peer))
+            .with_max_pending_incoming(Some(limits.max_pending_connections))
+            .with_max_pending_outgoing(Some(limits.max_pending_connections)),
+    )
+}
+
+fn liveness(limits: &NetworkLimits) -> ping::Behaviour {
+    let interval = Duration::from_millis(limits.ping_interval_ms);
+    ping::Behaviour::new(ping::Config::new().with_interval(interval).with_timeout(interval))
+}

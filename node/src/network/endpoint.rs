@@ -1,0 +1,153 @@
+//! Sessions without a node: what a charging agent's process runs.
+
+use std::sync::Arc;
+
+use evchain_protocol::crypto::{ChainId, KeyPair, PublicKey};
+use futures::StreamExt;
+use libp2p::ping;
+use libp2p::swarm::SwarmEvent;
+use libp2p::{Multiaddr, Swarm};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::behaviour::{self, EndpointBehaviour, EndpointBehaviourEvent};
+use super::config::NetworkLimits;
+use super::connect::{ConnectRequest, Connecting};
+use super::error::{SessionError, StartError};
+use super::identity::libp2p_keys;
+use super::listen::ListenAddresses;
+use super::metrics::NetworkMetrics;
+use super::protocols::Protocols;
+use super::session::{SessionAcceptor, SessionOpener, SessionStream};
+
+/// Commands that wait for the endpoint's task.
+const COMMAND_QUEUE: usize = 64;
+
+/// Opens and accepts sessions, and does nothing else. Its sessions end when the last clone of
+/// the endpoint is dropped.
+#[derive(Clone)]
+pub struct SessionEndpoint {
+    local_key: PublicKey,
+    commands: mpsc::Sender<Command>,
+    sessions: SessionOpener,
+}
+
+enum Command {
+    Connect(ConnectRequest),
+    ListenAddresses(oneshot::Sender<Vec<Multiaddr>>),
+}
+
+impl SessionEndpoint {
+    /// Starts an endpoint with this key, listening on `listen` if one is given, and returns it
+    /// with the sessions that others open: at most `max_inbound_sessions` at a time. Must be
+    /// called within a tokio runtime.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(
+        listen: Option<Multiaddr>,
+        chain: ChainId,
+        keys: &KeyPair,
+        limits: NetworkLimits,
+    ) -> Result<(Self, mpsc::Receiver<SessionStream>), StartError> {
+        let limits = Arc::new(limits);
+        let metrics = Arc::new(NetworkMetrics::default());
+        let protocol = Protocols::new(chain).session;
+        let libp2p_keys = libp2p_keys(keys).map_err(|error| StartError::Identity(error.to_string()))?;
+        let mut swarm = behaviour::swarm(libp2p_keys, EndpointBehaviour::new(&limits), &limits)?;
+        let mut control = swarm.behaviour().streams.new_control();
+        let incoming =
+            control.accept(protocol.clone()).map_err(|error| StartError::Settings(error.to_string()))?;
+        let (accepted, inbound) = mpsc::channel(limits.max_inbound_sessions.max(1));
+        let addresses = ListenAddresses::start(&mut swarm, listen)?;
+        let acceptor = SessionAcceptor::new(incoming, accepted, Arc::clone(&limits), Arc::clone(&metrics));
+        let acceptor = AbortOnDropHandle::new(tokio::spawn(acceptor.run()));
+        let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);
+        tokio::spawn(async move {
+            run(swarm, addresses, inbox).await;
+            drop(acceptor);
+        });
+        let sessions = SessionOpener { control, protocol, limits, metrics };
+        Ok((Self { local_key: keys.public_key(), commands, sessions }, inbound))
+    }
+
+    /// The endpoint's own key.
+    pub fn local_key(&self) -> PublicKey {
+        self.local_key
+    }
+
+    /// Opens a session with the peer at one of these addresses, and waits until the peer has
+    /// accepted it.
+    ///
+    /// # Errors
+    /// See [`SessionError`].
+    pub async fn open_session(
+        &self,
+        peer: PublicKey,
+        addresses: Vec<Multiaddr>,
+    ) -> Result<SessionStream, SessionError> {
+        let (request, connected) = ConnectRequest::new(&peer, addresses)?;
+        self.commands.send(Command::Connect(request)).await.map_err(|_| SessionError::Stopped)?;
+        connected.await.map_err(|_| SessionError::Stopped)??;
+        self.sessions.open(peer).await
+    }
+
+    /// The addresses on which the endpoint listens, each ending in its own `/p2p/` part; waits
+    /// for the first if it was told to listen and has none yet.
+    ///
+    /// # Errors
+    /// [`SessionError::Stopped`].
+    pub async fn listen_addresses(&self) -> Result<Vec<Multiaddr>, SessionError> {
+        let (reply, addresses) = oneshot::channel();
+        self.commands.send(Command::ListenAddresses(reply)).await.map_err(|_| SessionError::Stopped)?;
+        addresses.await.map_err(|_| SessionError::Stopped)
+    }
+}
+
+/// Runs until every handle is gone.
+async fn run(
+    mut swarm: Swarm<EndpointBehaviour>,
+    mut addresses: ListenAddresses,
+    mut commands: mpsc::Receiver<Command>,
+) {
+    let mut connecting = Connecting::default();
+    loop {
+        tokio::select! {
+            command = commands.recv() => match command {
+                None => return,
+                Some(Command::Connect(request)) => connecting.connect(&mut swarm, request),
+                Some(Command::ListenAddresses(reply)) => addresses.tell(&swarm, reply),
+            },
+            event = swarm.select_next_some() => match event {
+                SwarmEvent::NewListenAddr { .. } => addresses.on_new_address(&swarm),
+                event => on_event(&mut swarm, &mut connecting, event),
+            },
+        }
+    }
+}
+
+fn on_event(
+    swarm: &mut Swarm<EndpointBehaviour>,
+    connecting: &mut Connecting,
+    event: SwarmEvent<EndpointBehaviourEvent>,
+) {
+    match event {
+        SwarmEvent::ConnectionEstablished { peer_id, .. } => connecting.connected(&peer_id),
+        SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+            connecting.failed(connection_id, &error);
+        }
+        SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
+            tracing::debug!(address = %send_back_addr, %error, "inbound connection refused");
+        }
+        SwarmEvent::Behaviour(EndpointBehaviourEvent::Ping(ping::Event {
+            peer,
+            connection,
+            result: Err(error),
+        })) => {
+            tracing::debug!(%peer, %error, "closing a connection without sign of life");
+            swarm.close_connection(connection);
+        }
+        SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listener error"),
+        _ => {}
+    }
+}

@@ -1,0 +1,167 @@
+//! Putting the network together.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use evchain_protocol::crypto::{ChainId, KeyPair};
+use libp2p::{Multiaddr, PeerId, Swarm};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::authority_links::{AuthorityAcceptor, AuthorityLinks, Inbound};
+use super::behaviour::{self, NodeBehaviour};
+use super::config::{Admission, NetworkConfig, NetworkLimits};
+use super::error::StartError;
+use super::event::{EventSenders, NetworkEvents};
+use super::handle::{COMMAND_QUEUE, NetworkHandle};
+use super::identity::{key_of_peer, libp2p_keys, peer_of_key};
+use super::listen::ListenAddresses;
+use super::metrics::NetworkMetrics;
+use super::peers::peer_in;
+use super::protocols::Protocols;
+use super::session::{SessionAcceptor, SessionOpener};
+use super::swarm::{NetworkTask, Parts};
+
+/// Events about peers and addresses that wait for the node.
+const STATUS_QUEUE: usize = 1_024;
+
+/// Reports of misbehaviour that wait for the network's task.
+const MISBEHAVIOUR_QUEUE: usize = 64;
+
+/// Starts the network. It stops when the last handle is dropped or
+/// [`NetworkHandle::shutdown`] is called. Must be called within a tokio runtime.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn start(
+    config: NetworkConfig,
+    chain: ChainId,
+    keys: &KeyPair,
+    metrics: NetworkMetrics,
+) -> Result<(NetworkHandle, NetworkEvents), StartError> {
+    let NetworkConfig { listen, bootstrap, admission, limits } = config;
+    let limits = Arc::new(limits);
+    let protocols = Protocols::new(chain);
+    let local_key = keys.public_key();
+    let libp2p_keys = libp2p_keys(keys).map_err(|error| StartError::Identity(error.to_string()))?;
+    let local_peer = libp2p_keys.public().to_peer_id();
+    let bootstrap = bootstrap_peers(bootstrap, local_peer)?;
+
+    let has_allow_list = admission != Admission::Open;
+    let behaviour = NodeBehaviour::new(&libp2p_keys, &protocols, &limits, has_allow_list)?;
+    let mut swarm = behaviour::swarm(libp2p_keys, behaviour, &limits)?;
+    let always_allowed = allow(&mut swarm, admission, &bootstrap)?;
+
+    let mut control = swarm.behaviour().streams.new_control();
+    let registered = |error: libp2p_stream::AlreadyRegistered| StartError::Settings(error.to_string());
+    let consensus_streams = control.accept(protocols.consensus.clone()).map_err(registered)?;
+    let session_streams = control.accept(protocols.session.clone()).map_err(registered)?;
+    let addresses = ListenAddresses::start(&mut swarm, listen)?;
+
+    let (senders, events) = event_queues(&limits);
+    let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);
+    let (misbehaviours, reports) = mpsc::channel(MISBEHAVIOUR_QUEUE);
+    let links = AuthorityLinks::new(
+        local_key,
+        control.clone(),
+        protocols.consensus.clone(),
+        Arc::clone(&limits),
+        metrics.clone(),
+    );
+    let handle = NetworkHandle {
+        local_key,
+        commands,
+        links: links.table(),
+        sessions: SessionOpener {
+            control,
+            protocol: protocols.session.clone(),
+            limits: Arc::clone(&limits),
+            metrics: Arc::new(metrics.clone()),
+        },
+        limits: Arc::clone(&limits),
+        metrics: metrics.clone(),
+    };
+
+    let inbound = Inbound {
+        frames: senders.consensus.clone(),
+        misbehaviours,
+        limits: Arc::clone(&limits),
+        metrics: metrics.clone(),
+    };
+    let authority_acceptor = AuthorityAcceptor::new(consensus_streams, links.watch_authorities(), inbound);
+    let session_acceptor = SessionAcceptor::new(
+        session_streams,
+        senders.sessions.clone(),
+        Arc::clone(&limits),
+        Arc::new(metrics.clone()),
+    );
+    let task = NetworkTask::new(Parts {
+        swarm,
+        addresses,
+        links,
+        acceptors: [
+            AbortOnDropHandle::new(tokio::spawn(authority_acceptor.run())),
+            AbortOnDropHandle::new(tokio::spawn(session_acceptor.run())),
+        ],
+        bootstrap,
+        always_allowed,
+        protocols,
+        events: senders,
+        limits,
+        metrics,
+    });
+    tokio::spawn(task.run(inbox, reports));
+    Ok((handle, events))
+}
+
+fn bootstrap_peers(addresses: Vec<Multiaddr>, own: PeerId) -> Result<Vec<(PeerId, Multiaddr)>, StartError> {
+    let mut peers = Vec::new();
+    for address in addresses {
+        match peer_in(&address).filter(|peer| key_of_peer(peer).is_ok()) {
+            // One list for all nodes of a network is convenient, so the own address may be on it.
+            Some(peer) if peer == own => {}
+            Some(peer) => peers.push((peer, address)),
+            None => return Err(StartError::BootstrapWithoutPeer(address)),
+        }
+    }
+    Ok(peers)
+}
+
+/// Sets who may connect before there are authorities, and returns those who always may.
+fn allow(
+    swarm: &mut Swarm<NodeBehaviour>,
+    admission: Admission,
+    bootstrap: &[(PeerId, Multiaddr)],
+) -> Result<BTreeSet<PeerId>, StartError> {
+    let mut always: BTreeSet<PeerId> = bootstrap.iter().map(|(peer, _)| *peer).collect();
+    for peer in &always {
+        swarm.behaviour_mut().limits.bypass_peer_id(peer);
+    }
+    if let Admission::AllowList(keys) = admission {
+        for key in keys {
+            always.insert(peer_of_key(&key).map_err(|_| StartError::UnusableKey(key.to_string()))?);
+        }
+    }
+    if let Some(allowed) = swarm.behaviour_mut().allowed.as_mut() {
+        for peer in &always {
+            allowed.allow_peer(*peer);
+        }
+    }
+    Ok(always)
+}
+
+fn event_queues(limits: &NetworkLimits) -> (EventSenders, NetworkEvents) {
+    let (consensus, consensus_events) = mpsc::channel(limits.consensus_receive_queue.max(1));
+    let (requests, request_events) = mpsc::channel(limits.max_inbound_requests.max(1));
+    let (sessions, session_events) = mpsc::channel(limits.max_inbound_sessions.max(1));
+    let (status, status_events) = mpsc::channel(STATUS_QUEUE);
+    let (gossip, gossip_events) = mpsc::channel(limits.gossip_queue.max(1));
+    let events = NetworkEvents {
+        consensus: consensus_events,
+        requests: request_events,
+        sessions: session_events,
+        status: status_events,
+        gossip: gossip_events,
+    };
+    (EventSenders { consensus, requests, sessions, status, gossip }, events)
+}
