@@ -4,34 +4,24 @@
 //! consensus crate's business. Everything here takes the header as given.
 
 use crate::block::Header;
-use crate::codec::{Decode, Encode, List, TooManyItems};
+use crate::codec::{self, Decode, DecodeError, Encode, List, TooManyItems};
 use crate::merkle::{InclusionError, InclusionProof};
+use crate::state::key::StateKey;
 use crate::state::tree::{Entry, StateProof, TreeView, WrongRoot};
-
-/// The most bytes that a value of the state may have to be proven.
-pub const MAX_VALUE_BYTES: usize = 64 * 1024;
+use crate::state::value::{MAX_VALUE_BYTES, StateValue};
 
 /// The most bytes that an encoded [`StateEntryProof`] has: a full bucket, all siblings, the value.
-pub const MAX_STATE_ENTRY_PROOF_BYTES: usize = 512 * 1024;
+pub const MAX_STATE_ENTRY_PROOF_BYTES: usize = 320 * 1024;
 
-/// The proof of an entry of the state, with its value.
+/// The proof of what the state holds under a key, with the value.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct StateEntryProof {
     value: Option<List<u8, MAX_VALUE_BYTES>>,
     proof: StateProof,
 }
 
-/// What the state holds under a key, proven.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Proven<'a> {
-    /// A value with these bytes.
-    Present(&'a [u8]),
-    /// Nothing.
-    Absent,
-}
-
 /// Why a proof of an entry of the state shows nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StateEntryError {
     /// Not a proof for this key and header.
     #[error(transparent)]
@@ -45,6 +35,9 @@ pub enum StateEntryError {
     /// A value was given and the state has none.
     #[error("a value was given, but the state holds none")]
     NotInState,
+    /// The state holds this value, but it is of no kind that this version knows.
+    #[error("the value that the state holds is not understood: {0}")]
+    UnknownValue(#[from] DecodeError),
 }
 
 impl StateEntryProof {
@@ -52,22 +45,29 @@ impl StateEntryProof {
     /// value from the same state.
     ///
     /// # Errors
-    /// [`TooManyItems`] for a value or a bucket that is too large to be proven.
-    pub fn new(state: &TreeView<'_>, key: &[u8], value: Option<Vec<u8>>) -> Result<Self, TooManyItems> {
-        Ok(Self { value: value.map(List::new).transpose()?, proof: state.prove(key)? })
+    /// [`TooManyItems`] for a bucket that is too large to be proven.
+    pub fn new(
+        state: &TreeView<'_>,
+        key: &StateKey,
+        value: Option<&StateValue>,
+    ) -> Result<Self, TooManyItems> {
+        Ok(Self {
+            value: value.map(|value| List::new(codec::encode(value))).transpose()?,
+            proof: state.prove(&key.to_bytes())?,
+        })
     }
 
-    /// What the state after the block with this header holds under this key.
+    /// What the state after the block with this header holds under this key, be it nothing.
     ///
     /// # Errors
     /// See [`StateEntryError`]; nothing is proven in every case.
-    pub fn verify(&self, header: &Header, key: &[u8]) -> Result<Proven<'_>, StateEntryError> {
-        match (self.proof.verify(header.state_root, key)?, &self.value) {
-            (None, None) => Ok(Proven::Absent),
+    pub fn verify(&self, header: &Header, key: &StateKey) -> Result<Option<StateValue>, StateEntryError> {
+        match (self.proof.verify(header.state_root, &key.to_bytes())?, &self.value) {
+            (None, None) => Ok(None),
             (None, Some(_)) => Err(StateEntryError::NotInState),
             (Some(_), None) => Err(StateEntryError::ValueMissing),
-            (Some(hash), Some(value)) if hash == Entry::value_hash(value) => Ok(Proven::Present(value)),
-            (Some(_), Some(_)) => Err(StateEntryError::OtherValue),
+            (Some(hash), Some(value)) if hash != Entry::value_hash(value) => Err(StateEntryError::OtherValue),
+            (Some(_), Some(value)) => Ok(Some(codec::decode(value, MAX_VALUE_BYTES)?)),
         }
     }
 }

@@ -8,15 +8,25 @@ use evchain_protocol::block::Header;
 use evchain_protocol::codec;
 use evchain_protocol::crypto::{ChainId, Hash, PublicKey};
 use evchain_protocol::light::{
-    MAX_STATE_ENTRY_PROOF_BYTES, MAX_VALUE_BYTES, Proven, StateEntryError, StateEntryProof, verify_event,
-    verify_transaction,
+    MAX_STATE_ENTRY_PROOF_BYTES, StateEntryError, StateEntryProof, verify_event, verify_transaction,
 };
 use evchain_protocol::merkle::{InclusionError, MerkleTree};
-use evchain_protocol::primitives::{Epoch, Height, Timestamp, View};
+use evchain_protocol::primitives::{Amount, Epoch, Height, Timestamp, View};
+use evchain_protocol::state::account::{Account, Standing};
+use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::tree::{MAX_BUCKET_ENTRIES, Tree, TreeDepth};
+use evchain_protocol::state::value::{MAX_VALUE_BYTES, StateValue};
 
 const TRANSACTIONS: [&str; 3] = ["transaction 0", "transaction 1", "transaction 2"];
 const EVENTS: [&str; 2] = ["event 0", "event 1"];
+
+const ALICE: StateKey = StateKey::Account(PublicKey::from_bytes([1; 32]));
+const BOB: StateKey = StateKey::Account(PublicKey::from_bytes([2; 32]));
+const CAROL: StateKey = StateKey::Account(PublicKey::from_bytes([3; 32]));
+
+fn account(balance: u64) -> StateValue {
+    StateValue::Account(Account::new(Amount::new(balance), Standing::Revoked))
+}
 
 fn header(tree: &Tree) -> Header {
     Header {
@@ -38,53 +48,71 @@ fn header(tree: &Tree) -> Header {
 }
 
 /// At depth 0, so that all keys share the bucket and a proof of one is a proof of every other.
-fn state() -> Tree {
-    Tree::from_entries(TreeDepth::new(0).unwrap(), [("alice", "12"), ("bob", "7")])
+fn state(entries: &[(StateKey, StateValue)]) -> Tree {
+    let bytes = entries.iter().map(|(key, value)| (key.to_bytes(), codec::encode(value)));
+    Tree::from_entries(TreeDepth::new(0).unwrap(), bytes)
 }
 
-fn prove(tree: &Tree, key: &str, value: Option<&str>) -> StateEntryProof {
-    StateEntryProof::new(&tree.unchanged(), key.as_bytes(), value.map(Into::into)).unwrap()
+fn alice_12_bob_7() -> Tree {
+    state(&[(ALICE, account(12)), (BOB, account(7))])
+}
+
+fn prove(tree: &Tree, key: StateKey, value: Option<&StateValue>) -> StateEntryProof {
+    StateEntryProof::new(&tree.unchanged(), &key, value).unwrap()
 }
 
 #[test]
 fn an_entry_of_the_state_is_present_or_absent() {
-    let tree = state();
+    let tree = alice_12_bob_7();
     let header = header(&tree);
-    for (key, value) in [("alice", Some("12")), ("bob", Some("7")), ("carol", None)] {
-        let proof = prove(&tree, key, value);
+    for (key, value) in [(ALICE, Some(account(12))), (BOB, Some(account(7))), (CAROL, None)] {
+        let proof = prove(&tree, key, value.as_ref());
         let bytes = codec::encode(&proof);
         assert_eq!(codec::decode(&bytes, MAX_STATE_ENTRY_PROOF_BYTES), Ok(proof.clone()));
-        let proven = value.map_or(Proven::Absent, |value| Proven::Present(value.as_bytes()));
-        assert_eq!(proof.verify(&header, key.as_bytes()), Ok(proven), "{key}");
+        assert_eq!(proof.verify(&header, &key), Ok(value));
     }
 }
 
 #[test]
 fn a_wrong_value_is_refused() {
-    let tree = state();
+    let tree = alice_12_bob_7();
     let header = header(&tree);
-    let verify = |key: &str, value| prove(&tree, key, value).verify(&header, key.as_bytes()).unwrap_err();
-    assert_eq!(verify("alice", Some("13")), StateEntryError::OtherValue);
-    assert_eq!(verify("alice", Some("7")), StateEntryError::OtherValue);
-    assert_eq!(verify("alice", None), StateEntryError::ValueMissing);
-    assert_eq!(verify("carol", Some("12")), StateEntryError::NotInState);
+    let verify =
+        |key, value: Option<StateValue>| prove(&tree, key, value.as_ref()).verify(&header, &key).unwrap_err();
+    assert_eq!(verify(ALICE, Some(account(13))), StateEntryError::OtherValue);
+    assert_eq!(verify(ALICE, Some(account(7))), StateEntryError::OtherValue);
+    assert_eq!(verify(ALICE, None), StateEntryError::ValueMissing);
+    assert_eq!(verify(CAROL, Some(account(12))), StateEntryError::NotInState);
 }
 
 #[test]
 fn a_proof_holds_for_its_key_and_header_only() {
-    let tree = state();
-    let proof = prove(&tree, "alice", Some("12"));
-    assert_eq!(proof.verify(&header(&tree), b"bob"), Err(StateEntryError::OtherValue));
-    assert_eq!(proof.verify(&header(&tree), b"carol"), Err(StateEntryError::NotInState));
-    let later = Tree::from_entries(tree.depth(), [("alice", "12"), ("bob", "8")]);
-    let error = proof.verify(&header(&later), b"alice").unwrap_err();
+    let tree = alice_12_bob_7();
+    let proof = prove(&tree, ALICE, Some(&account(12)));
+    assert_eq!(proof.verify(&header(&tree), &BOB), Err(StateEntryError::OtherValue));
+    assert_eq!(proof.verify(&header(&tree), &CAROL), Err(StateEntryError::NotInState));
+    let later = state(&[(ALICE, account(12)), (BOB, account(8))]);
+    let error = proof.verify(&header(&later), &ALICE).unwrap_err();
     assert!(matches!(error, StateEntryError::Proof(wrong)
         if wrong.computed == tree.root() && wrong.expected == later.root()));
 }
 
 #[test]
+fn a_value_that_does_not_decode_is_an_error_of_its_own() {
+    let key = ALICE.to_bytes();
+    let mut value = codec::encode(&account(12));
+    value[0] = 0xff;
+    let tree = Tree::from_entries(TreeDepth::new(0).unwrap(), [(&key, &value)]);
+    let mut bytes = codec::encode(&prove(&tree, ALICE, Some(&account(12))));
+    // A present value's bytes follow its one-byte flag and its length.
+    bytes[5] = 0xff;
+    let proof: StateEntryProof = codec::decode(&bytes, MAX_STATE_ENTRY_PROOF_BYTES).unwrap();
+    assert!(matches!(proof.verify(&header(&tree), &ALICE), Err(StateEntryError::UnknownValue(_))));
+}
+
+#[test]
 fn transactions_and_events_are_included_each_under_its_own_root() {
-    let header = header(&state());
+    let header = header(&alice_12_bob_7());
     let (transactions, events) = (MerkleTree::new(TRANSACTIONS), MerkleTree::new(EVENTS));
     for (index, transaction) in TRANSACTIONS.iter().enumerate() {
         let proof = transactions.prove(index).unwrap();
@@ -102,16 +130,16 @@ fn transactions_and_events_are_included_each_under_its_own_root() {
 }
 
 #[test]
-fn the_largest_proof_fits_its_limit_and_a_larger_value_has_none() {
-    let count = u32::try_from(MAX_BUCKET_ENTRIES).unwrap();
-    let value = vec![7; MAX_VALUE_BYTES];
-    let entries = (0..count).map(|n| (n.to_le_bytes(), &value));
-    let tree = Tree::from_entries(TreeDepth::new(0).unwrap(), entries);
-    let key = 0u32.to_le_bytes();
-    let proof = StateEntryProof::new(&tree.unchanged(), &key, Some(value.clone())).unwrap();
-    assert!(
-        codec::encode(&proof).len() + usize::from(TreeDepth::MAX) * Hash::LEN <= MAX_STATE_ENTRY_PROOF_BYTES
-    );
-    assert_eq!(proof.verify(&header(&tree), &key), Ok(Proven::Present(&value)));
-    assert!(StateEntryProof::new(&tree.unchanged(), &key, Some([value, vec![7]].concat())).is_err());
+fn the_largest_proof_fits_its_limit() {
+    let others = (2..=u32::try_from(MAX_BUCKET_ENTRIES).unwrap()).map(|n| {
+        let mut bytes = [9; 32];
+        bytes[..4].copy_from_slice(&n.to_be_bytes());
+        (StateKey::Account(PublicKey::from_bytes(bytes)), account(n.into()))
+    });
+    let tree = state(&others.chain([(ALICE, account(12))]).collect::<Vec<_>>());
+    let proof = prove(&tree, ALICE, Some(&account(12)));
+    assert_eq!(proof.verify(&header(&tree), &ALICE), Ok(Some(account(12))));
+    // This one has the largest bucket, but no siblings and a short value.
+    let rest = usize::from(TreeDepth::MAX) * Hash::LEN + MAX_VALUE_BYTES;
+    assert!(codec::encode(&proof).len() + rest <= MAX_STATE_ENTRY_PROOF_BYTES);
 }

@@ -93,7 +93,7 @@ fn a_proof_has_as_many_siblings_as_its_index_needs() {
     // Item 4 of 5 moves up twice without a sibling, so one is on its way.
     let proof = |index: u32, len: u32, siblings: &[Hash]| {
         let mut bytes = [index, len, u32::try_from(siblings.len()).unwrap()].map(u32::to_le_bytes).concat();
-        siblings.iter().for_each(|hash| bytes.extend(hash.as_bytes()));
+        bytes.extend(siblings.iter().flat_map(Hash::as_bytes));
         codec::decode::<InclusionProof>(&bytes, MAX_PROOF_BYTES)
     };
     let items = items(5);

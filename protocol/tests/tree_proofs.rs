@@ -21,9 +21,9 @@ fn depth(levels: u8) -> TreeDepth {
 /// A proof of these parts, whatever they are.
 fn proof_of(entries: &[Entry], siblings: &[Hash]) -> Result<StateProof, DecodeError> {
     let mut bytes = codec::encode(&u32::try_from(entries.len()).unwrap());
-    entries.iter().for_each(|entry| bytes.extend(codec::encode(entry)));
+    bytes.extend(entries.iter().flat_map(codec::encode));
     bytes.extend(codec::encode(&u32::try_from(siblings.len()).unwrap()));
-    siblings.iter().for_each(|sibling| bytes.extend(sibling.as_bytes()));
+    bytes.extend(siblings.iter().flat_map(Hash::as_bytes));
     codec::decode(&bytes, MAX_PROOF_BYTES)
 }
 
