@@ -101,6 +101,11 @@ impl<T, const MAX: usize> List<T, MAX> {
         Ok(Self(items))
     }
 
+    /// A list as long as this, of what `f` makes of each item.
+    pub fn map<U>(&self, f: impl FnMut(&T) -> U) -> List<U, MAX> {
+        List(self.0.iter().map(f).collect())
+    }
+
     /// The items.
     pub fn into_vec(self) -> Vec<T> {
         self.0
@@ -118,6 +123,13 @@ impl<T, const MAX: usize> std::ops::Deref for List<T, MAX> {
 
     fn deref(&self) -> &[T] {
         &self.0
+    }
+}
+
+/// Items change in place; their number does not.
+impl<T, const MAX: usize> std::ops::DerefMut for List<T, MAX> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.0
     }
 }
 

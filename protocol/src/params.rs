@@ -6,8 +6,6 @@ use crate::codec::{Decode, Encode};
 use crate::payment::InstallmentCount;
 use crate::primitives::{Amount, Span};
 
-/// The deepest state tree: 2^24 buckets.
-pub const MAX_STATE_TREE_DEPTH: u8 = 24;
 /// The most transactions that a block can have on any chain.
 pub const MAX_BLOCK_TRANSACTIONS: u32 = 16_384;
 /// The longest body that a block can have on any chain, in bytes.
@@ -52,7 +50,8 @@ pub struct Params {
     pub max_block_transactions: u32,
     /// The most bytes of signed transactions in a block (K3). Default 2 MiB.
     pub max_block_bytes: u32,
-    /// The state's tree has 2^depth buckets. Default 20.
+    /// The state's tree has 2^depth buckets, see [`TreeDepth`](crate::state::tree::TreeDepth).
+    /// Default 20.
     pub state_tree_depth: u8,
     /// D of the consensus: within which time a message is assumed to arrive. Default 500 ms.
     pub hop_bound: Span,
@@ -130,7 +129,6 @@ impl Params {
         )?;
         let longest = crate::transaction::MAX_TRANSACTION_BYTES as u64;
         within("max_block_bytes", self.max_block_bytes.into(), longest, MAX_BLOCK_BYTES.into())?;
-        within("state_tree_depth", self.state_tree_depth.into(), 0, MAX_STATE_TREE_DEPTH.into())?;
         within("hop_bound", self.hop_bound.get(), 1, HOUR_MS)?;
         within("idle_interval", self.idle_interval.get(), 1, leader_timeout_ms.saturating_sub(1))?;
         within("min_block_interval", self.min_block_interval.get(), 0, self.idle_interval.get())

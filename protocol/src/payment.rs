@@ -136,7 +136,7 @@ impl InstallmentPlan {
         match (index, self.deposit) {
             (0, DepositRule::Forfeit) => self.window.start,
             (0, DepositRule::Refund(until)) => until,
-            _ => self.slice_end(index).saturating_add(Timestamp::new(self.claim_margin.get())),
+            _ => self.slice_end(index).saturating_after(self.claim_margin),
         }
     }
 
@@ -147,6 +147,6 @@ impl InstallmentPlan {
         let scaled = u128::from(self.window.length().get()).saturating_mul(slices);
         let into = scaled.div_ceil(u128::from(self.count.get()));
         let into = u64::try_from(into).unwrap_or(u64::MAX);
-        self.window.start.saturating_add(Timestamp::new(into))
+        self.window.start.saturating_after(Span::new(into))
     }
 }

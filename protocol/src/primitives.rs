@@ -151,6 +151,12 @@ impl Timestamp {
         self.checked_add(Self(span.0))
     }
 
+    /// The moment this long after, or the last moment, which never comes.
+    #[must_use]
+    pub const fn saturating_after(self, span: Span) -> Self {
+        Self(self.0.saturating_add(span.0))
+    }
+
     /// The moment this long before, or the Unix epoch.
     #[must_use]
     pub const fn before(self, span: Span) -> Self {

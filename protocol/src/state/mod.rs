@@ -3,8 +3,12 @@
 pub mod account;
 pub mod auction;
 pub mod authority;
+pub mod changes;
 pub mod channel;
 pub mod key;
+pub mod memory;
+pub mod overlay;
 pub mod payment;
+pub mod read;
 pub mod tree;
 pub mod value;

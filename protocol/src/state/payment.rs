@@ -76,6 +76,18 @@ impl Payment {
         }
     }
 
+    /// Marks an installment as settled. Along a hash chain it is the first unsettled one.
+    pub(crate) fn settle(&mut self, index: u32) {
+        match &mut self.locks {
+            HashLocks::Hashes(hashes) => {
+                if let Some(lock) = usize::try_from(index).ok().and_then(|index| hashes.get_mut(index)) {
+                    *lock = None;
+                }
+            }
+            HashLocks::Chain(chain) => chain.settled = chain.settled.max(index.saturating_add(1)),
+        }
+    }
+
     /// The unsettled installments, in ascending order.
     pub fn unsettled(&self) -> impl Iterator<Item = u32> + '_ {
         (0..self.plan.count.get()).filter(|index| !self.is_settled(*index))

@@ -4,7 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{Decode, Encode};
 use crate::crypto::Hash;
+use crate::crypto::PublicKey;
+use crate::event::Event;
+use crate::execute::{ExecuteError, Ledger, Sender};
+use crate::primitives::Timestamp;
 use crate::primitives::TxRef;
+use crate::state::key::StateKey;
+use crate::state::read::StateRead;
+use crate::state::value::StateValue;
 
 /// Ends the bidding with a hidden decision.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
@@ -13,4 +20,52 @@ pub struct Commit {
     pub request: TxRef,
     /// c, see [`Opening`](crate::commitment::Opening).
     pub commitment: Hash,
+}
+
+/// Why a commitment breaks a rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)] // the messages name the fields
+pub enum CommitmentReason {
+    /// B9
+    #[error("there is no open request {request}")]
+    NoRequest { request: TxRef },
+    /// B9
+    #[error("request {request} is {consumer}'s, not the sender's")]
+    NotOwner { request: TxRef, consumer: PublicKey },
+    /// B9
+    #[error("request {request} has no bid to decide for")]
+    NoBids { request: TxRef },
+    /// B9
+    #[error("request {request} has a commitment already")]
+    AlreadyCommitted { request: TxRef },
+    /// B9
+    #[error("the window started at {start}, and the block's time is {now}")]
+    TooLate { start: Timestamp, now: Timestamp },
+}
+
+impl Commit {
+    pub(super) fn apply(&self, sender: Sender, ledger: &mut Ledger<'_>) -> Result<(), ExecuteError> {
+        let (name, now) = (self.request, ledger.block.time);
+        // B9
+        let Some(mut request) = ledger.state.request(name)? else {
+            return Err(CommitmentReason::NoRequest { request: name }.into());
+        };
+        if request.consumer != sender.key {
+            return Err(CommitmentReason::NotOwner { request: name, consumer: request.consumer }.into());
+        }
+        if request.bids == 0 {
+            return Err(CommitmentReason::NoBids { request: name }.into());
+        }
+        if request.commitment.is_some() {
+            return Err(CommitmentReason::AlreadyCommitted { request: name }.into());
+        }
+        let start = request.window.start;
+        if now >= start {
+            return Err(CommitmentReason::TooLate { start, now }.into());
+        }
+        request.commitment = Some(self.commitment);
+        ledger.state.put(StateKey::Request(name), StateValue::Request(request));
+        ledger.emit(Event::Committed { request: name, commitment: self.commitment });
+        Ok(())
+    }
 }

@@ -10,11 +10,13 @@ use super::commitment::Commit;
 use super::installments::LockInstallments;
 use super::lock::CreateLock;
 use super::participant::{Admit, Revoke};
+use super::reject::RejectReason;
 use super::request::PlaceRequest;
 use super::station::RecordStation;
 use super::transfer::Transfer;
 use crate::codec::{self, Decode, DecodeError, Encode};
-use crate::crypto::{ChainId, Hash, KeyPair, PublicKey, Purpose, Signature};
+use crate::crypto::{BadSignature, ChainId, Hash, KeyPair, PublicKey, Purpose, Signature};
+use crate::execute::{ExecuteError, Ledger, Sender};
 use crate::primitives::Nonce;
 use crate::tagged_enum;
 
@@ -63,6 +65,68 @@ tagged_enum!(Action {
     14 => ChallengeChannel(ChallengeChannel),
 });
 
+impl Action {
+    /// Whether it settles what is open already, which a revoked account may (G4).
+    pub const fn settles(&self) -> bool {
+        matches!(
+            self,
+            Self::Claim(_)
+                | Self::Cancel(_)
+                | Self::CloseChannel(_)
+                | Self::ForceCloseChannel(_)
+                | Self::ChallengeChannel(_)
+        )
+    }
+
+    /// Whether it is an authority's, and free (G7).
+    pub const fn is_by_authority(&self) -> bool {
+        matches!(self, Self::Admit(_) | Self::Revoke(_))
+    }
+
+    /// The rules that show without the chain.
+    fn check(&self, sender: &PublicKey) -> Result<(), RejectReason> {
+        match self {
+            Self::Transfer(transfer) => transfer.check(sender)?,
+            Self::Admit(admit) => admit.check()?,
+            Self::RecordStation(record) => record.check()?,
+            Self::PlaceRequest(request) => request.check()?,
+            Self::PlaceBid(bid) => bid.check()?,
+            Self::CreateLock(lock) => lock.check(sender)?,
+            Self::LockInstallments(lock) => lock.check()?,
+            Self::Claim(claim) => claim.check()?,
+            Self::Revoke(_)
+            | Self::Commit(_)
+            | Self::Cancel(_)
+            | Self::OpenChannel(_)
+            | Self::CloseChannel(_)
+            | Self::ForceCloseChannel(_)
+            | Self::ChallengeChannel(_) => {}
+        }
+        Ok(())
+    }
+
+    /// The action's rules that need the state, and its change of the state.
+    pub(crate) fn apply(&self, sender: Sender, ledger: &mut Ledger<'_>) -> Result<(), ExecuteError> {
+        match self {
+            Self::Transfer(transfer) => transfer.apply(sender, ledger),
+            Self::Admit(admit) => admit.apply(sender, ledger),
+            Self::Revoke(revoke) => revoke.apply(sender, ledger),
+            Self::RecordStation(record) => record.apply(sender, ledger),
+            Self::PlaceRequest(request) => request.apply(sender, ledger),
+            Self::PlaceBid(bid) => bid.apply(sender, ledger),
+            Self::Commit(commit) => commit.apply(sender, ledger),
+            Self::CreateLock(lock) => lock.apply(sender, ledger),
+            Self::LockInstallments(lock) => lock.apply(sender, ledger),
+            Self::Claim(claim) => claim.apply(sender, ledger),
+            Self::Cancel(cancel) => cancel.apply(sender, ledger),
+            Self::OpenChannel(open) => open.apply(sender, ledger),
+            Self::CloseChannel(close) => close.apply(sender, ledger),
+            Self::ForceCloseChannel(close) => close.apply(sender, ledger),
+            Self::ChallengeChannel(challenge) => challenge.apply(sender, ledger),
+        }
+    }
+}
+
 /// A transaction before it is signed.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct Transaction {
@@ -108,6 +172,9 @@ pub enum VerifyError {
         /// For which chain.
         chain: ChainId,
     },
+    /// The action breaks a rule on every chain and at all times.
+    #[error(transparent)]
+    Action(#[from] RejectReason),
 }
 
 impl SignedTransaction {
@@ -122,6 +189,27 @@ impl SignedTransaction {
     /// The encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
         codec::encode(self)
+    }
+
+    /// Checks rule G1 for this chain.
+    ///
+    /// # Errors
+    /// See [`VerifyError`].
+    pub fn verify(self, chain: ChainId) -> Result<VerifiedTransaction, VerifyError> {
+        let bytes = self.to_bytes();
+        if bytes.len() > MAX_TRANSACTION_BYTES {
+            return Err(VerifyError::TooLarge { len: bytes.len() });
+        }
+        // Before the signature, which takes far longer.
+        let sender = self.transaction.sender;
+        self.transaction.action.check(&sender)?;
+        // The encoding is the transaction's, then the signature's.
+        let signed = bytes.get(..bytes.len().saturating_sub(Signature::LEN)).unwrap_or_default();
+        sender
+            .verify(Purpose::TransactionSignature, chain, signed, &self.signature)
+            .map_err(|BadSignature| VerifyError::BadSignature { sender, chain })?;
+        let id = Hash::of(Purpose::TransactionId, &bytes);
+        Ok(VerifiedTransaction { signed: self, chain, id, encoded_len: bytes.len() })
     }
 
     /// The transaction's id: the hash of its signed bytes.

@@ -11,7 +11,9 @@ pub mod commitment;
 mod envelope;
 pub mod installments;
 pub mod lock;
+mod payable;
 pub mod participant;
+mod reject;
 pub mod request;
 pub mod station;
 pub mod transfer;
@@ -19,3 +21,5 @@ pub mod transfer;
 pub use envelope::{
     Action, MAX_TRANSACTION_BYTES, SignedTransaction, Transaction, VerifiedTransaction, VerifyError,
 };
+pub use payable::PayableReason;
+pub use reject::RejectReason;

@@ -1,0 +1,14 @@
+//! Executing transactions, deadlines and blocks: the state transition.
+
+mod block;
+mod context;
+mod ledger;
+mod settle;
+
+pub use block::{
+    BlockError, BuiltBlock, ExecutedBlock, InvalidBlock, Parent, build_block, event_leaf, execute_block,
+};
+pub use context::BlockContext;
+pub use ledger::{ExecuteError, Ledger};
+pub(crate) use ledger::Sender;
+pub use settle::MAX_DUE_PER_BLOCK;
