@@ -1,1 +1,13 @@
-//! P.
+//! Tests of the network over real sockets on the loopback address, through its public interface.
+//!
+//! Every wait is for an event, under a limit that is far above what a slow machine needs; no
+//! test asserts how long something takes. Hostile peers are made of plain libp2p.
+
+mod admission;
+mod authorities;
+mod gossip;
+mod hostile;
+mod sessions;
+mod support;
+mod sync;
+mod units;

@@ -1,0 +1,162 @@
+//! Goal: whatever comes to the port, the node lives and serves others.
+//! Method: raw TCP and plain libp2p peers that send rubbish; after each, an honest peer gets
+//! through.
+
+use std::time::Duration;
+
+use futures::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::support::{CHAIN, Node, Stranger, key, loopback, soon};
+use crate::network::{Admission, Multiaddr, NetworkEvent, NetworkLimits, RateLimit};
+
+fn socket(address: &Multiaddr) -> String {
+    let parts: Vec<String> = address.to_string().split('/').map(str::to_owned).collect();
+    format!("{}:{}", parts[2], parts[4])
+}
+
+/// An honest peer connects and is answered.
+async fn assert_serves(node: &mut Node) {
+    let mut honest = Node::start(99, &[&node.address]).await;
+    honest.wait_connected(node.key).await;
+    let handle = honest.handle.clone();
+    let to = node.key;
+    let request = tokio::spawn(async move { handle.request(to, b"ping".to_vec()).await });
+    node.wait_for("the honest request", |event| match event {
+        NetworkEvent::SyncRequest { from, responder, .. } if from == key(99) => {
+            responder.respond(b"pong".to_vec());
+            Some(())
+        }
+        _ => None,
+    })
+    .await;
+    assert_eq!(soon("the response", request).await.unwrap(), Ok(b"pong".to_vec()));
+    honest.handle.shutdown().await;
+    node.wait_disconnected(key(99)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rubbish_on_the_port_is_closed() {
+    let mut node = Node::start(1, &[]).await;
+    for rubbish in [&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..], &[0xff; 100_000], &[0; 100_000], b"\n"] {
+        let mut stream = TcpStream::connect(socket(&node.address)).await.unwrap();
+        // The node may close before all of it is written.
+        let _ = stream.write_all(rubbish).await;
+        let _ = stream.shutdown().await;
+        let mut rest = Vec::new();
+        // The end or a reset: what counts is that the node lets go.
+        let _ = soon("the end", stream.read_to_end(&mut rest)).await;
+    }
+    node.wait_metric("network_failed_inbound_total", 4).await;
+    assert_serves(&mut node).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_stay_half_open_are_closed() {
+    let limits =
+        NetworkLimits { handshake_timeout_ms: 500, max_pending_connections: 8, ..NetworkLimits::default() };
+    let mut node = Node::start_with(1, CHAIN, loopback(), &[], Admission::Open, limits).await;
+    let mut open = Vec::new();
+    for _ in 0..30 {
+        open.push(TcpStream::connect(socket(&node.address)).await.unwrap());
+    }
+    // 8 by the handshake's time, the others by the limit on pending connections.
+    for stream in &mut open {
+        let mut rest = Vec::new();
+        let _ = soon("the end", stream.read_to_end(&mut rest)).await;
+    }
+    node.wait_metric("network_failed_inbound_total", 30).await;
+    assert_serves(&mut node).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_that_sends_an_oversize_frame_is_disconnected() {
+    let mut node = Node::start(1, &[]).await;
+    node.handle.set_authorities(vec![node.key, key(2)]).await.unwrap();
+    let mut authority = Stranger::connect(2, &node).await;
+    let mut stream = authority.open("consensus").await;
+    stream.write_all(&[0, 0, 0, 3, 1, 2, 3]).await.unwrap();
+    stream.flush().await.unwrap();
+    let bytes = node
+        .wait_for("the good frame", |event| match event {
+            NetworkEvent::ConsensusMessage { bytes, .. } => Some(bytes),
+            _ => None,
+        })
+        .await;
+    assert_eq!(bytes, [1, 2, 3]);
+    stream.write_all(&[0xff; 5_000]).await.unwrap();
+    stream.flush().await.unwrap();
+    node.wait_disconnected(key(2)).await;
+    assert_eq!(node.metric("network_bans_total{reason=\"consensus_oversize\"}"), 1);
+    assert_serves(&mut node).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_that_floods_is_disconnected() {
+    let consensus_rate = RateLimit { per_second: 10, burst: 100, excess: 2 };
+    let limits = NetworkLimits { consensus_rate, ..NetworkLimits::default() };
+    let mut node = Node::start_with(1, CHAIN, loopback(), &[], Admission::Open, limits).await;
+    node.handle.set_authorities(vec![node.key, key(2)]).await.unwrap();
+    let mut authority = Stranger::connect(2, &node).await;
+    let mut stream = authority.open("consensus").await;
+    let flood = [0, 0, 0, 1, 7].repeat(5_000);
+    // The node may close before all of it is written.
+    let _ = stream.write_all(&flood).await;
+    let _ = stream.flush().await;
+    let mut frames = 0;
+    node.wait_for("the ban", |event| match event {
+        NetworkEvent::ConsensusMessage { .. } => {
+            frames += 1;
+            None
+        }
+        NetworkEvent::PeerDisconnected { .. } => Some(()),
+        _ => None,
+    })
+    .await;
+    assert!(frames >= 100, "{frames}");
+    assert!(node.metric("network_drops_total{reason=\"consensus_rate\"}") > 0);
+    assert_eq!(node.metric("network_bans_total{reason=\"consensus_flood\"}"), 1);
+    assert_serves(&mut node).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rubbish_in_every_protocol_ends_the_stream_only() {
+    let mut node = Node::start(1, &[]).await;
+    for rubbish in [&[0xff_u8; 4_096][..], &[0; 3], &[0, 0, 0, 9, 1]] {
+        let mut stranger = Stranger::connect(2, &node).await;
+        for protocol in ["sync", "consensus", "session"] {
+            let mut stream = stranger.open(protocol).await;
+            // The node may close before all of it is written.
+            let _ = stream.write_all(rubbish).await;
+            let _ = stream.close().await;
+            if protocol != "session" {
+                let mut rest = Vec::new();
+                let _ = soon("the end", stream.read_to_end(&mut rest)).await;
+            }
+        }
+    }
+    assert_serves(&mut node).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_that_trickles_ends_the_stream() {
+    let limits = NetworkLimits { session_timeout_ms: 300, ..NetworkLimits::default() };
+    let mut node = Node::start_with(1, CHAIN, loopback(), &[], Admission::Open, limits).await;
+    let mut stranger = Stranger::connect(2, &node).await;
+    let mut stream = stranger.open("session").await;
+    let mut session = node
+        .wait_for("a session", |event| match event {
+            NetworkEvent::Session(session) => Some(session),
+            _ => None,
+        })
+        .await;
+    stream.write_all(&[0, 0, 0, 200, 1]).await.unwrap();
+    stream.flush().await.unwrap();
+    let outcome = session.receive(Duration::from_secs(30)).await;
+    assert!(
+        matches!(&outcome, Err(crate::network::SessionError::Failed(why)) if why.contains("not finished")),
+        "{outcome:?}"
+    );
+    assert_serves(&mut node).await;
+}
