@@ -1,0 +1,8 @@
+//! The consumer's side.
+
+mod io;
+mod machine;
+mod recover;
+
+pub use io::{Beginning, ConsumerInput, ConsumerOutput, ConsumerPolicy, ConsumerRecord, DeliveredRecord};
+pub use machine::ConsumerSession;

@@ -1,0 +1,200 @@
+//! What the papers leave to the parties: the consumer's choice g(d, b) (P21 III-C, P18 3.3) and
+//! the producer's price f(T, e, B) (P18 3.2). Pure functions on integers, so that both sides of a
+//! replay compute the same.
+
+use serde::{Deserialize, Serialize};
+
+use crate::crypto::PublicKey;
+use crate::primitives::{Amount, Energy, OutOfRange, Position, TxRef};
+
+/// A distance over ground, in metres.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Distance(u64);
+
+impl Distance {
+    /// The distance of this many metres.
+    pub const fn new(metres: u64) -> Self {
+        Self(metres)
+    }
+
+    /// The number of metres.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The distance between two places, rounded down.
+    ///
+    /// Equirectangular: the east-west part is shortened by the cosine of the middle latitude, on a
+    /// sphere of 6371 km. Up to 200 km and 70 degrees of latitude it is within 0.1 % and 2 m of the
+    /// great circle on that sphere, and the sphere within 0.6 % of the earth. Farther away it still
+    /// orders places sensibly, without a bound.
+    pub fn between(a: Position, b: Position) -> Self {
+        let north = i64::from(a.latitude_e7).abs_diff(i64::from(b.latitude_e7));
+        let around = i64::from(a.longitude_e7).abs_diff(i64::from(b.longitude_e7));
+        // The short way round the globe: over the date line if need be.
+        let east = around.min(TURN_E7.saturating_sub(around));
+        let middle = i64::midpoint(i64::from(a.latitude_e7), i64::from(b.latitude_e7)).unsigned_abs();
+        let east = u128::from(east).saturating_mul(u128::from(cosine_e6(middle))) / COSINE_UNIT;
+        let north = u128::from(north);
+        let square = north.saturating_mul(north).saturating_add(east.saturating_mul(east));
+        let metres = square.isqrt().saturating_mul(METRES_PER_DEGREE) / DEGREE_UNITS;
+        Self(u64::try_from(metres).unwrap_or(u64::MAX))
+    }
+}
+
+/// One degree in the unit of [`Position`].
+const DEGREE_E7: u64 = 10_000_000;
+/// The same, for the multiplication by metres.
+const DEGREE_UNITS: u128 = DEGREE_E7 as u128;
+/// A full turn in the unit of [`Position`].
+const TURN_E7: u64 = 360 * DEGREE_E7;
+/// One degree of a great circle on a sphere with the earth's mean radius of 6371 km.
+const METRES_PER_DEGREE: u128 = 111_195;
+/// A cosine of 1.
+const COSINE_UNIT: u128 = 1_000_000;
+
+/// The cosines of 0 to 90 degrees, in 1e-6.
+#[rustfmt::skip]
+const COSINES_E6: [u32; 91] = [
+    1_000_000, 999_848, 999_391, 998_630, 997_564, 996_195, 994_522, 992_546, 990_268, 987_688,
+    984_808, 981_627, 978_148, 974_370, 970_296, 965_926, 961_262, 956_305, 951_057, 945_519,
+    939_693, 933_580, 927_184, 920_505, 913_545, 906_308, 898_794, 891_007, 882_948, 874_620,
+    866_025, 857_167, 848_048, 838_671, 829_038, 819_152, 809_017, 798_636, 788_011, 777_146,
+    766_044, 754_710, 743_145, 731_354, 719_340, 707_107, 694_658, 681_998, 669_131, 656_059,
+    642_788, 629_320, 615_661, 601_815, 587_785, 573_576, 559_193, 544_639, 529_919, 515_038,
+    500_000, 484_810, 469_472, 453_990, 438_371, 422_618, 406_737, 390_731, 374_607, 358_368,
+    342_020, 325_568, 309_017, 292_372, 275_637, 258_819, 241_922, 224_951, 207_912, 190_809,
+    173_648, 156_434, 139_173, 121_869, 104_528, 87_156, 69_756, 52_336, 34_899, 17_452,
+    0,
+];
+
+/// The cosine of an angle from 0 to 90 degrees, in 1e-6. Between the table's whole degrees it is
+/// interpolated, which is at most 4e-5 too low.
+fn cosine_e6(angle_e7: u64) -> u64 {
+    let degree = usize::try_from(angle_e7 / DEGREE_E7).unwrap_or(usize::MAX);
+    let at = |degree: usize| COSINES_E6.get(degree).copied().map_or(0, u64::from);
+    let (below, above) = (at(degree), at(degree.saturating_add(1)));
+    let fall = below.saturating_sub(above).saturating_mul(angle_e7 % DEGREE_E7) / DEGREE_E7;
+    below.saturating_sub(fall)
+}
+
+/// A bid as the consumer weighs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// The producer, i.
+    pub producer: PublicKey,
+    /// Its most recent price, b of P21.
+    pub price: Amount,
+    /// How far away it is, d of P21.
+    pub distance: Distance,
+    /// The transaction of its most recent bid.
+    pub placed: TxRef,
+}
+
+/// What the consumer's choice g(d, b) weighs. The lowest sum of price and way wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// What a kilometre of way is worth to the consumer.
+    pub price_per_km: Amount,
+    /// No offer farther away than this.
+    pub max_distance: Distance,
+    /// No offer above this price.
+    pub max_price: Amount,
+}
+
+impl Choice {
+    /// g(d, b): the price plus the way's worth, in thousandths of [`Amount`] units. `None` for an
+    /// offer that is out of reach or too dear.
+    pub fn cost(&self, offer: &Offer) -> Option<u128> {
+        if offer.distance > self.max_distance || offer.price > self.max_price {
+            return None;
+        }
+        let way = u128::from(offer.distance.get()).saturating_mul(u128::from(self.price_per_km.get()));
+        Some(u128::from(offer.price.get()).saturating_mul(METRES_PER_KM).saturating_add(way))
+    }
+
+    /// The best of these offers, argmin g(d, b).
+    ///
+    /// Posted tariffs often tie. Of offers that cost the same the cheaper wins, then the nearer,
+    /// which after an equal price is the same, then the one that was placed first, then the
+    /// smaller key: the order in which offers are given never matters.
+    pub fn best<'a>(&self, offers: impl IntoIterator<Item = &'a Offer>) -> Option<&'a Offer> {
+        offers
+            .into_iter()
+            .filter_map(|offer| self.cost(offer).map(|cost| (cost, offer)))
+            .min_by_key(|(cost, offer)| (*cost, offer.price, offer.distance, offer.placed, offer.producer))
+            .map(|(_, offer)| offer)
+    }
+}
+
+const METRES_PER_KM: u128 = 1000;
+
+/// A posted price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tariff {
+    /// For each kWh.
+    pub price_per_kwh: Amount,
+    /// For the session.
+    pub flat: Amount,
+}
+
+impl Tariff {
+    /// The price of this much energy, rounded up to a whole unit.
+    ///
+    /// # Errors
+    /// [`OutOfRange`] above the largest amount.
+    pub fn price(&self, energy: Energy) -> Result<Amount, OutOfRange> {
+        let energy_price = u128::from(self.price_per_kwh.get())
+            .saturating_mul(u128::from(energy.get()))
+            .div_ceil(u128::from(WH_PER_KWH));
+        let energy_price = u64::try_from(energy_price).map_err(|_| OutOfRange("Amount"))?;
+        Amount::new(energy_price).checked_add(self.flat)
+    }
+}
+
+const WH_PER_KWH: u64 = 1000;
+
+/// How a producer prices a request, f(T, e, B).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Pricing {
+    /// The posted price, whatever others bid.
+    Fixed(Tariff),
+    /// The posted price, or less by `step` than the lowest bid of others, but never below `floor`.
+    Undercut {
+        /// What is asked when nobody is cheaper.
+        posted: Tariff,
+        /// The least that is worth it.
+        floor: Tariff,
+        /// How much below the lowest bid of others.
+        step: Amount,
+    },
+}
+
+impl Pricing {
+    /// The price to bid for this much energy, given the most recent bids of others. `None` if the
+    /// request is not worth a bid: the price would be zero, which the ledger refuses (B6), or
+    /// others are below the floor.
+    ///
+    /// # Errors
+    /// [`OutOfRange`] if the price is above the largest amount.
+    pub fn price(
+        &self,
+        energy: Energy,
+        others: impl IntoIterator<Item = Amount>,
+    ) -> Result<Option<Amount>, OutOfRange> {
+        let price = match self {
+            Self::Fixed(tariff) => tariff.price(energy)?,
+            Self::Undercut { posted, floor, step } => {
+                let (posted, floor) = (posted.price(energy)?, floor.price(energy)?);
+                let below = others.into_iter().min().map_or(posted, |low| low.saturating_sub(*step));
+                if below < floor {
+                    return Ok(None);
+                }
+                posted.min(below)
+            }
+        };
+        Ok((price > Amount::ZERO).then_some(price))
+    }
+}

@@ -1,0 +1,8 @@
+//! The producer's side.
+
+mod io;
+mod machine;
+mod recover;
+
+pub use io::{Acceptance, ProducerInput, ProducerOutput, ProducerPolicy, ProducerRecord};
+pub use machine::ProducerSession;
