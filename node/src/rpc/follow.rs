@@ -1,0 +1,127 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use jsonrpsee::core::client::{Error as ClientError, Subscription};
+use jsonrpsee::ws_client::{PingConfig, WsClient, WsClientBuilder};
+use serde::de::DeserializeOwned;
+
+use super::client::{Node, innermost};
+use super::error::{RpcError, Unreachable};
+use super::types::{MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES};
+
+/// How long connecting and subscribing may take.
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The pause after all nodes were tried in vain; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Items that wait here for whoever follows; above, the subscription starts anew.
+const BUFFERED_ITEMS: usize = 1_024;
+/// A node that says nothing for as long is given up.
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// Makes a subscription at a node.
+pub(super) trait Subscribe<T>:
+    Fn(Arc<WsClient>) -> BoxFuture<'static, Result<Subscription<T>, ClientError>> + Send + Sync
+{
+}
+
+impl<T, F> Subscribe<T> for F where
+    F: Fn(Arc<WsClient>) -> BoxFuture<'static, Result<Subscription<T>, ClientError>> + Send + Sync
+{
+}
+
+/// A subscription that outlives the connection it came by: it goes on at the next node that answers.
+pub struct Follow<T> {
+    nodes: Arc<[Node]>,
+    current: usize,
+    subscribe: Box<dyn Subscribe<T>>,
+    live: Option<Live<T>>,
+    pause: Duration,
+}
+
+/// Something that a subscription brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Followed<T> {
+    /// The next item.
+    Item(T),
+    /// The subscription was interrupted and goes on from here. What came between must be asked for.
+    Resumed,
+}
+
+/// The subscription, and the connection that it ends with.
+struct Live<T> {
+    subscription: Subscription<T>,
+    _connection: Arc<WsClient>,
+}
+
+impl<T: DeserializeOwned> Follow<T> {
+    pub(super) async fn start(
+        nodes: Arc<[Node]>,
+        current: usize,
+        subscribe: Box<dyn Subscribe<T>>,
+    ) -> Result<Self, RpcError> {
+        let mut follow = Self { nodes, current, subscribe, live: None, pause: FIRST_PAUSE };
+        follow.resume().await?;
+        Ok(follow)
+    }
+
+    /// The next item, or that some were lost. Waits for as long as it takes, for a node to come back
+    /// too. Cancel safe.
+    pub async fn next(&mut self) -> Followed<T> {
+        loop {
+            match &mut self.live {
+                Some(live) => match live.subscription.next().await {
+                    Some(Ok(item)) => return Followed::Item(item),
+                    // An item that cannot be read is lost just like those of a lost connection.
+                    Some(Err(_)) | None => self.live = None,
+                },
+                None => match self.resume().await {
+                    Ok(()) => return Followed::Resumed,
+                    Err(error) => {
+                        tracing::debug!(%error, "subscription interrupted");
+                        tokio::time::sleep(self.pause).await;
+                        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Subscribes at the first node that takes it.
+    async fn resume(&mut self) -> Result<(), RpcError> {
+        let mut tried = Vec::new();
+        let order: VecDeque<usize> = (0..self.nodes.len()).map(|offset| (self.current + offset) % self.nodes.len()).collect();
+        for index in order {
+            let endpoint = &self.nodes[index].endpoint;
+            let attempt = open(endpoint.ws_url(), &*self.subscribe);
+            match tokio::time::timeout(SUBSCRIBE_TIMEOUT, attempt).await {
+                Ok(Ok(live)) => {
+                    (self.live, self.current, self.pause) = (Some(live), index, FIRST_PAUSE);
+                    return Ok(());
+                }
+                Ok(Err(ClientError::Call(refusal))) => return Err(ClientError::Call(refusal).into()),
+                Ok(Err(error)) => tried.push((endpoint.to_string(), innermost(&error))),
+                Err(_) => tried.push((endpoint.to_string(), format!("no answer within {} s", SUBSCRIBE_TIMEOUT.as_secs()))),
+            }
+        }
+        Err(Unreachable { tried }.into())
+    }
+}
+
+async fn open<T>(url: String, subscribe: &dyn Subscribe<T>) -> Result<Live<T>, ClientError> {
+    let ping = PingConfig::new().ping_interval(SILENCE / 2).inactive_limit(SILENCE);
+    let client = WsClientBuilder::default()
+        .max_request_size(MAX_REQUEST_BYTES)
+        .max_response_size(MAX_RESPONSE_BYTES)
+        .max_frame_size(MAX_RESPONSE_BYTES)
+        .max_buffer_capacity_per_subscription(BUFFERED_ITEMS)
+        .enable_ws_ping(ping)
+        .build(url)
+        .await?;
+    let connection = Arc::new(client);
+    let subscription = subscribe(Arc::clone(&connection)).await?;
+    Ok(Live { subscription, _connection: connection })
+}

@@ -1,0 +1,18 @@
+//! The node's interface for programs: JSON-RPC 2.0 over HTTP and WebSocket. `docs/rpc.md` describes
+//! it for people who write clients.
+
+mod api;
+mod client;
+mod endpoint;
+mod error;
+mod follow;
+mod state_name;
+mod types;
+
+pub use api::{EventsApiClient, EventsApiServer, NodeApiClient, NodeApiServer};
+pub use client::RpcClient;
+pub use endpoint::{Endpoint, EndpointError};
+pub use error::{CallError, RpcError, Unreachable};
+pub use follow::{Follow, Followed};
+pub use state_name::{ParseStateNameError, StateName};
+pub use types::*;
