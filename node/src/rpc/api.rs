@@ -10,9 +10,9 @@ use jsonrpsee::proc_macros::rpc;
 
 use super::state_name::StateName;
 use super::types::{
-    AccountInfo, AuthoritiesInfo, BidInfo, BlockInfo, BlockKey, BlockNotice, ChainInfo, ChannelInfo, Finality,
-    FinalizationInfo, HeaderInfo, LockInfo, Page, PartyNotice, PaymentInfo, PeerEntry, ProofInfo, RequestFilter,
-    RequestInfo, StationInfo, Status, TransactionInfo, TransactionKey,
+    AccountInfo, AuthoritiesInfo, BidInfo, BlockInfo, BlockKey, BlockNotice, ChainInfo, ChannelInfo,
+    Finality, FinalizationInfo, HeaderInfo, LockInfo, Page, PartyNotice, PaymentInfo, PeerEntry, ProofInfo,
+    RequestFilter, RequestInfo, StationInfo, Status, TransactionInfo, TransactionKey,
 };
 
 /// What a node answers. Errors are those of [`CallError`](super::CallError).
@@ -105,7 +105,8 @@ pub trait NodeApi {
 
     /// Payments under way, of one party or of all, oldest first.
     #[method(name = "payments", blocking)]
-    fn payments(&self, party: Option<PublicKey>, after: Option<TxRef>) -> RpcResult<Page<PaymentInfo, TxRef>>;
+    fn payments(&self, party: Option<PublicKey>, after: Option<TxRef>)
+    -> RpcResult<Page<PaymentInfo, TxRef>>;
 
     /// A channel that is open.
     #[method(name = "channel", blocking)]
@@ -113,7 +114,8 @@ pub trait NodeApi {
 
     /// Open channels, of one party or of all, oldest first.
     #[method(name = "channels", blocking)]
-    fn channels(&self, party: Option<PublicKey>, after: Option<TxRef>) -> RpcResult<Page<ChannelInfo, TxRef>>;
+    fn channels(&self, party: Option<PublicKey>, after: Option<TxRef>)
+    -> RpcResult<Page<ChannelInfo, TxRef>>;
 
     /// The chain's parameters, as of now.
     #[method(name = "params", blocking)]

@@ -15,7 +15,9 @@ use super::api::{EventsApiClient, NodeApiClient};
 use super::endpoint::Endpoint;
 use super::error::{RpcError, Unreachable};
 use super::follow::Follow;
-use super::types::{BidInfo, BlockNotice, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, MAX_WAIT_MS, PartyNotice, RequestInfo};
+use super::types::{
+    BidInfo, BlockNotice, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, MAX_WAIT_MS, PartyNotice, RequestInfo,
+};
 
 /// How long a node may take to answer a call that waits for nothing.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -124,11 +126,17 @@ impl RpcClient {
         for index in (0..self.nodes.len()).map(|offset| (first + offset) % self.nodes.len()) {
             let node = &self.nodes[index];
             let call = ClientT::request(&node.http, method, Params(params.clone()));
-            let answer = tokio::time::timeout(patience, call).await.unwrap_or(Err(ClientError::RequestTimeout));
+            let answer =
+                tokio::time::timeout(patience, call).await.unwrap_or(Err(ClientError::RequestTimeout));
             match answer {
-                Err(ClientError::Transport(reason)) => tried.push((node.endpoint.to_string(), innermost(&*reason))),
+                Err(ClientError::Transport(reason)) => {
+                    tried.push((node.endpoint.to_string(), innermost(&*reason)))
+                }
                 Err(ClientError::RequestTimeout) => {
-                    tried.push((node.endpoint.to_string(), format!("no answer within {} s", patience.as_secs())));
+                    tried.push((
+                        node.endpoint.to_string(),
+                        format!("no answer within {} s", patience.as_secs()),
+                    ));
                 }
                 answer => {
                     self.current.store(index, Ordering::Relaxed);
@@ -175,7 +183,10 @@ impl ClientT for RpcClient {
         self.call(method, params).await
     }
 
-    async fn batch_request<'a, R>(&self, batch: BatchRequestBuilder<'a>) -> Result<BatchResponse<'a, R>, ClientError>
+    async fn batch_request<'a, R>(
+        &self,
+        batch: BatchRequestBuilder<'a>,
+    ) -> Result<BatchResponse<'a, R>, ClientError>
     where
         R: DeserializeOwned + std::fmt::Debug + 'a,
     {

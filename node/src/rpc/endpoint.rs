@@ -16,7 +16,9 @@ pub enum EndpointError {
     #[error("'{0}' is no address of a node: write a host and a port, such as http://127.0.0.1:9100")]
     Malformed(String),
     /// A node's RPC has no TLS.
-    #[error("'{0}': a node's RPC has no TLS. Write http://, and put a tunnel or a proxy between if the network is not trusted")]
+    #[error(
+        "'{0}': a node's RPC has no TLS. Write http://, and put a tunnel or a proxy between if the network is not trusted"
+    )]
     Tls(String),
 }
 

@@ -2,7 +2,9 @@ use std::fmt;
 
 use evchain_protocol::crypto::Hash;
 use jsonrpsee::core::client::Error as ClientError;
-use jsonrpsee::types::error::{INVALID_PARAMS_CODE, INVALID_REQUEST_CODE, METHOD_NOT_FOUND_CODE, PARSE_ERROR_CODE};
+use jsonrpsee::types::error::{
+    INVALID_PARAMS_CODE, INVALID_REQUEST_CODE, METHOD_NOT_FOUND_CODE, PARSE_ERROR_CODE,
+};
 use jsonrpsee::types::{ErrorObject, ErrorObjectOwned};
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +26,9 @@ pub enum CallError {
     #[error("{0}")]
     NotFound(String),
     /// The transaction was accepted and was not final in time. It may still become final.
-    #[error("transaction {transaction} was not final after {waited_ms} ms; it may still be, ask again for it")]
+    #[error(
+        "transaction {transaction} was not final after {waited_ms} ms; it may still be, ask again for it"
+    )]
     TimedOut {
         /// The transaction's id.
         transaction: Hash,

@@ -93,7 +93,8 @@ impl<T: DeserializeOwned> Follow<T> {
     /// Subscribes at the first node that takes it.
     async fn resume(&mut self) -> Result<(), RpcError> {
         let mut tried = Vec::new();
-        let order: VecDeque<usize> = (0..self.nodes.len()).map(|offset| (self.current + offset) % self.nodes.len()).collect();
+        let order: VecDeque<usize> =
+            (0..self.nodes.len()).map(|offset| (self.current + offset) % self.nodes.len()).collect();
         for index in order {
             let endpoint = &self.nodes[index].endpoint;
             let attempt = open(endpoint.ws_url(), &*self.subscribe);
@@ -104,7 +105,10 @@ impl<T: DeserializeOwned> Follow<T> {
                 }
                 Ok(Err(ClientError::Call(refusal))) => return Err(ClientError::Call(refusal).into()),
                 Ok(Err(error)) => tried.push((endpoint.to_string(), innermost(&error))),
-                Err(_) => tried.push((endpoint.to_string(), format!("no answer within {} s", SUBSCRIBE_TIMEOUT.as_secs()))),
+                Err(_) => tried.push((
+                    endpoint.to_string(),
+                    format!("no answer within {} s", SUBSCRIBE_TIMEOUT.as_secs()),
+                )),
             }
         }
         Err(Unreachable { tried }.into())
