@@ -1,1 +1,11 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+pub mod chain;
+pub mod clock;
+pub mod consensus;
+pub mod gossip;
+pub mod mempool;
+pub mod network;
+pub mod node;
+pub mod store;
+pub mod voting_record;

@@ -41,7 +41,9 @@ pub enum OpenError {
     #[error("the genesis is not usable: {0}")]
     Genesis(#[from] GenesisError),
     /// The stored state is not the one that the newest final block commits to.
-    #[error("the state in the database has the root {found}, but the newest final block says {expected}. Remove the folder and let the node catch up from its peers")]
+    #[error(
+        "the state in the database has the root {found}, but the newest final block says {expected}. Remove the folder and let the node catch up from its peers"
+    )]
     WrongStateRoot {
         /// The root of what is stored.
         found: String,

@@ -3,6 +3,7 @@
 
 mod error;
 mod handle;
+mod payload;
 mod pending;
 mod reader;
 mod start;

@@ -9,7 +9,7 @@ use evchain_protocol::crypto::{ChainId, Hash, PublicKey};
 use evchain_protocol::event::EventRecord;
 use evchain_protocol::genesis::Genesis;
 use evchain_protocol::params::Params;
-use evchain_protocol::primitives::{Height, TxRef};
+use evchain_protocol::primitives::{Height, Nonce, TxRef};
 use evchain_protocol::state::account::Account;
 use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::value::StateValue;
@@ -19,7 +19,7 @@ use tokio::sync::{broadcast, watch};
 use super::error::CheckError;
 use super::state::CommittedState;
 use crate::clock;
-use crate::store::tables::{BLOCKS, EVENTS, FINALIZATIONS, HEIGHTS, TableKey, TRANSACTIONS};
+use crate::store::tables::{BLOCKS, EVENTS, FINALIZATIONS, HEIGHTS, STATE, TIP, TRANSACTIONS, TableKey};
 use crate::store::{Snapshot, Store, StoreError};
 
 /// Reads what is final. Cheap to clone. Reads go to disk or its cache and are short, except where
@@ -53,6 +53,8 @@ pub struct FinalTransaction {
     pub id: Hash,
     /// Who sent it.
     pub sender: PublicKey,
+    /// Its nonce there.
+    pub nonce: Nonce,
     /// Where it stands.
     pub place: TxRef,
 }
@@ -106,7 +108,7 @@ impl ChainReader {
     /// See [`StoreError`].
     pub fn transactions(&self, height: Height) -> Result<Option<Vec<SignedTransaction>>, StoreError> {
         let Some(block) = self.block(height)? else { return Ok(None) };
-        super::worker::decode_payload(block.payload()).map(Some).map_err(|error| StoreError::Corrupt {
+        super::payload::decode_unchecked(block.payload()).map(Some).map_err(|error| StoreError::Corrupt {
             table: BLOCKS.name,
             key: height.to_string(),
             reason: error.to_string(),
@@ -178,7 +180,8 @@ impl ChainReader {
         let first = request.above.saturating_add(Height::new(1));
         let mut failure = None;
         let stretch = snapshot.scan(&BLOCKS, &first.to_key(), None).map_while(|entry| {
-            let read = entry.and_then(|(height, block)| Ok((Arc::new(block), snapshot.get(&FINALIZATIONS, &height)?)));
+            let read = entry
+                .and_then(|(height, block)| Ok((Arc::new(block), snapshot.get(&FINALIZATIONS, &height)?)));
             read.map(|(block, finalization)| (block, finalization.map(Arc::new)))
                 .map_err(|error| failure = Some(error))
                 .ok()
@@ -200,7 +203,7 @@ impl StateView<'_> {
     /// # Errors
     /// See [`StoreError`].
     pub fn height(&self) -> Result<Height, StoreError> {
-        Ok(self.snapshot.get(&crate::store::tables::TIP, &())?.map_or(Height::ZERO, |tip| tip.height))
+        Ok(self.snapshot.get(&TIP, &())?.map_or(Height::ZERO, |tip| tip.height))
     }
 
     /// The entry at a key.
@@ -208,7 +211,7 @@ impl StateView<'_> {
     /// # Errors
     /// See [`StoreError`].
     pub fn get(&self, key: &StateKey) -> Result<Option<StateValue>, StoreError> {
-        self.snapshot.get(&crate::store::tables::STATE, key)
+        self.snapshot.get(&STATE, key)
     }
 
     /// The entries in a range of keys, in order, as many as the caller takes.
@@ -216,10 +219,7 @@ impl StateView<'_> {
         &self,
         range: RangeInclusive<StateKey>,
     ) -> impl Iterator<Item = Result<(StateKey, StateValue), StoreError>> + '_ {
-        let end = range.end().to_bytes();
-        self.snapshot
-            .scan(&crate::store::tables::STATE, &range.start().to_bytes(), None)
-            .take_while(move |entry| entry.as_ref().map_or(true, |(key, _)| key.to_bytes() <= end))
+        self.snapshot.scan(&STATE, &range.start().to_bytes(), Some(super::state::after(range.end())))
     }
 
     /// An account.
@@ -241,7 +241,7 @@ impl StateView<'_> {
         match self.get(&StateKey::Params)? {
             Some(StateValue::Params(params)) => Ok(params),
             _ => Err(StoreError::Corrupt {
-                table: crate::store::tables::STATE.name,
+                table: STATE.name,
                 key: "params".to_owned(),
                 reason: "the state has no parameters".to_owned(),
             }),

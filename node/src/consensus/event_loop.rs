@@ -4,18 +4,18 @@ use std::time::{Duration, Instant};
 use evchain_consensus::certificate::Subject;
 use evchain_consensus::engine::Engine;
 use evchain_consensus::input::{Execution, Input, Moment, Now};
-use evchain_consensus::message::{Finalized, GetFinalized, MAX_MESSAGE_BYTES, Message};
+use evchain_consensus::message::{MAX_MESSAGE_BYTES, Message};
 use evchain_consensus::output::{HaltReason, Output};
 use evchain_protocol::codec;
 use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::primitives::{Height, View};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, block_in_place};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::log::{ConsensusLog, frame, records_of};
 use super::proposer::Proposer;
-use crate::chain::ChainHandle;
+use crate::chain::{ChainHandle, ChainReader};
 use crate::clock;
 use crate::network::{GossipId, NetworkHandle, SyncResponder, Verdict};
 use crate::store::{Durability, StoreError};
@@ -132,8 +132,12 @@ impl EventLoop {
         votes: bool,
     ) -> Self {
         let (sender, inbox) = mpsc::channel(INBOX);
-        let initial =
-            ConsensusStatus { view: engine.view(), height: engine.tip().height, leader: engine.leader(), votes };
+        let initial = ConsensusStatus {
+            view: engine.view(),
+            height: engine.tip().height,
+            leader: engine.leader(),
+            votes,
+        };
         let (status, status_receiver) = watch::channel(initial);
         let handle = ConsensusHandle { inbox: sender, status: status_receiver };
         Self {
@@ -161,12 +165,12 @@ impl EventLoop {
         let mut outputs = Vec::new();
         self.step(Input::Start, &mut outputs);
         loop {
-            if let Err(halted) = self.carry_out(std::mem::take(&mut outputs), None) {
+            if let Err(halted) = self.carry_out(std::mem::take(&mut outputs), None).await {
                 return halted;
             }
             self.publish_status();
             let Some(first) = self.next_inbound().await else { return Halted::ShuttingDown };
-            if let Err(halted) = self.take_turn(first, &mut outputs) {
+            if let Err(halted) = self.take_turn(first, &mut outputs).await {
                 return halted;
             }
         }
@@ -174,7 +178,8 @@ impl EventLoop {
 
     /// The next input; a tick when the engine's deadline comes first.
     async fn next_inbound(&mut self) -> Option<Inbound> {
-        let deadline = self.engine.next_deadline().map(|moment| self.started + Duration::from_millis(moment.get()));
+        let deadline =
+            self.engine.next_deadline().map(|moment| self.started + Duration::from_millis(moment.get()));
         let Some(deadline) = deadline else { return self.inbox.recv().await };
         tokio::select! {
             biased;
@@ -184,20 +189,20 @@ impl EventLoop {
     }
 
     /// Takes this input and those that came meanwhile, so that they share one synced write.
-    fn take_turn(&mut self, first: Inbound, outputs: &mut Vec<Output>) -> Result<(), Halted> {
+    async fn take_turn(&mut self, first: Inbound, outputs: &mut Vec<Output>) -> Result<(), Halted> {
         let mut next = Some(first);
         for _ in 0..MAX_INPUTS_PER_TURN {
             let Some(inbound) = next.take() else { break };
-            self.take(inbound, outputs)?;
+            self.take(inbound, outputs).await?;
             next = self.inbox.try_recv().ok();
         }
         match next {
-            Some(inbound) => self.take(inbound, outputs),
+            Some(inbound) => self.take(inbound, outputs).await,
             None => Ok(()),
         }
     }
 
-    fn take(&mut self, inbound: Inbound, outputs: &mut Vec<Output>) -> Result<(), Halted> {
+    async fn take(&mut self, inbound: Inbound, outputs: &mut Vec<Output>) -> Result<(), Halted> {
         match inbound {
             Inbound::Own(input) => self.step(input, outputs),
             Inbound::Written(view) => self.log.prune(view)?,
@@ -210,8 +215,8 @@ impl EventLoop {
             Inbound::Finalization { from, bytes, id } => self.take_finalization(from, &bytes, id, outputs),
             Inbound::Request { from, bytes, responder } => {
                 // What came before must be carried out first: the answer may depend on it.
-                self.carry_out(std::mem::take(outputs), None)?;
-                self.take_request(from, &bytes, responder)?;
+                self.carry_out(std::mem::take(outputs), None).await?;
+                self.take_request(from, &bytes, responder).await?;
             }
         }
         Ok(())
@@ -233,16 +238,23 @@ impl EventLoop {
         let _ = self.network.judge(id, verdict);
     }
 
-    fn take_request(&mut self, from: PublicKey, bytes: &[u8], responder: SyncResponder) -> Result<(), Halted> {
+    async fn take_request(
+        &mut self,
+        from: PublicKey,
+        bytes: &[u8],
+        responder: SyncResponder,
+    ) -> Result<(), Halted> {
         match codec::decode(bytes, MAX_MESSAGE_BYTES) {
             Ok(Message::GetFinalized(request)) => {
-                self.serve_finalized(request, Some(responder), from);
+                let read =
+                    move |chain: &ChainReader| Ok(chain.finalized_above(request)?.map(Message::Finalized));
+                self.serve(from, Some(responder), read);
                 Ok(())
             }
             Ok(message @ (Message::GetBlocks(_) | Message::GetCertificates(_))) => {
                 let mut outputs = Vec::new();
                 self.step(Input::Message { from, message }, &mut outputs);
-                self.carry_out(outputs, Some((from, responder)))
+                self.carry_out(outputs, Some((from, responder))).await
             }
             Ok(_) | Err(_) => {
                 debug!(%from, "consensus: a request that asks for nothing known");
@@ -259,7 +271,7 @@ impl EventLoop {
 
     /// Carries out a turn's outputs in order, with everything durable before the first message
     /// leaves (protocol.md D). `answer_to` is a peer whose request this turn answers.
-    fn carry_out(
+    async fn carry_out(
         &mut self,
         outputs: Vec<Output>,
         mut answer_to: Option<(PublicKey, SyncResponder)>,
@@ -298,7 +310,8 @@ impl EventLoop {
                 }
                 Output::Commit { blocks, finalization } => {
                     let written = finalization.subject.view();
-                    let (receipt, handle) = (self.chain.commit(blocks, finalization), self.handle.clone());
+                    let receipt = self.chain.commit(blocks, finalization).await;
+                    let handle = self.handle.clone();
                     tokio::spawn(async move {
                         if receipt.await.is_ok() {
                             handle.deliver(Inbound::Written(written)).await;
@@ -306,17 +319,18 @@ impl EventLoop {
                     });
                 }
                 Output::ServeBlocks { to, request } => {
-                    let responder = answer_to.take_if(|(asker, _)| *asker == to).map(|(_, responder)| responder);
-                    let (chain, network) = (self.chain.clone(), self.network.clone());
-                    tokio::spawn(async move {
-                        if let Some(blocks) = chain.reader().blocks_below(request).await {
-                            answer(&network, to, responder, &Message::Blocks(blocks));
-                        }
+                    let responder =
+                        answer_to.take_if(|(asker, _)| *asker == to).map(|(_, responder)| responder);
+                    self.serve(to, responder, move |chain| {
+                        Ok(chain.blocks_below(request)?.map(Message::Blocks))
                     });
                 }
                 Output::ServeFinalized { to, request } => {
-                    let responder = answer_to.take_if(|(asker, _)| *asker == to).map(|(_, responder)| responder);
-                    self.serve_finalized(request, responder, to);
+                    let responder =
+                        answer_to.take_if(|(asker, _)| *asker == to).map(|(_, responder)| responder);
+                    self.serve(to, responder, move |chain| {
+                        Ok(chain.finalized_above(request)?.map(Message::Finalized))
+                    });
                 }
                 Output::Reject { from, reason } => {
                     warn!(%from, %reason, "consensus: a peer sent what no honest node sends");
@@ -329,7 +343,8 @@ impl EventLoop {
 
     /// One write for all of a turn's records, synced if anything is said after it.
     fn make_durable(&mut self, outputs: &[Output]) -> Result<(), StoreError> {
-        let speaks = outputs.iter().any(|output| matches!(output, Output::Send { .. } | Output::Broadcast(_)));
+        let speaks =
+            outputs.iter().any(|output| matches!(output, Output::Send { .. } | Output::Broadcast(_)));
         let records = records_of(outputs);
         match (records.is_empty(), speaks) {
             (false, true) => block_in_place(|| self.log.append(&records, Durability::Synced)),
@@ -344,7 +359,8 @@ impl EventLoop {
     fn send(&self, to: PublicKey, message: &Message) {
         match message {
             Message::GetBlocks(_) | Message::GetCertificates(_) | Message::GetFinalized(_) => {
-                let (network, handle, bytes) = (self.network.clone(), self.handle.clone(), codec::encode(message));
+                let (network, handle, bytes) =
+                    (self.network.clone(), self.handle.clone(), codec::encode(message));
                 tokio::spawn(async move {
                     match network.request(to, bytes).await {
                         Ok(bytes) => handle.deliver(Inbound::Frame { from: to, bytes }).await,
@@ -369,13 +385,18 @@ impl EventLoop {
         }
     }
 
-    fn serve_finalized(&self, request: GetFinalized, responder: Option<SyncResponder>, to: PublicKey) {
-        let (chain, network) = (self.chain.clone(), self.network.clone());
-        tokio::spawn(async move {
-            let stretch: Option<Finalized> = chain.reader().finalized_above(request).await;
-            if let Some(stretch) = stretch {
-                answer(&network, to, responder, &Message::Finalized(stretch));
-            }
+    /// Answers a peer with what is read from the store, beside the loop.
+    fn serve(
+        &self,
+        to: PublicKey,
+        responder: Option<SyncResponder>,
+        read: impl FnOnce(&ChainReader) -> Result<Option<Message>, StoreError> + Send + 'static,
+    ) {
+        let (chain, network) = (self.chain.reader().clone(), self.network.clone());
+        tokio::task::spawn_blocking(move || match read(&chain) {
+            Ok(Some(message)) => answer(&network, to, responder, &message),
+            Ok(None) => {}
+            Err(error) => error!(%error, "consensus: a peer's request could not be answered"),
         });
     }
 
@@ -413,4 +434,3 @@ impl Drop for EventLoop {
         }
     }
 }
-

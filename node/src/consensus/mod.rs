@@ -6,3 +6,4 @@ mod proposer;
 
 pub use event_loop::{ConsensusHandle, ConsensusStatus, EventLoop, Halted, Inbound};
 pub use log::{ConsensusLog, RecoveredLog};
+pub use proposer::Proposer;

@@ -2,7 +2,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use evchain_protocol::codec::DecodeError;
-use evchain_protocol::crypto::{ChainId, Hash};
+use evchain_protocol::crypto::{ChainId, Hash, PublicKey};
 use evchain_protocol::primitives::{Nonce, TxRef};
 use evchain_protocol::transaction::{RejectReason, SignedTransaction, VerifiedTransaction, VerifyError};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -62,14 +62,38 @@ pub enum SubmitError {
     Failed(#[from] ChainError),
 }
 
+impl SubmitError {
+    /// Whether a peer that passed the transaction on should have refused it. Nodes' states differ
+    /// by a block or two, so a broken rule proves nothing.
+    pub fn is_forwarders_fault(&self) -> bool {
+        matches!(self, Self::Malformed(_) | Self::Unverified(_))
+    }
+}
+
 /// What the task is asked to do.
 #[derive(Debug)]
 pub(super) enum Command {
-    Submit { transaction: Arc<VerifiedTransaction>, gossip: bool, reply: oneshot::Sender<Result<(), SubmitError>> },
-    Watch { id: Hash, reply: oneshot::Sender<Outcome> },
-    Candidates { limits: BlockLimits, reply: oneshot::Sender<Vec<Arc<VerifiedTransaction>>> },
-    Lookup { ids: Vec<Hash>, reply: oneshot::Sender<Vec<Option<Arc<VerifiedTransaction>>>> },
-    NextNonce { account: evchain_protocol::crypto::PublicKey, reply: oneshot::Sender<Option<Nonce>> },
+    Submit {
+        transaction: Arc<VerifiedTransaction>,
+        gossip: bool,
+        reply: oneshot::Sender<Result<(), SubmitError>>,
+    },
+    Watch {
+        id: Hash,
+        reply: oneshot::Sender<Outcome>,
+    },
+    Candidates {
+        limits: BlockLimits,
+        reply: oneshot::Sender<Vec<Arc<VerifiedTransaction>>>,
+    },
+    Lookup {
+        ids: Vec<Hash>,
+        reply: oneshot::Sender<Vec<Option<Arc<VerifiedTransaction>>>>,
+    },
+    NextNonce {
+        account: PublicKey,
+        reply: oneshot::Sender<Option<Nonce>>,
+    },
 }
 
 impl MempoolHandle {
@@ -122,7 +146,7 @@ impl MempoolHandle {
     }
 
     /// The nonce for an account's next transaction, after those that wait; none without account.
-    pub async fn next_nonce(&self, account: evchain_protocol::crypto::PublicKey) -> Option<Nonce> {
+    pub async fn next_nonce(&self, account: PublicKey) -> Option<Nonce> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::NextNonce { account, reply }).await;
         answer.await.ok().flatten()

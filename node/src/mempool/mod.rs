@@ -5,5 +5,5 @@ mod pool;
 mod task;
 
 pub use handle::{MempoolHandle, MempoolStatus, Outcome, SubmitError};
-pub use pool::{PoolError, PoolLimits};
-pub use task::{Mempool, start};
+pub use pool::{Pool, PoolError, PoolLimits};
+pub use task::start;

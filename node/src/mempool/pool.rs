@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use evchain_protocol::crypto::{Hash, PublicKey};
-use evchain_protocol::primitives::Nonce;
+use evchain_protocol::primitives::{Nonce, Timestamp};
 use evchain_protocol::transaction::VerifiedTransaction;
 
 /// The limits of the pool.
@@ -60,6 +60,7 @@ pub struct Pool {
 #[derive(Debug)]
 struct Waiting {
     arrival: u64,
+    arrived: Timestamp,
     transaction: Arc<VerifiedTransaction>,
 }
 
@@ -105,7 +106,7 @@ impl Pool {
         if nonce.get().saturating_sub(next.get()) >= max as u64 {
             return Err(PoolError::NonceTooFar { given: nonce, next, max });
         }
-        if self.senders.get(&sender).is_some_and(|waiting| waiting.contains_key(&nonce)) {
+        if self.senders.get(sender).is_some_and(|waiting| waiting.contains_key(&nonce)) {
             return Err(PoolError::NonceTaken(nonce));
         }
         let full = self.len() >= self.limits.max_transactions
@@ -120,13 +121,18 @@ impl Pool {
     ///
     /// # Errors
     /// As [`Self::admits`].
-    pub fn insert(&mut self, transaction: Arc<VerifiedTransaction>, next: Nonce) -> Result<(), PoolError> {
+    pub fn insert(
+        &mut self,
+        transaction: Arc<VerifiedTransaction>,
+        next: Nonce,
+        now: Timestamp,
+    ) -> Result<(), PoolError> {
         self.admits(&transaction, next)?;
-        let (sender, nonce) = (transaction.sender(), transaction.nonce());
+        let (sender, nonce) = (*transaction.sender(), transaction.nonce());
         self.bytes = self.bytes.saturating_add(transaction.encoded_len());
         self.by_id.insert(transaction.id(), (sender, nonce));
         self.by_arrival.insert(self.next_arrival, (sender, nonce));
-        let waiting = Waiting { arrival: self.next_arrival, transaction };
+        let waiting = Waiting { arrival: self.next_arrival, arrived: now, transaction };
         self.next_arrival += 1;
         self.senders.entry(sender).or_default().insert(nonce, waiting);
         Ok(())
@@ -144,7 +150,9 @@ impl Pool {
             }
             let Some(waiting) = self.senders.get(sender) else { continue };
             let done = reached.insert(*sender, *nonce);
-            for (_, next) in waiting.range(..=nonce).filter(|(nonce, _)| done.is_none_or(|done| **nonce > done)) {
+            for (_, next) in
+                waiting.range(..=nonce).filter(|(nonce, _)| done.is_none_or(|done| **nonce > done))
+            {
                 bytes = bytes.saturating_add(next.transaction.encoded_len());
                 if chosen.len() >= max_count || bytes > max_bytes {
                     return chosen;
@@ -155,9 +163,17 @@ impl Pool {
         chosen
     }
 
-    /// Each sender's first transaction: the one that must be valid now if any of its is.
-    pub fn heads(&self) -> impl Iterator<Item = &Arc<VerifiedTransaction>> {
-        self.senders.values().filter_map(|waiting| waiting.values().next()).map(|waiting| &waiting.transaction)
+    /// Each sender's first transaction, the one that must be valid now if any of its is, and when
+    /// it arrived.
+    pub fn heads(&self) -> impl Iterator<Item = (&Arc<VerifiedTransaction>, Timestamp)> {
+        let firsts = self.senders.values().filter_map(|waiting| waiting.values().next());
+        firsts.map(|waiting| (&waiting.transaction, waiting.arrived))
+    }
+
+    /// The nonce after an account's last waiting transaction.
+    pub fn next_nonce(&self, sender: &PublicKey) -> Option<Nonce> {
+        let (last, _) = self.senders.get(sender)?.last_key_value()?;
+        last.next().ok()
     }
 
     /// Removes one transaction.
@@ -177,7 +193,7 @@ impl Pool {
 
     fn take(&mut self, sender: PublicKey, nonce: Nonce) -> Option<Arc<VerifiedTransaction>> {
         let waiting = self.senders.get_mut(&sender)?;
-        let Waiting { arrival, transaction } = waiting.remove(&nonce)?;
+        let Waiting { arrival, transaction, .. } = waiting.remove(&nonce)?;
         if waiting.is_empty() {
             self.senders.remove(&sender);
         }

@@ -326,14 +326,19 @@ impl AuthorityAcceptor {
 
     fn accept(&mut self, peer: PeerId, stream: Stream, budget: &Arc<Semaphore>) {
         let Ok(from) = key_of_peer(&peer) else { return };
+        let admitted = self.rates.admit(&peer, Instant::now());
+        if admitted == Admit::Disconnect {
+            // A full queue: the next stream reports it again.
+            let _ = self.inbound.misbehaviours.try_send(Misbehaviour { peer, reason: "consensus_streams" });
+        }
+        if admitted != Admit::Yes {
+            self.inbound.metrics.dropped("consensus_stream_rate");
+            tracing::debug!(peer = %from, "closing a consensus stream: too many were opened");
+            return;
+        }
         if !self.authorities.borrow().contains(&from) {
             self.inbound.metrics.dropped("consensus_not_authority");
             tracing::debug!(peer = %from, "closing a consensus stream: not an authority");
-            return;
-        }
-        if self.rates.admit(&peer, Instant::now()) != Admit::Yes {
-            self.inbound.metrics.dropped("consensus_stream_rate");
-            tracing::debug!(authority = %from, "closing a consensus stream: too many were opened");
             return;
         }
         let frames = FrameReader::new(stream, self.inbound.limits.max_consensus_frame_bytes, FRAME_TIMEOUT);

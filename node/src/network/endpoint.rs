@@ -19,6 +19,7 @@ use super::listen::ListenAddresses;
 use super::metrics::NetworkMetrics;
 use super::protocols::Protocols;
 use super::session::{SessionAcceptor, SessionOpener, SessionStream};
+use super::swarm::Misbehaviour;
 
 /// Commands that wait for the endpoint's task.
 const COMMAND_QUEUE: usize = 64;
@@ -60,11 +61,18 @@ impl SessionEndpoint {
             control.accept(protocol.clone()).map_err(|error| StartError::Settings(error.to_string()))?;
         let (accepted, inbound) = mpsc::channel(limits.max_inbound_sessions.max(1));
         let addresses = ListenAddresses::start(&mut swarm, listen)?;
-        let acceptor = SessionAcceptor::new(incoming, accepted, Arc::clone(&limits), Arc::clone(&metrics));
+        let (misbehaviours, reports) = mpsc::channel(COMMAND_QUEUE);
+        let acceptor = SessionAcceptor::new(
+            incoming,
+            accepted,
+            misbehaviours,
+            Arc::clone(&limits),
+            Arc::clone(&metrics),
+        );
         let acceptor = AbortOnDropHandle::new(tokio::spawn(acceptor.run()));
         let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);
         tokio::spawn(async move {
-            run(swarm, addresses, inbox).await;
+            run(swarm, addresses, inbox, reports).await;
             drop(acceptor);
         });
         let sessions = SessionOpener { control, protocol, limits, metrics };
@@ -109,6 +117,7 @@ async fn run(
     mut swarm: Swarm<EndpointBehaviour>,
     mut addresses: ListenAddresses,
     mut commands: mpsc::Receiver<Command>,
+    mut reports: mpsc::Receiver<Misbehaviour>,
 ) {
     let mut connecting = Connecting::default();
     loop {
@@ -118,6 +127,11 @@ async fn run(
                 Some(Command::Connect(request)) => connecting.connect(&mut swarm, request),
                 Some(Command::ListenAddresses(reply)) => addresses.tell(&swarm, reply),
             },
+            Some(Misbehaviour { peer, reason }) = reports.recv() => {
+                tracing::debug!(%peer, reason, "disconnecting a peer");
+                // An error means that it has gone already.
+                let _ = swarm.disconnect_peer_id(peer);
+            }
             event = swarm.select_next_some() => match event {
                 SwarmEvent::NewListenAddr { .. } => addresses.on_new_address(&swarm),
                 event => on_event(&mut swarm, &mut connecting, event),

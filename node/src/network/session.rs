@@ -22,6 +22,7 @@ use super::frame::{FrameError, FrameReader, write_frame};
 use super::identity::{key_of_peer, peer_of_key};
 use super::limits::{Admit, PeerRates};
 use super::metrics::NetworkMetrics;
+use super::swarm::Misbehaviour;
 
 const ACCEPTED: u8 = 1;
 const REFUSED: u8 = 0;
@@ -143,6 +144,7 @@ impl SessionOpener {
 pub(super) struct SessionAcceptor {
     incoming: IncomingStreams,
     accepted: mpsc::Sender<SessionStream>,
+    misbehaviours: mpsc::Sender<Misbehaviour>,
     limits: Arc<NetworkLimits>,
     metrics: Arc<NetworkMetrics>,
     rates: PeerRates,
@@ -154,19 +156,34 @@ impl SessionAcceptor {
     pub(super) fn new(
         incoming: IncomingStreams,
         accepted: mpsc::Sender<SessionStream>,
+        misbehaviours: mpsc::Sender<Misbehaviour>,
         limits: Arc<NetworkLimits>,
         metrics: Arc<NetworkMetrics>,
     ) -> Self {
         let places = Arc::new(Semaphore::new(limits.max_inbound_sessions));
         let rates = PeerRates::new(limits.stream_rate);
-        Self { incoming, accepted, limits, metrics, rates, places, places_of_peers: BTreeMap::new() }
+        Self {
+            incoming,
+            accepted,
+            misbehaviours,
+            limits,
+            metrics,
+            rates,
+            places,
+            places_of_peers: BTreeMap::new(),
+        }
     }
 
     /// Runs until the swarm is gone.
     pub(super) async fn run(mut self) {
         while let Some((peer, stream)) = self.incoming.next().await {
             let Ok(remote) = key_of_peer(&peer) else { continue };
-            if self.rates.admit(&peer, Instant::now()) != Admit::Yes {
+            let admitted = self.rates.admit(&peer, Instant::now());
+            if admitted == Admit::Disconnect {
+                // A full queue: the next stream reports it again.
+                let _ = self.misbehaviours.try_send(Misbehaviour { peer, reason: "session_streams" });
+            }
+            if admitted != Admit::Yes {
                 self.metrics.dropped("session_rate");
                 tracing::debug!(peer = %remote, "dropping a session: the peer opens too many streams");
                 continue;

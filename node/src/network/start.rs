@@ -84,7 +84,7 @@ pub fn start(
 
     let inbound = Inbound {
         frames: senders.consensus.clone(),
-        misbehaviours,
+        misbehaviours: misbehaviours.clone(),
         limits: Arc::clone(&limits),
         metrics: metrics.clone(),
     };
@@ -92,6 +92,7 @@ pub fn start(
     let session_acceptor = SessionAcceptor::new(
         session_streams,
         senders.sessions.clone(),
+        misbehaviours,
         Arc::clone(&limits),
         Arc::new(metrics.clone()),
     );

@@ -394,7 +394,8 @@ impl NetworkTask {
         let name = self.protocols.gossip_topic(topic);
         match self.swarm.behaviour_mut().gossip.publish(name, data) {
             Ok(_) => self.metrics.sent("gossip", len),
-            Err(PublishError::Duplicate) => {}
+            // Nobody to tell, or everybody has been told.
+            Err(PublishError::NoPeersSubscribedToTopic | PublishError::Duplicate) => {}
             Err(error) => {
                 self.metrics.dropped("gossip_unpublished");
                 tracing::debug!(topic = topic.name(), %error, "not published");

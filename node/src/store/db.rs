@@ -2,13 +2,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use evchain_protocol::codec::{self, Decode, Encode, MAX_DECODE_BYTES};
+use evchain_protocol::state::changes::Changes;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options,
-    ReadOptions, SnapshotWithThreadMode, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction,
+    IteratorMode, Options, ReadOptions, SnapshotWithThreadMode, WriteBatch, WriteOptions,
 };
 
 use super::error::StoreError;
-use super::tables::{NAMES, Table, TableKey};
+use super::tables::{NAMES, STATE, Table, TableKey};
 
 /// Memory for blocks read from disk, in bytes, shared by all tables.
 const BLOCK_CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -54,6 +55,16 @@ impl Batch {
     /// Removes a value.
     pub fn delete<K: TableKey, V>(&mut self, table: &Table<K, V>, key: &K) {
         self.writes.push((table.name, key.to_key(), None));
+    }
+
+    /// Writes what a block changes in the state.
+    pub fn put_changes(&mut self, changes: Changes) {
+        for (key, value) in changes {
+            match value {
+                Some(value) => self.put(&STATE, &key, &value),
+                None => self.delete(&STATE, &key),
+            }
+        }
     }
 
     /// Whether there is nothing to write.
@@ -115,11 +126,23 @@ impl Store {
         self.db.write_opt(native, &options).map_err(|error| StoreError::write(&error))
     }
 
+    /// Makes everything written before durable.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.db.flush_wal(true).map_err(|error| StoreError::write(&error))
+    }
+
     /// The value at a key.
     ///
     /// # Errors
     /// [`StoreError::Read`] and [`StoreError::Corrupt`].
-    pub fn get<K: TableKey, V: Decode<()>>(&self, table: &Table<K, V>, key: &K) -> Result<Option<V>, StoreError> {
+    pub fn get<K: TableKey, V: Decode<()>>(
+        &self,
+        table: &Table<K, V>,
+        key: &K,
+    ) -> Result<Option<V>, StoreError> {
         self.snapshot().get(table, key)
     }
 
@@ -150,7 +173,11 @@ impl Snapshot<'_> {
     ///
     /// # Errors
     /// [`StoreError::Read`] and [`StoreError::Corrupt`].
-    pub fn get<K: TableKey, V: Decode<()>>(&self, table: &Table<K, V>, key: &K) -> Result<Option<V>, StoreError> {
+    pub fn get<K: TableKey, V: Decode<()>>(
+        &self,
+        table: &Table<K, V>,
+        key: &K,
+    ) -> Result<Option<V>, StoreError> {
         let key = key.to_key();
         let bytes = self
             .native
@@ -175,8 +202,10 @@ impl Snapshot<'_> {
         self.native
             .iterator_cf_opt(self.store.family(name), options, IteratorMode::From(first, Direction::Forward))
             .map(move |entry| {
-                let (key, value) = entry.map_err(|error| StoreError::Read { table: name, reason: error.to_string() })?;
-                let typed = K::from_key(&key).ok_or_else(|| corrupt(name, &key, "not a key of this table"))?;
+                let (key, value) =
+                    entry.map_err(|error| StoreError::Read { table: name, reason: error.to_string() })?;
+                let typed =
+                    K::from_key(&key).ok_or_else(|| corrupt(name, &key, "not a key of this table"))?;
                 Ok((typed, decode_value(name, &key, &value)?))
             })
     }
@@ -185,12 +214,16 @@ impl Snapshot<'_> {
     ///
     /// # Errors
     /// [`StoreError::Read`] and [`StoreError::Corrupt`].
-    pub fn last<K: TableKey, V: Decode<()>>(&self, table: &Table<K, V>) -> Result<Option<(K, V)>, StoreError> {
+    pub fn last<K: TableKey, V: Decode<()>>(
+        &self,
+        table: &Table<K, V>,
+    ) -> Result<Option<(K, V)>, StoreError> {
         let name = table.name;
         let Some(entry) = self.native.iterator_cf(self.store.family(name), IteratorMode::End).next() else {
             return Ok(None);
         };
-        let (key, value) = entry.map_err(|error| StoreError::Read { table: name, reason: error.to_string() })?;
+        let (key, value) =
+            entry.map_err(|error| StoreError::Read { table: name, reason: error.to_string() })?;
         let typed = K::from_key(&key).ok_or_else(|| corrupt(name, &key, "not a key of this table"))?;
         Ok(Some((typed, decode_value(name, &key, &value)?)))
     }

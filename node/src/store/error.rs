@@ -14,7 +14,9 @@ pub enum StoreError {
         hint: &'static str,
     },
     /// The folder holds the blocks of another chain.
-    #[error("the database in {path} belongs to chain {found}, but the genesis file is of chain {expected}: use another --data-dir")]
+    #[error(
+        "the database in {path} belongs to chain {found}, but the genesis file is of chain {expected}: use another --data-dir"
+    )]
     WrongChain {
         /// The database's folder.
         path: PathBuf,
@@ -40,7 +42,9 @@ pub enum StoreError {
         hint: &'static str,
     },
     /// Bytes in the database are not what this program wrote there.
-    #[error("the database is damaged: table {table}, key {key}: {reason}. Restore a backup, or remove the folder and let the node catch up from its peers")]
+    #[error(
+        "the database is damaged: table {table}, key {key}: {reason}. Restore a backup, or remove the folder and let the node catch up from its peers"
+    )]
     Corrupt {
         /// The table read.
         table: &'static str,
@@ -55,7 +59,10 @@ impl StoreError {
     pub(super) fn open(path: PathBuf, error: &rocksdb::Error) -> Self {
         let reason = error.to_string();
         let hint = match reason.as_str() {
-            text if text.contains("lock hold") || text.contains("While lock file") || text.contains("LOCK") => {
+            text if text.contains("lock hold")
+                || text.contains("While lock file")
+                || text.contains("LOCK") =>
+            {
                 ". Another evchain process may be running in this folder: stop it, or use another --data-dir"
             }
             text => disk_hint(text),

@@ -5,20 +5,21 @@
 
 use std::marker::PhantomData;
 
+use evchain_consensus::block::Block;
 use evchain_consensus::certificate::Certificate;
-use evchain_consensus::message::Block;
 use evchain_consensus::wal::LogRecord;
 use evchain_protocol::codec::{Decode, Encode, List};
 use evchain_protocol::crypto::{ChainId, Hash};
-use evchain_protocol::event::Event;
+use evchain_protocol::event::EventRecord;
 use evchain_protocol::primitives::{Height, TxRef};
-use evchain_protocol::state::{StateKey, StateValue};
+use evchain_protocol::state::key::StateKey;
+use evchain_protocol::state::value::StateValue;
 
 /// The most events that one block can have: several for each transaction and each due piece.
 pub const MAX_BLOCK_EVENTS: usize = 1 << 20;
 
 /// The events of one block, in order.
-pub type BlockEvents = List<Event, MAX_BLOCK_EVENTS>;
+pub type BlockEvents = List<EventRecord, MAX_BLOCK_EVENTS>;
 
 /// The state after the newest final block.
 pub const STATE: Table<StateKey, StateValue> = Table::new("state");

@@ -39,10 +39,11 @@ async fn assert_serves(node: &mut Node) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rubbish_on_the_port_is_closed() {
     let mut node = Node::start(1, &[]).await;
-    for rubbish in [&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..], &[0xff; 100_000], &[0; 100_000], b"\n"] {
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
+    for rubbish in [request, vec![0xff; 100_000], vec![0; 100_000], b"\n".to_vec()] {
         let mut stream = TcpStream::connect(socket(&node.address)).await.unwrap();
         // The node may close before all of it is written.
-        let _ = stream.write_all(rubbish).await;
+        let _ = stream.write_all(&rubbish).await;
         let _ = stream.shutdown().await;
         let mut rest = Vec::new();
         // The end or a reset: what counts is that the node lets go.
@@ -159,4 +160,19 @@ async fn a_frame_that_trickles_ends_the_stream() {
         "{outcome:?}"
     );
     assert_serves(&mut node).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_opens_streams_without_end_is_disconnected() {
+    let stream_rate = RateLimit { per_second: 1, burst: 5, excess: 2 };
+    for (protocol, reason) in [("session", "session_streams"), ("consensus", "consensus_streams")] {
+        let limits = NetworkLimits { stream_rate, ..NetworkLimits::default() };
+        let mut node = Node::start_with(1, CHAIN, loopback(), &[], Admission::Open, limits).await;
+        let mut stranger = Stranger::connect(2, &node).await;
+        let opening = tokio::spawn(async move { while stranger.try_open(protocol).await.is_ok() {} });
+        node.wait_disconnected(key(2)).await;
+        soon("the last stream", opening).await.unwrap();
+        assert_eq!(node.metric(&format!("network_bans_total{{reason=\"{reason}\"}}")), 1);
+        assert_serves(&mut node).await;
+    }
 }

@@ -6,6 +6,7 @@ use evchain_protocol::crypto::{ChainId, Hash, KeyPair, PublicKey};
 use futures::StreamExt;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, SwarmBuilder, noise, ping, tcp, yamux};
+use libp2p_stream::OpenStreamError;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::time::timeout;
@@ -163,9 +164,13 @@ impl Stranger {
 
     /// Opens a stream; `name` is the protocol's part after the chain's prefix.
     pub(super) async fn open(&mut self, name: &str) -> Stream {
+        self.try_open(name).await.unwrap()
+    }
+
+    pub(super) async fn try_open(&mut self, name: &str) -> Result<Stream, OpenStreamError> {
         let prefix: String = CHAIN.to_string().chars().take(16).collect();
         let protocol = StreamProtocol::try_from_owned(format!("/evchain/{prefix}/{name}/1")).unwrap();
-        soon("the stranger's stream", self.control.open_stream(self.target, protocol)).await.unwrap()
+        soon("the stranger's stream", self.control.open_stream(self.target, protocol)).await
     }
 }
 

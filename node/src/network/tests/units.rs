@@ -68,7 +68,9 @@ fn the_book_is_bounded() {
     for peer in &peers {
         book.learn(*peer, address.clone(), false);
     }
-    peers.iter().for_each(|peer| book.lost(peer, false, now));
+    for peer in &peers {
+        book.lost(peer, false, now);
+    }
     assert_eq!(book.take_due(now + Duration::from_mins(1)).len(), 3);
 }
 

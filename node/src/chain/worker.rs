@@ -1,0 +1,234 @@
+use std::sync::Arc;
+
+use evchain_consensus::block::Block;
+use evchain_consensus::certificate::Certificate;
+use evchain_consensus::input::Execution;
+use evchain_consensus::output::{BuildRequest, Contents};
+use evchain_protocol::block::Header;
+use evchain_protocol::codec::List;
+use evchain_protocol::crypto::{ChainId, Hash};
+use evchain_protocol::execute::{
+    BlockContext, BlockError, ExecuteError, ExecutedBlock, Ledger, Parent, build_block, execute_block,
+};
+use evchain_protocol::primitives::{Height, Timestamp, TxRef};
+use evchain_protocol::state::key::StateKey;
+use evchain_protocol::state::read::StateRead;
+use evchain_protocol::state::tree::{Tree, TreeDelta};
+use evchain_protocol::transaction::VerifiedTransaction;
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, error};
+
+use super::error::{ChainError, CheckError};
+use super::handle::{Built, Command, EntryProof};
+use super::payload;
+use super::pending::{PendingBlock, PendingBlocks, with_changes};
+use super::reader::{ChainReader, FinalBlock, FinalTransaction};
+use super::state::CommittedState;
+use crate::store::tables::{BLOCKS, EVENTS, FINALIZATIONS, HEIGHTS, STATE, TIP, TRANSACTIONS, Tip};
+use crate::store::{Batch, Durability, StoreError};
+
+/// The thread that owns the ledger: the tree over the committed state, and the blocks that were
+/// executed and are not final.
+#[derive(Debug)]
+pub(super) struct Worker {
+    reader: ChainReader,
+    tree: Tree,
+    tip: Header,
+    tip_hash: Hash,
+    pending: PendingBlocks,
+    tip_sender: watch::Sender<Header>,
+    failure: watch::Sender<Option<String>>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        reader: ChainReader,
+        tree: Tree,
+        tip: Header,
+        tip_sender: watch::Sender<Header>,
+        failure: watch::Sender<Option<String>>,
+    ) -> Self {
+        let tip_hash = tip.hash();
+        Self { reader, tree, tip, tip_hash, pending: PendingBlocks::default(), tip_sender, failure }
+    }
+
+    /// Runs until the last handle is gone or the store fails.
+    pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        while let Some(command) = inbox.blocking_recv() {
+            // Whoever no longer waits for a reply has no need of it.
+            match command {
+                Command::Build { request, time, candidates, reply } => {
+                    let _ = reply.send(self.build(&request, time, candidates));
+                }
+                Command::Execute { block, transactions, reply } => {
+                    let _ = reply.send(self.execute(block, transactions));
+                }
+                Command::Commit { blocks, finalization, reply } => {
+                    if let Err(error) = self.commit(&blocks, &finalization) {
+                        // What is final and not written must not be built upon.
+                        error!(%error, "chain: final blocks could not be written");
+                        self.failure.send_replace(Some(error.to_string()));
+                        return;
+                    }
+                    let _ = reply.send(());
+                }
+                Command::Prove { key, reply } => {
+                    let _ = reply.send(self.prove(key));
+                }
+            }
+        }
+    }
+
+    fn build(
+        &mut self,
+        request: &BuildRequest,
+        time: Timestamp,
+        candidates: Vec<Arc<VerifiedTransaction>>,
+    ) -> Result<Built, ChainError> {
+        let built = self.on_parent(&request.parent.hash, |parent| build_block(parent, time, candidates))?;
+        let built = built.map_err(|error| ChainError::Internal(error.to_string()))?;
+        for (transaction, reason) in &built.rejected {
+            // The mempool finds out by itself, against what is final.
+            debug!(id = %transaction.id(), %reason, "chain: a candidate is not valid in this block");
+        }
+        let signed = built.transactions.iter().map(|transaction| transaction.signed().clone()).collect();
+        let payload = payload::encode(signed).map_err(|error| ChainError::Internal(error.to_string()))?;
+        let ExecutedBlock { tx_root, event_root, state_root, next_authorities, .. } = &built.executed;
+        let block = request.finish(Contents {
+            time_ms: time,
+            tx_root: *tx_root,
+            event_root: *event_root,
+            state_root: *state_root,
+            next_authority_root: next_authorities.root(),
+            payload,
+        });
+        let transactions = built.transactions.len();
+        self.keep(Arc::clone(&block), built.transactions, built.executed);
+        Ok(Built { block, transactions })
+    }
+
+    fn execute(&mut self, block: Arc<Block>, transactions: Vec<Arc<VerifiedTransaction>>) -> Execution {
+        if self.pending.contains(&block.hash()) {
+            return Execution::Valid;
+        }
+        let header = block.header();
+        match self.on_parent(&header.parent_hash, |parent| execute_block(parent, header, &transactions)) {
+            Ok(Ok(executed)) => {
+                self.keep(block, transactions, executed);
+                Execution::Valid
+            }
+            Ok(Err(BlockError::Invalid(reason))) => Execution::Invalid(reason.to_string()),
+            Ok(Err(BlockError::Failed(error))) => Execution::Failed(error.to_string()),
+            Err(error) => Execution::Failed(error.to_string()),
+        }
+    }
+
+    /// Calls `work` with the state after this block, which is the tip or pending.
+    fn on_parent<T>(&self, hash: &Hash, work: impl FnOnce(&Parent<'_>) -> T) -> Result<T, ChainError> {
+        let branch = self.pending.branch(&self.tip_hash, hash).ok_or(ChainError::UnknownParent)?;
+        let committed = CommittedState::new(self.reader.store.snapshot());
+        let mut tree = self.tree.unchanged();
+        for pending in &branch {
+            tree = tree.then(&pending.delta).map_err(|error| ChainError::Internal(error.to_string()))?;
+        }
+        let header = branch.last().map_or(&self.tip, |newest| newest.block.header());
+        Ok(with_changes(&committed, &branch, |state| work(&Parent { header, state, tree: &tree })))
+    }
+
+    fn keep(
+        &mut self,
+        block: Arc<Block>,
+        transactions: Vec<Arc<VerifiedTransaction>>,
+        executed: ExecutedBlock,
+    ) {
+        let ExecutedBlock { changes, tree: delta, events, .. } = executed;
+        self.pending.insert(PendingBlock { block, transactions, changes, events, delta });
+    }
+
+    /// One write for all of them: blocks, state, indexes, certificate and tip. It need not be
+    /// synced, since the consensus log holds the blocks and the finalization until it is.
+    fn commit(&mut self, blocks: &[Arc<Block>], finalization: &Certificate) -> Result<(), ChainError> {
+        let mut batch = Batch::default();
+        let mut finals = Vec::with_capacity(blocks.len());
+        let mut deltas = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            let pending = self.pending.take(&block.hash()).ok_or(ChainError::UnknownParent)?;
+            let (final_block, delta) = write_block(&mut batch, pending)?;
+            finals.push(final_block);
+            deltas.push(delta);
+        }
+        let Some(newest) = finals.last() else { return Ok(()) };
+        let tip = Tip { height: newest.header.height, hash: newest.hash };
+        batch.put(&FINALIZATIONS, &tip.height, finalization);
+        batch.put(&TIP, &(), &tip);
+        self.reader.store.write(batch, Durability::Buffered)?;
+
+        for delta in deltas {
+            self.tree.apply(delta).map_err(|error| ChainError::Internal(error.to_string()))?;
+        }
+        self.tip = newest.header.clone();
+        self.tip_hash = tip.hash;
+        self.pending.forget_up_to(tip.height);
+        self.tip_sender.send_replace(self.tip.clone());
+        for final_block in finals {
+            // Nobody may be following.
+            let _ = self.reader.finals.send(Arc::new(final_block));
+        }
+        Ok(())
+    }
+
+    fn prove(&self, key: StateKey) -> Result<EntryProof, ChainError> {
+        let bytes = key.to_bytes();
+        let proof =
+            self.tree.unchanged().prove(&bytes).map_err(|error| ChainError::Internal(error.to_string()))?;
+        let value = self.reader.store.get(&STATE, &key)?.map(|value| evchain_protocol::codec::encode(&value));
+        Ok(EntryProof { header: self.tip.clone(), value, proof })
+    }
+}
+
+fn write_block(batch: &mut Batch, pending: PendingBlock) -> Result<(FinalBlock, TreeDelta), ChainError> {
+    let PendingBlock { block, transactions, changes, events, delta } = pending;
+    let (hash, height) = (block.hash(), block.header().height);
+    batch.put_changes(changes);
+    batch.put(&BLOCKS, &height, block.as_ref());
+    batch.put(&HEIGHTS, &hash, &height);
+    let mut final_transactions = Vec::with_capacity(transactions.len());
+    for (index, transaction) in (0..).zip(&transactions) {
+        let place = TxRef::new(height, index).map_err(|error| ChainError::Internal(error.to_string()))?;
+        batch.put(&TRANSACTIONS, &transaction.id(), &place);
+        final_transactions.push(FinalTransaction {
+            id: transaction.id(),
+            sender: *transaction.sender(),
+            nonce: transaction.nonce(),
+            place,
+        });
+    }
+    let listed = List::new(events.clone()).map_err(|error| ChainError::Internal(error.to_string()))?;
+    batch.put(&EVENTS, &height, &listed);
+    let final_block =
+        FinalBlock { hash, header: block.header().clone(), transactions: final_transactions, events };
+    Ok((final_block, delta))
+}
+
+/// Whether a transaction could be the first of the next block.
+pub(super) fn check(
+    committed: &dyn StateRead,
+    chain: ChainId,
+    tip: &Header,
+    now: Timestamp,
+    transaction: &VerifiedTransaction,
+) -> Result<(), CheckError> {
+    let failed = |error: evchain_protocol::state::read::ReadError| CheckError::Failed(read_failed(&error));
+    let time = now.max(tip.time_ms.saturating_add(Timestamp::new(1)));
+    let height = tip.height.saturating_add(Height::new(1));
+    let context = BlockContext::new(chain, height, time, committed).map_err(failed)?;
+    match Ledger::new(&context, committed).execute(transaction, 0) {
+        Ok(()) => Ok(()),
+        Err(ExecuteError::Rejected(reason)) => Err(CheckError::Rejected(reason)),
+        Err(ExecuteError::Failed(error)) => Err(failed(error)),
+    }
+}
+
+fn read_failed(error: &evchain_protocol::state::read::ReadError) -> ChainError {
+    ChainError::Store(StoreError::Read { table: STATE.name, reason: error.to_string() })
+}

@@ -1,0 +1,252 @@
+//! A running node: its tasks, wired.
+
+use std::path::PathBuf;
+
+use evchain_consensus::authority_set::Committee;
+use evchain_consensus::config::{Config as ConsensusConfig, ConfigError};
+use evchain_consensus::engine::Engine;
+use evchain_consensus::wal::{Recovered, RecoveryError};
+use evchain_protocol::crypto::KeyPair;
+use evchain_protocol::genesis::Genesis;
+use evchain_protocol::primitives::Epoch;
+use prometheus_client::registry::Registry;
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+
+use crate::chain::{BlockLimits, ChainHandle, OpenError, OpenedChain};
+use crate::consensus::{ConsensusHandle, ConsensusLog, EventLoop, Halted, Inbound, Proposer, RecoveredLog};
+use crate::gossip;
+use crate::mempool::{self, MempoolHandle, PoolLimits};
+use crate::network::{
+    self, NetworkConfig, NetworkEvent, NetworkEvents, NetworkHandle, NetworkMetrics, Topic,
+};
+use crate::store::StoreError;
+use crate::voting_record::VotingRecord;
+
+/// Gossip messages with transactions that wait to be judged.
+const GOSSIP_QUEUE: usize = 256;
+
+/// What a node needs to start.
+#[derive(Debug)]
+pub struct NodeConfig {
+    /// Where the database lies.
+    pub data_dir: PathBuf,
+    /// The chain.
+    pub genesis: Genesis,
+    /// Who the node is on the network and, if this is an authority's, in the consensus.
+    pub key: KeyPair,
+    /// The file that the key is from, beside which it is noted that it has voted.
+    pub key_file: PathBuf,
+    /// The network.
+    pub network: NetworkConfig,
+    /// The limits of the mempool.
+    pub pool: PoolLimits,
+    /// Follow the chain and sign nothing, whatever the key is.
+    pub observe: bool,
+    /// Vote with a key that has voted before although its consensus log is gone. Only safe when
+    /// everything that the key ever signed is final.
+    pub vote_without_log: bool,
+}
+
+/// Why a node did not start or has stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The chain's folder.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The consensus log.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The consensus log does not fit.
+    #[error(
+        "the consensus log cannot be used: {0}. Restore a backup, or remove the data folder: the node then observes until it has caught up"
+    )]
+    Recovery(#[from] RecoveryError),
+    /// The chain's timing parameters.
+    #[error("the chain's timing parameters cannot work: {0}")]
+    Timing(#[from] ConfigError),
+    /// The network.
+    #[error(transparent)]
+    Network(#[from] network::StartError),
+    /// A task or thread could not be started, or the note beside the key could not be written.
+    #[error("{action}: {source}")]
+    Io {
+        /// What was tried.
+        action: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The ledger's thread stopped.
+    #[error("the ledger stopped: {0}")]
+    Ledger(String),
+    /// The consensus stopped.
+    #[error(transparent)]
+    Halted(#[from] Halted),
+}
+
+/// Talks to a node's tasks. Cheap to clone.
+#[derive(Clone)]
+pub struct NodeHandle {
+    /// The ledger.
+    pub chain: ChainHandle,
+    /// Waiting transactions.
+    pub mempool: MempoolHandle,
+    /// The peers.
+    pub network: NetworkHandle,
+    /// The engine.
+    pub consensus: ConsensusHandle,
+}
+
+/// A running node.
+pub struct Node {
+    handle: NodeHandle,
+    ledger_failure: watch::Receiver<Option<String>>,
+    consensus: tokio::task::JoinHandle<Halted>,
+}
+
+impl Node {
+    /// Starts a node's tasks. Must be called within a multi-threaded tokio runtime.
+    ///
+    /// # Errors
+    /// See [`NodeError`].
+    pub async fn start(config: NodeConfig, registry: &mut Registry) -> Result<Self, NodeError> {
+        let NodeConfig { data_dir, genesis, key, key_file, network, pool, observe, vote_without_log } =
+            config;
+        let params = genesis.params.clone();
+        std::fs::create_dir_all(&data_dir).map_err(|source| NodeError::Io {
+            action: format!("cannot make the folder {}", data_dir.display()),
+            source,
+        })?;
+        let opened = OpenedChain::open(&data_dir.join("db"), genesis)?;
+        let chain_id = opened.reader.chain();
+        info!(chain = %chain_id, height = %opened.tip.height, key = %key.public_key(), "node: opened the chain");
+
+        let is_authority = opened.authorities.index_of(&key.public_key()).is_some();
+        let votes = is_authority && !observe && may_vote(&opened, &key_file, vote_without_log)?;
+        let RecoveredLog { log, records } = ConsensusLog::open(opened.store())?;
+        let timing = ConsensusConfig {
+            hop_bound: params.hop_bound,
+            idle: params.idle_interval,
+            max_clock_drift: params.max_skew,
+        };
+        timing.check()?;
+        let committee = Committee::new(chain_id, Epoch::ZERO, opened.authorities.clone(), opened.root);
+        let recovered = Recovered {
+            tip: opened.tip,
+            finalization: opened.finalization.clone(),
+            records,
+            observe_only: !votes,
+        };
+        let engine = Engine::new(timing, committee, is_authority.then(|| key.clone()), recovered)?;
+
+        let metrics = NetworkMetrics::registered(registry);
+        let (network, events) = network::start(network, chain_id, &key, metrics)?;
+        // The set is in force before anything is sent; a stopped network shows itself below.
+        let _ = network.set_authorities(opened.authorities.keys().to_vec()).await;
+
+        let mempool = mempool::start(opened.reader.clone(), network.clone(), pool);
+        let chain = opened.start(mempool.clone()).map_err(|source| NodeError::Io {
+            action: "cannot start the ledger's thread".to_owned(),
+            source,
+        })?;
+        let proposer = Proposer {
+            chain: chain.handle.clone(),
+            mempool: mempool.clone(),
+            min_block_interval: params.min_block_interval,
+            limits: BlockLimits {
+                transactions: params.max_block_transactions as usize,
+                bytes: params.max_block_bytes as usize,
+            },
+        };
+        let event_loop = EventLoop::new(engine, log, chain.handle.clone(), network.clone(), proposer, votes);
+        let handle = NodeHandle { chain: chain.handle, mempool, network, consensus: event_loop.handle() };
+        tokio::spawn(dispatch(events, handle.clone()));
+        let consensus = tokio::spawn(event_loop.run());
+        Ok(Self { handle, ledger_failure: chain.failure, consensus })
+    }
+
+    /// Talks to the node's tasks.
+    pub fn handle(&self) -> NodeHandle {
+        self.handle.clone()
+    }
+
+    /// Runs until `stop` completes or the node cannot go on.
+    ///
+    /// # Errors
+    /// Why it cannot go on.
+    pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<(), NodeError> {
+        let result = tokio::select! {
+            () = stop => Ok(()),
+            halted = &mut self.consensus => Err(match halted {
+                Ok(halted) => NodeError::Halted(halted),
+                Err(error) => NodeError::Ledger(format!("the consensus task failed: {error}")),
+            }),
+            failure = self.ledger_failure.wait_for(Option::is_some) => {
+                let reason = failure.ok().and_then(|reason| reason.clone());
+                Err(NodeError::Ledger(reason.unwrap_or_else(|| "its thread has ended".to_owned())))
+            }
+        };
+        if let Err(error) = &result {
+            error!(%error, "node: cannot go on");
+        }
+        self.consensus.abort();
+        self.handle.network.shutdown().await;
+        result
+    }
+}
+
+/// An authority with an empty database may only vote if its key never did.
+fn may_vote(
+    opened: &OpenedChain,
+    key_file: &std::path::Path,
+    vote_without_log: bool,
+) -> Result<bool, NodeError> {
+    let record = VotingRecord::beside(key_file);
+    let chain = opened.reader.chain();
+    let io = |source| NodeError::Io {
+        action: format!("cannot note in {} that this key votes", record.path().display()),
+        source,
+    };
+    let has_voted = record.holds(chain).map_err(io)?;
+    if opened.is_new && has_voted && !vote_without_log {
+        warn!(
+            "node: this key has voted on this chain before and its consensus log is gone. The node observes only, \
+             since voting again could contradict earlier votes. See --vote-without-log"
+        );
+        return Ok(false);
+    }
+    record.add(chain).map_err(io)?;
+    Ok(true)
+}
+
+/// Hands the network's events to those who know what to do with them.
+async fn dispatch(mut events: NetworkEvents, node: NodeHandle) {
+    let (transactions, judged) = mpsc::channel(GOSSIP_QUEUE);
+    let chain = node.chain.reader().chain();
+    tokio::spawn(gossip::take_transactions(judged, chain, node.mempool.clone(), node.network.clone()));
+    while let Some(event) = events.recv().await {
+        match event {
+            NetworkEvent::ConsensusMessage { from, bytes } => {
+                node.consensus.deliver(Inbound::Frame { from, bytes }).await;
+            }
+            NetworkEvent::Gossip(message) => match message.topic {
+                // When the queue is full the message is dropped without verdict, so not forwarded.
+                Topic::Transactions => drop(transactions.try_send(message)),
+                Topic::Finalizations => {
+                    for bytes in message.items {
+                        let (from, id) = (message.from, message.id.clone());
+                        node.consensus.deliver(Inbound::Finalization { from, bytes, id }).await;
+                    }
+                }
+            },
+            NetworkEvent::SyncRequest { from, bytes, responder } => {
+                node.consensus.deliver(Inbound::Request { from, bytes, responder }).await;
+            }
+            // Sessions are the agents' business, and those have endpoints of their own.
+            NetworkEvent::Session(session) => drop(session),
+            NetworkEvent::PeerConnected { peer, address } => info!(%peer, %address, "network: connected"),
+            NetworkEvent::PeerDisconnected { peer } => info!(%peer, "network: disconnected"),
+            NetworkEvent::Listening(address) => info!(%address, "network: listening"),
+        }
+    }
+}
