@@ -8,10 +8,15 @@
 
 pub mod authority_set;
 pub mod block;
+mod blocks;
 pub mod certificate;
 pub mod config;
 pub mod engine;
 pub mod input;
 pub mod message;
 pub mod output;
+pub mod signer;
+pub mod sim;
+mod sync;
+mod view;
 pub mod wal;

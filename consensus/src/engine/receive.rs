@@ -1,0 +1,153 @@
+//! Messages from peers. Whatever they hold, they cost at most a bounded amount of work and memory.
+
+use std::sync::Arc;
+
+use evchain_protocol::crypto::PublicKey;
+use evchain_protocol::primitives::View;
+
+use super::{Engine, Step, VIEWS_AHEAD};
+use crate::block::Block;
+use crate::certificate::{Certificate, CertificateError, Subject};
+use crate::message::{Message, Proposal, Vote};
+use crate::output::{Output, Rejection};
+use crate::view::Proposed;
+
+impl Engine {
+    pub(super) fn receive(&mut self, from: PublicKey, message: Message, step: &mut Step<'_>) {
+        match message {
+            Message::Proposal(proposal) => self.receive_proposal(from, proposal, step),
+            Message::Vote(vote) => self.receive_vote(from, vote, step),
+            Message::Certificate(certificate) => self.receive_certificate(from, certificate, step),
+            Message::Certificates(answer) => {
+                for certificate in answer.certificates.into_vec() {
+                    self.receive_certificate(from, certificate, step);
+                }
+            }
+            Message::Status(status) => self.receive_status(from, status, step),
+            Message::GetCertificates(request) => self.serve_certificates(from, request, step),
+            Message::GetBlocks(request) => self.serve_blocks(from, request, step),
+            Message::Blocks(answer) => self.receive_blocks(from, answer, step),
+            Message::GetFinalized(request) => {
+                if request.above < self.tip.height {
+                    step.emit(Output::ServeFinalized { to: from, request });
+                }
+            }
+            Message::Finalized(answer) => self.receive_finalized(from, answer, step),
+        }
+    }
+
+    /// B1, A1: at most one vote of each signer and kind is verified for each view.
+    fn receive_vote(&mut self, from: PublicKey, vote: Vote, step: &mut Step<'_>) {
+        let view = vote.subject.view();
+        if vote.subject.epoch() != self.committee.epoch() || !self.is_near(view) {
+            return;
+        }
+        if let Some(state) = self.views.get(&view)
+            && (state.certificate_like(&vote.subject).is_some()
+                || state.has_vote_like(&vote.subject, vote.signer))
+        {
+            return;
+        }
+        match self.committee.verify(&vote.subject, vote.signer, &vote.signature) {
+            Ok(()) => self.count(vote, step),
+            Err(_) => step.emit(Output::Reject { from, reason: Rejection::BadVote(view) }),
+        }
+    }
+
+    /// A2: a certificate that was not known.
+    pub(super) fn receive_certificate(
+        &mut self,
+        from: PublicKey,
+        certificate: Arc<Certificate>,
+        step: &mut Step<'_>,
+    ) {
+        let (subject, view) = (certificate.subject, certificate.subject.view());
+        if subject.epoch() != self.committee.epoch() || view < self.tip.view {
+            return;
+        }
+        let held = self.views.get(&view).and_then(|state| state.certificate_like(&subject));
+        if held.is_some_and(|held| held.subject == subject) {
+            return;
+        }
+        if let Err(error) = self.check_certificate(&certificate) {
+            return step.emit(Output::Reject { from, reason: Rejection::BadCertificate { view, error } });
+        }
+        if matches!(subject, Subject::Finalize(_)) && view > self.best_final_view() {
+            self.chain_fetch.hint = Some(from);
+        }
+        self.learn(certificate, step);
+    }
+
+    /// Verifies what was not verified before: neither a certificate with the very same bytes, nor the
+    /// same signatures as votes.
+    pub(super) fn check_certificate(&self, certificate: &Arc<Certificate>) -> Result<(), CertificateError> {
+        let subject = &certificate.subject;
+        let state = self.views.get(&subject.view());
+        if state.and_then(|state| state.certificate_like(subject)) == Some(certificate) {
+            return Ok(());
+        }
+        certificate.verify(&self.committee, |index| state?.signature(subject, index))
+    }
+
+    /// N1, N3, N4: the first proposal that a view's leader signed, with its justification.
+    fn receive_proposal(&mut self, from: PublicKey, proposal: Proposal, step: &mut Step<'_>) {
+        let Proposal { block, vote } = proposal;
+        let view = block.header().view;
+        let subject = Subject::notarize(self.committee.epoch(), view, block.hash());
+        if vote.subject != subject || !self.is_near(view) {
+            return;
+        }
+        if self.block_fetches.wants(&block.hash()).is_some() {
+            self.take_wanted(from, block, step);
+            return;
+        }
+        // Of past views only bodies that are wanted are of use; of others the first proposal counts.
+        if view < self.view || self.views.get(&view).is_some_and(|state| state.proposal.is_some()) {
+            return self.receive_vote(from, vote, step);
+        }
+        let known = self.views.get(&view).and_then(|state| state.signature(&subject, vote.signer));
+        let is_leader = vote.signer == self.committee.leader(view);
+        if !is_leader
+            || (known != Some(vote.signature)
+                && self.committee.verify(&subject, vote.signer, &vote.signature).is_err())
+        {
+            return step.emit(Output::Reject { from, reason: Rejection::UnsignedProposal(view) });
+        }
+        let proposed = match self.check_proposal(&block) {
+            Ok(()) => Proposed::Sound(block.clone()),
+            Err(Unsound) => Proposed::Unsound,
+        };
+        if let Proposed::Sound(block) = &proposed {
+            // Each as if it had come alone, so that this node too can be where the proposal builds on.
+            for certificate in block.just().certificates() {
+                self.learn(certificate.clone(), step);
+            }
+        }
+        self.views.entry(view).or_default().proposal = Some(proposed);
+        self.count(vote, step);
+    }
+
+    /// What can be said of a proposal without its parent.
+    fn check_proposal(&self, block: &Block) -> Result<(), Unsound> {
+        let header = block.header();
+        let committee = &self.committee;
+        if header.chain != committee.chain()
+            || header.epoch != committee.epoch()
+            || header.authority_root != committee.authority_root()
+            || Some(header.proposer) != committee.leader_key(header.view)
+            || block.just().check_shape(header, committee).is_err()
+        {
+            return Err(Unsound);
+        }
+        let mut certificates = block.just().certificates();
+        certificates.try_for_each(|certificate| self.check_certificate(certificate).map_err(|_| Unsound))
+    }
+
+    /// B1: neither final nor too far ahead.
+    fn is_near(&self, view: View) -> bool {
+        view > self.tip.view && view.get() <= self.view.get().saturating_add(VIEWS_AHEAD)
+    }
+}
+
+/// A proposal that its leader signed and that no honest leader makes.
+struct Unsound;

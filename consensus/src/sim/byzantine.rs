@@ -1,0 +1,109 @@
+//! What Byzantine authorities do. Each runs an honest engine and lets something else leave; one file
+//! for each behaviour.
+
+mod bad_body;
+mod bogus_justification;
+mod delivers_to_one;
+mod equivocator;
+mod signs_everything;
+mod withholder;
+
+use std::sync::Arc;
+
+use evchain_protocol::crypto::KeyPair;
+
+use super::ledger::Ledger;
+use super::rng::Rng;
+use crate::authority_set::{AuthorityIndex, Committee};
+use crate::block::{Block, BlockRef, Payload};
+use crate::certificate::Subject;
+use crate::message::{Message, Vote};
+
+pub use bad_body::BadBody;
+pub use bogus_justification::BogusJustification;
+pub use delivers_to_one::DeliversToOne;
+pub use equivocator::Equivocator;
+pub use signs_everything::SignsEverything;
+pub use withholder::Withholder;
+
+/// Where a message goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Everybody else.
+    All,
+    /// One node.
+    Node(usize),
+    /// Some nodes.
+    Nodes(Vec<usize>),
+}
+
+impl Target {
+    /// Whether a node is meant.
+    pub fn includes(&self, node: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::Node(one) => *one == node,
+            Self::Nodes(some) => some.contains(&node),
+        }
+    }
+}
+
+/// How an authority misbehaves.
+pub trait Behaviour {
+    /// What leaves in place of a message that an honest node would send.
+    fn send(&mut self, forge: &mut Forge<'_>, target: Target, message: Message) -> Vec<(Target, Message)>;
+
+    /// What leaves on hearing a message, besides.
+    fn hear(&mut self, _forge: &mut Forge<'_>, _message: &Message) -> Vec<(Target, Message)> {
+        Vec::new()
+    }
+}
+
+/// What a Byzantine node has to lie with: its own key, and no other's.
+pub struct Forge<'a> {
+    pub(super) key: &'a KeyPair,
+    pub(super) committee: &'a Committee,
+    pub(super) ledger: &'a Ledger,
+    /// Randomness.
+    pub rng: &'a mut Rng,
+}
+
+impl Forge<'_> {
+    /// The number of authorities.
+    pub fn authorities(&self) -> usize {
+        self.committee.len()
+    }
+
+    /// A vote, whatever was signed before.
+    pub fn vote(&self, subject: Subject) -> Vote {
+        let signature = self.key.sign(subject.purpose(), self.committee.chain(), &subject.signed_bytes());
+        Vote { subject, signer: self.index(), signature }
+    }
+
+    /// A vote to notarize a block in its view.
+    pub fn notarize(&self, block: &Block) -> Vote {
+        self.vote(Subject::notarize(block.header().epoch, block.header().view, block.hash()))
+    }
+
+    /// Another valid block in the place of this one.
+    pub fn sibling(&mut self, block: &Block) -> Option<Arc<Block>> {
+        let payload = Payload::new(self.rng.next().to_le_bytes().to_vec()).ok()?;
+        let header = block.header();
+        let parent = BlockRef {
+            hash: header.parent_hash,
+            view: header.parent_view,
+            height: header.height.checked_sub(evchain_protocol::primitives::Height::new(1)).ok()?,
+            time_ms: header.time_ms,
+        };
+        let contents = self.ledger.contents(parent, header.time_ms, payload)?;
+        let mut header = header.clone();
+        header.time_ms = contents.time_ms;
+        header.tx_root = contents.tx_root;
+        header.state_root = contents.state_root;
+        Block::new(header, block.just().clone(), contents.payload).ok().map(Arc::new)
+    }
+
+    fn index(&self) -> AuthorityIndex {
+        self.committee.index_of(&self.key.public_key()).unwrap_or(AuthorityIndex::new(u8::MAX))
+    }
+}

@@ -1,0 +1,49 @@
+//! A leader whose justification misses a certificate, repeats one, or has a forged signature.
+
+use std::sync::Arc;
+
+use evchain_protocol::codec::List;
+use evchain_protocol::crypto::Signature;
+
+use super::{Behaviour, Forge, Target};
+use crate::block::{Block, Justification, ParentProof};
+use crate::certificate::Certificate;
+use crate::message::{Message, Proposal};
+
+/// See the module.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BogusJustification;
+
+impl Behaviour for BogusJustification {
+    fn send(&mut self, forge: &mut Forge<'_>, target: Target, message: Message) -> Vec<(Target, Message)> {
+        let Message::Proposal(proposal) = &message else { return vec![(target, message)] };
+        let just = distort(proposal.block.just(), forge.rng.below(3));
+        let mut header = proposal.block.header().clone();
+        header.just_root = just.root();
+        let Ok(block) = Block::new(header, just, proposal.block.payload().clone()) else {
+            return Vec::new();
+        };
+        let vote = forge.notarize(&block);
+        vec![(target, Message::Proposal(Proposal { block: Arc::new(block), vote }))]
+    }
+}
+
+fn distort(just: &Justification, how: u64) -> Justification {
+    let mut skips = just.skips.to_vec();
+    let mut parent = just.parent.clone();
+    match (how, &just.parent) {
+        (0, _) if !skips.is_empty() => _ = skips.pop(),
+        (1, _) if !skips.is_empty() => skips.extend(skips.first().cloned()),
+        (_, ParentProof::Certificate(certificate)) => {
+            parent = ParentProof::Certificate(Arc::new(forged(certificate)));
+        }
+        (_, ParentProof::Root) => skips = Vec::new(),
+    }
+    Justification { parent, skips: List::new(skips).unwrap_or_default() }
+}
+
+fn forged(certificate: &Certificate) -> Certificate {
+    let signatures = certificate.signatures.iter().map(|_| Signature::from_bytes([7; Signature::LEN]));
+    let signatures = List::new(signatures.collect()).unwrap_or_default();
+    Certificate { signatures, ..certificate.clone() }
+}

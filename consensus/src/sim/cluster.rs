@@ -1,0 +1,533 @@
+//! A cluster of nodes in virtual time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use evchain_protocol::authority::AuthoritySet;
+use evchain_protocol::codec::{decode, encode};
+use evchain_protocol::crypto::{ChainId, Hash, KeyPair, PublicKey, Purpose};
+use evchain_protocol::primitives::{Epoch, Height, Span, Timestamp, View};
+
+use super::byzantine::{Behaviour, Forge, Target};
+use super::disk::Disk;
+use super::ledger::Ledger;
+use super::network::{Network, Quality};
+use super::properties::{Properties, Violation};
+use super::rng::Rng;
+use crate::authority_set::Committee;
+use crate::block::{Block, BlockRef, Payload};
+use crate::certificate::Subject;
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::input::{Execution, Input, Moment, Now};
+use crate::message::{MAX_MESSAGE_BYTES, Message};
+use crate::output::{BuildRequest, HaltReason, Output};
+use crate::wal::LogRecord;
+
+/// The wall clock when a simulation starts, in ms since the Unix epoch.
+const START_MS: u64 = 1_700_000_000_000;
+
+/// What a cluster is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup {
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// n.
+    pub authorities: usize,
+    /// Nodes without a key.
+    pub observers: usize,
+    /// The engines' parameters.
+    pub config: Config,
+    /// The network.
+    pub quality: Quality,
+    /// How long the execution of a block takes at most, in ms.
+    pub max_execution_ms: u64,
+    /// How long a leader waits for transactions at most, in ms; at most the idle interval.
+    pub max_build_ms: u64,
+}
+
+impl Setup {
+    /// A cluster of this size in a good network, with D = 50 ms.
+    pub const fn new(seed: u64, authorities: usize) -> Self {
+        Self {
+            seed,
+            authorities,
+            observers: 0,
+            config: Config { hop_bound: Span::new(50), idle: Span::new(40), max_clock_drift: Span::new(500) },
+            quality: Quality::GOOD,
+            max_execution_ms: 3,
+            max_build_ms: 5,
+        }
+    }
+}
+
+/// Nodes 0 to n-1 are the authorities in the committee's order, the observers follow.
+pub struct Cluster {
+    /// The network between them.
+    pub network: Network,
+    setup: Setup,
+    committee: Committee,
+    nodes: Vec<Node>,
+    rng: Rng,
+    now_ms: u64,
+    sequence: u64,
+    events: BTreeMap<(u64, u64), (usize, Event)>,
+    properties: Properties,
+    violation: Option<Violation>,
+    trace: Vec<Hash>,
+}
+
+struct Node {
+    key: KeyPair,
+    engine: Option<Engine>,
+    disk: Disk,
+    ledger: Ledger,
+    incarnation: u64,
+    /// The deadline for which a tick is scheduled.
+    tick_at: Option<u64>,
+    /// Crash after this many further outputs.
+    outputs_left: Option<u64>,
+    outputs_done: u64,
+    halted: Option<HaltReason>,
+    behaviour: Option<Box<dyn Behaviour>>,
+    execution_factor: u64,
+    clock_ahead_ms: i64,
+}
+
+enum Event {
+    Deliver { from: usize, bytes: Arc<[u8]> },
+    Tick { incarnation: u64 },
+    Executed { incarnation: u64, block: Hash, outcome: Execution },
+    Build { incarnation: u64, request: Box<BuildRequest> },
+    Start,
+}
+
+impl Cluster {
+    /// The cluster, with all nodes started.
+    pub fn new(setup: Setup) -> Self {
+        let mut rng = Rng::new(setup.seed);
+        let chain = ChainId(Hash::of(Purpose::Genesis, &setup.seed.to_le_bytes()));
+        let root = BlockRef {
+            hash: Hash::of(Purpose::BlockId, chain.0.as_bytes()),
+            height: Height::ZERO,
+            view: View::ZERO,
+            time_ms: Timestamp::new(START_MS),
+        };
+        let mut keys: Vec<KeyPair> = (0..setup.authorities).map(|_| random_key(&mut rng)).collect();
+        keys.sort_by_key(KeyPair::public_key);
+        let public = keys.iter().map(KeyPair::public_key).collect();
+        let authorities = AuthoritySet::new(public).expect("random keys make a set");
+        let committee = Committee::new(chain, Epoch::ZERO, authorities, root);
+        keys.extend((0..setup.observers).map(|_| random_key(&mut rng)));
+        let nodes = keys.into_iter().map(|key| Node::new(key, root)).collect();
+        let mut cluster = Self {
+            network: Network::new(setup.quality),
+            setup,
+            committee,
+            nodes,
+            rng,
+            now_ms: 0,
+            sequence: 0,
+            events: BTreeMap::new(),
+            properties: Properties::default(),
+            violation: None,
+            trace: Vec::new(),
+        };
+        for node in 0..cluster.nodes.len() {
+            cluster.restart(node);
+        }
+        cluster
+    }
+
+    /// Makes an authority Byzantine.
+    pub fn corrupt(&mut self, node: usize, behaviour: impl Behaviour + 'static) {
+        self.nodes[node].behaviour = Some(Box::new(behaviour));
+    }
+
+    /// Multiplies a node's execution time.
+    pub fn slow_execution(&mut self, node: usize, factor: u64) {
+        self.nodes[node].execution_factor = factor;
+    }
+
+    /// Sets a node's wall clock ahead, or behind if negative.
+    pub fn skew_clock(&mut self, node: usize, ahead_ms: i64) {
+        self.nodes[node].clock_ahead_ms = ahead_ms;
+    }
+
+    /// Takes a node down. What it had not synced may be lost.
+    pub fn crash(&mut self, node: usize) {
+        let node = &mut self.nodes[node];
+        node.engine = None;
+        node.outputs_left = None;
+        node.disk.crash(&mut self.rng);
+    }
+
+    /// Takes a node down after this many further outputs, in the middle of a step.
+    pub fn crash_after_outputs(&mut self, node: usize, outputs: u64) {
+        self.nodes[node].outputs_left = Some(outputs);
+    }
+
+    /// Takes back all crashes that have not happened.
+    pub fn disarm(&mut self) {
+        self.nodes.iter_mut().for_each(|node| node.outputs_left = None);
+    }
+
+    /// Starts a node, at once.
+    pub fn restart(&mut self, node: usize) {
+        self.restart_at(node, self.now_ms);
+    }
+
+    /// Starts a node at this time.
+    pub fn restart_at(&mut self, node: usize, at_ms: u64) {
+        self.schedule(at_ms, node, Event::Start);
+    }
+
+    /// Runs for this long, or until an invariant breaks.
+    pub fn run_for(&mut self, ms: u64) {
+        self.run_until(ms, |_| false);
+    }
+
+    /// Runs until `done`, for at most this long. Tells whether `done` became true.
+    pub fn run_until(&mut self, ms: u64, done: impl Fn(&Self) -> bool) -> bool {
+        let end_ms = self.now_ms + ms;
+        while self.violation.is_none() {
+            if done(self) {
+                return true;
+            }
+            let Some(entry) = self.events.first_entry().filter(|entry| entry.key().0 <= end_ms) else {
+                break;
+            };
+            let ((at_ms, _), (node, event)) = entry.remove_entry();
+            self.now_ms = self.now_ms.max(at_ms);
+            self.handle(node, event);
+        }
+        self.now_ms = end_ms;
+        done(self)
+    }
+
+    /// The first broken invariant.
+    pub const fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    /// The highest height that an honest node committed.
+    pub fn best_height(&self) -> u64 {
+        self.properties.best_height().get()
+    }
+
+    /// The height that a node committed, 0 while it is down.
+    pub fn height(&self, node: usize) -> u64 {
+        self.nodes[node].engine.as_ref().map_or(0, |engine| engine.tip().height.get())
+    }
+
+    /// The lowest height of the honest nodes that are up.
+    pub fn lowest_height(&self) -> u64 {
+        let up = self.nodes.iter().filter(|node| node.behaviour.is_none());
+        up.filter_map(|node| Some(node.engine.as_ref()?.tip().height.get())).min().unwrap_or(0)
+    }
+
+    /// A node's engine, unless it is down.
+    pub fn engine(&self, node: usize) -> Option<&Engine> {
+        self.nodes[node].engine.as_ref()
+    }
+
+    /// A node's disk.
+    pub fn disk(&self, node: usize) -> &Disk {
+        &self.nodes[node].disk
+    }
+
+    /// Why a node's engine halted.
+    pub fn halted(&self, node: usize) -> Option<&HaltReason> {
+        self.nodes[node].halted.as_ref()
+    }
+
+    /// What was seen.
+    pub const fn properties(&self) -> &Properties {
+        &self.properties
+    }
+
+    /// The committee.
+    pub const fn committee(&self) -> &Committee {
+        &self.committee
+    }
+
+    /// The number of nodes.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Never true in practice: a cluster has at least one authority.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// The simulated time, in ms since the start.
+    pub const fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// The outputs that a node carried out.
+    pub fn outputs_done(&self, node: usize) -> u64 {
+        self.nodes[node].outputs_done
+    }
+
+    /// A hash over everything that the nodes did. Equal setups give equal digests.
+    pub fn digest(&self) -> Hash {
+        let parts: Vec<&[u8]> = self.trace.iter().map(|hash| hash.as_bytes().as_slice()).collect();
+        Hash::of_parts(Purpose::MerkleRoot, &parts)
+    }
+
+    fn schedule(&mut self, at_ms: u64, node: usize, event: Event) {
+        self.sequence += 1;
+        self.events.insert((at_ms, self.sequence), (node, event));
+    }
+
+    fn handle(&mut self, node: usize, event: Event) {
+        let incarnation = self.nodes[node].incarnation;
+        let input = match event {
+            Event::Start => return self.start(node),
+            Event::Deliver { from, bytes } => {
+                let message: Message = decode(&bytes, MAX_MESSAGE_BYTES).expect("what was sent decodes");
+                self.hear(node, &message);
+                Input::Message { from: self.nodes[from].key.public_key(), message }
+            }
+            Event::Tick { incarnation: of } if of == incarnation => {
+                self.nodes[node].tick_at = None;
+                Input::Tick
+            }
+            Event::Executed { incarnation: of, block, outcome } if of == incarnation => {
+                Input::Executed { block, outcome }
+            }
+            Event::Build { incarnation: of, request } if of == incarnation => {
+                Input::Built { view: request.view, block: self.build(node, &request) }
+            }
+            Event::Tick { .. } | Event::Executed { .. } | Event::Build { .. } => return,
+        };
+        self.step(node, input);
+    }
+
+    fn start(&mut self, node: usize) {
+        let (config, committee) = (self.setup.config, self.committee.clone());
+        let state = &mut self.nodes[node];
+        if state.engine.is_some() {
+            return;
+        }
+        let recovered = state.disk.recovered();
+        match Engine::new(config, committee, Some(state.key.clone()), recovered) {
+            Ok(engine) => {
+                state.ledger = Ledger::new(self.committee.root());
+                for block in state.disk.chain() {
+                    state.ledger.execute(block);
+                }
+                state.engine = Some(engine);
+                state.incarnation += 1;
+                state.tick_at = None;
+                self.step(node, Input::Start);
+            }
+            Err(error) => self.violate(Violation { invariant: "I11", what: error.to_string() }),
+        }
+    }
+
+    fn step(&mut self, node: usize, input: Input) {
+        let state = &mut self.nodes[node];
+        let Some(engine) = &mut state.engine else { return };
+        let wall = (START_MS + self.now_ms).saturating_add_signed(state.clock_ahead_ms);
+        let now = Now { monotonic: Moment::new(self.now_ms), wall: Timestamp::new(wall) };
+        let mut outputs = Vec::new();
+        engine.step(now, input, &mut outputs);
+        if state.behaviour.is_none() {
+            let result = self.properties.stepped(node, state.incarnation, engine);
+            self.check(result);
+        }
+        for output in outputs {
+            if self.nodes[node].outputs_left == Some(0) {
+                return self.crash(node);
+            }
+            let state = &mut self.nodes[node];
+            state.outputs_left = state.outputs_left.map(|left| left - 1);
+            state.outputs_done += 1;
+            self.carry_out(node, output);
+        }
+        self.schedule_tick(node);
+    }
+
+    fn schedule_tick(&mut self, node: usize) {
+        let state = &mut self.nodes[node];
+        let Some(deadline) = state.engine.as_ref().and_then(Engine::next_deadline) else { return };
+        let at_ms = deadline.get().max(self.now_ms + 1);
+        if state.tick_at.is_none_or(|scheduled| at_ms < scheduled) {
+            state.tick_at = Some(at_ms);
+            let incarnation = state.incarnation;
+            self.schedule(at_ms, node, Event::Tick { incarnation });
+        }
+    }
+
+    fn carry_out(&mut self, node: usize, output: Output) {
+        let incarnation = self.nodes[node].incarnation;
+        match output {
+            Output::Persist(record) => self.persist(node, record),
+            Output::Send { to, message } => {
+                if let Some(to) = self.nodes.iter().position(|other| other.key.public_key() == to) {
+                    self.send(node, Target::Node(to), message);
+                }
+            }
+            Output::Broadcast(message) => self.send(node, Target::All, message),
+            Output::Build(request) => {
+                let wait_ms = self.rng.below(self.setup.max_build_ms + 1);
+                let event = Event::Build { incarnation, request: Box::new(request) };
+                self.schedule(self.now_ms + wait_ms, node, event);
+            }
+            Output::CancelBuild(_) => {}
+            Output::Execute(block) => {
+                let wait_ms = self.rng.below(self.setup.max_execution_ms + 1);
+                let wait_ms = wait_ms * self.nodes[node].execution_factor;
+                let outcome = self.nodes[node].ledger.execute(&block);
+                let event = Event::Executed { incarnation, block: block.hash(), outcome };
+                self.schedule(self.now_ms + wait_ms, node, event);
+            }
+            Output::Commit { blocks, finalization } => {
+                if self.nodes[node].behaviour.is_none() {
+                    let result = self.properties.committed(&blocks, &finalization, &self.committee);
+                    self.check(result);
+                }
+                self.trace.push(finalization.subject.block().unwrap_or_default());
+                self.nodes[node].disk.commit(blocks, finalization);
+            }
+            Output::ServeBlocks { to, request } => {
+                if let Some(answer) = self.nodes[node].disk.serve_blocks(request.newest, request.above) {
+                    self.carry_out(node, Output::Send { to, message: Message::Blocks(answer) });
+                }
+            }
+            Output::ServeFinalized { to, request } => {
+                if let Some(answer) = self.nodes[node].disk.serve_finalized(request.above) {
+                    self.carry_out(node, Output::Send { to, message: Message::Finalized(answer) });
+                }
+            }
+            Output::Reject { from, reason } => self.rejected(node, from, &reason.to_string()),
+            Output::Halt(reason) => {
+                if self.nodes[node].behaviour.is_none() {
+                    self.violate(Violation { invariant: "halt", what: format!("node {node}: {reason}") });
+                }
+                self.nodes[node].halted = Some(reason);
+            }
+        }
+    }
+
+    fn persist(&mut self, node: usize, record: LogRecord) {
+        let state = &mut self.nodes[node];
+        let certificate = match &record {
+            LogRecord::Certificate(certificate) => Some(certificate.clone()),
+            LogRecord::Vote(_) | LogRecord::Block(_) => None,
+        };
+        state.disk.persist(record);
+        let Some(certificate) = certificate.filter(|_| state.behaviour.is_none()) else { return };
+        let result = self.properties.certificate(&certificate, &self.committee);
+        self.check(result);
+        if matches!(certificate.subject, Subject::Finalize(_)) {
+            let honest = self.nodes.iter().take(self.setup.authorities).filter(|n| n.behaviour.is_none());
+            let disks = honest.map(|node| &node.disk);
+            let f = self.committee.authorities().max_faulty();
+            let result = self.properties.body_is_held(&certificate, disks, f);
+            self.check(result);
+        }
+    }
+
+    /// Syncs, then hands a message to the network, or to what a Byzantine node does instead.
+    fn send(&mut self, node: usize, target: Target, message: Message) {
+        let state = &mut self.nodes[node];
+        state.disk.sync();
+        let Some(mut behaviour) = state.behaviour.take() else {
+            let result = self.properties.sent(node, &message, &state.disk);
+            self.check(result);
+            return self.transmit(node, target, &message);
+        };
+        let messages = behaviour.send(&mut self.forge(node), target, message);
+        self.nodes[node].behaviour = Some(behaviour);
+        for (target, message) in messages {
+            self.transmit(node, target, &message);
+        }
+    }
+
+    fn hear(&mut self, node: usize, message: &Message) {
+        let Some(mut behaviour) = self.nodes[node].behaviour.take() else { return };
+        let messages = behaviour.hear(&mut self.forge(node), message);
+        self.nodes[node].behaviour = Some(behaviour);
+        for (target, message) in messages {
+            self.transmit(node, target, &message);
+        }
+    }
+
+    fn forge(&mut self, node: usize) -> Forge<'_> {
+        let state = &self.nodes[node];
+        Forge { key: &state.key, committee: &self.committee, ledger: &state.ledger, rng: &mut self.rng }
+    }
+
+    fn transmit(&mut self, from: usize, target: Target, message: &Message) {
+        let bytes: Arc<[u8]> = encode(message).into();
+        self.trace.push(Hash::of_parts(Purpose::MerkleLeaf, &[&self.now_ms.to_le_bytes(), &bytes]));
+        let all = 0..self.nodes.len();
+        for to in all.filter(|to| *to != from && target.includes(*to)) {
+            for delay_ms in self.network.delays(&mut self.rng, from, to, message) {
+                let event = Event::Deliver { from, bytes: bytes.clone() };
+                self.schedule(self.now_ms + delay_ms, to, event);
+            }
+        }
+    }
+
+    fn build(&mut self, node: usize, request: &BuildRequest) -> Option<Arc<Block>> {
+        let payload = Payload::new(self.rng.next().to_le_bytes().to_vec()).ok()?;
+        let state = &mut self.nodes[node];
+        let wall = (START_MS + self.now_ms).saturating_add_signed(state.clock_ahead_ms);
+        let contents = state.ledger.contents(request.parent, Timestamp::new(wall), payload)?;
+        let block = request.finish(contents);
+        state.ledger.execute(&block);
+        Some(block)
+    }
+
+    /// I12: nobody finds fault with an honest node.
+    fn rejected(&mut self, node: usize, from: PublicKey, reason: &str) {
+        let blamed = self.nodes.iter().position(|other| other.key.public_key() == from);
+        let is_honest = |node: usize| self.nodes[node].behaviour.is_none();
+        if let Some(blamed) = blamed.filter(|blamed| is_honest(*blamed) && is_honest(node)) {
+            let what = format!("node {node} rejects what honest node {blamed} sent: {reason}");
+            self.violate(Violation { invariant: "I12", what });
+        }
+    }
+
+    fn check(&mut self, result: Result<(), Violation>) {
+        if let Err(violation) = result {
+            self.violate(violation);
+        }
+    }
+
+    fn violate(&mut self, violation: Violation) {
+        self.violation.get_or_insert(violation);
+    }
+}
+
+impl Node {
+    fn new(key: KeyPair, root: BlockRef) -> Self {
+        Self {
+            key,
+            engine: None,
+            disk: Disk::new(root),
+            ledger: Ledger::new(root),
+            incarnation: 0,
+            tick_at: None,
+            outputs_left: None,
+            outputs_done: 0,
+            halted: None,
+            behaviour: None,
+            execution_factor: 1,
+            clock_ahead_ms: 0,
+        }
+    }
+}
+
+fn random_key(rng: &mut Rng) -> KeyPair {
+    let mut secret = [0; 32];
+    for chunk in secret.chunks_mut(8) {
+        chunk.copy_from_slice(&rng.next().to_le_bytes());
+    }
+    KeyPair::from_secret(&secret)
+}

@@ -1,0 +1,129 @@
+//! The simulated disk: one journal, as in a database with one write-ahead log. What is not synced may
+//! be lost in a crash, from any entry on; a torn entry counts as lost.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use evchain_protocol::crypto::Hash;
+use evchain_protocol::primitives::{Height, View};
+
+use super::rng::Rng;
+use crate::block::{Block, BlockRef};
+use crate::certificate::Certificate;
+use crate::message::{Blocks, Finalized, Vote};
+use crate::wal::{LogRecord, Recovered};
+
+/// One node's disk.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    root: BlockRef,
+    chain: Vec<(Arc<Block>, Option<Arc<Certificate>>)>,
+    records: VecDeque<LogRecord>,
+    unsynced: Vec<Entry>,
+}
+
+#[derive(Debug, Clone)]
+enum Entry {
+    Record(LogRecord),
+    Commit(Vec<Arc<Block>>, Arc<Certificate>),
+}
+
+impl Disk {
+    /// An empty disk.
+    pub const fn new(root: BlockRef) -> Self {
+        Self { root, chain: Vec::new(), records: VecDeque::new(), unsynced: Vec::new() }
+    }
+
+    /// Appends a record.
+    pub fn persist(&mut self, record: LogRecord) {
+        self.unsynced.push(Entry::Record(record));
+    }
+
+    /// Appends final blocks.
+    pub fn commit(&mut self, blocks: Vec<Arc<Block>>, finalization: Arc<Certificate>) {
+        self.unsynced.push(Entry::Commit(blocks, finalization));
+    }
+
+    /// Makes everything durable.
+    pub fn sync(&mut self) {
+        for entry in std::mem::take(&mut self.unsynced) {
+            match entry {
+                Entry::Record(record) => self.records.push_back(record),
+                Entry::Commit(blocks, finalization) => {
+                    let count = blocks.len();
+                    for (place, block) in blocks.into_iter().enumerate() {
+                        let last = place + 1 == count;
+                        self.chain.push((block, last.then(|| finalization.clone())));
+                    }
+                    let final_view = finalization.subject.view();
+                    while self.records.front().is_some_and(|record| record.view() <= final_view) {
+                        self.records.pop_front();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Loses a suffix of what is not synced, at random all or nothing of it too.
+    pub fn crash(&mut self, rng: &mut Rng) {
+        let kept = rng.below(self.unsynced.len() as u64 + 1);
+        self.unsynced.truncate(usize::try_from(kept).unwrap_or(0));
+        self.sync();
+    }
+
+    /// What a restarting node finds.
+    pub fn recovered(&self) -> Recovered {
+        let (tip, finalization) = match self.chain.last() {
+            None => (self.root, None),
+            Some((block, finalization)) => (block.reference(), finalization.clone()),
+        };
+        Recovered { tip, finalization, records: self.records.iter().cloned().collect(), observe_only: false }
+    }
+
+    /// Whether this vote is durable, or final and forgotten.
+    pub fn holds_vote(&self, vote: &Vote) -> bool {
+        vote.subject.view() <= self.final_view()
+            || self.records.iter().any(|record| matches!(record, LogRecord::Vote(held) if held == vote))
+    }
+
+    /// Whether this vote to nullify a view is durable.
+    pub fn holds_nullify(&self, view: View) -> bool {
+        self.records.iter().any(|record| match record {
+            LogRecord::Vote(vote) => vote.subject.view() == view && vote.subject.block().is_none(),
+            _ => false,
+        })
+    }
+
+    /// Whether this block's body is durable.
+    pub fn holds_block(&self, hash: Hash) -> bool {
+        self.records.iter().any(|record| matches!(record, LogRecord::Block(block) if block.hash() == hash))
+            || self.chain.iter().rev().any(|(block, _)| block.hash() == hash)
+    }
+
+    /// The durable final chain, oldest first.
+    pub fn chain(&self) -> impl DoubleEndedIterator<Item = &Arc<Block>> {
+        self.chain.iter().map(|(block, _)| block)
+    }
+
+    /// The number of records that are kept.
+    pub fn record_count(&self) -> usize {
+        self.records.len()
+    }
+
+    /// The answer to `Output::ServeFinalized`.
+    pub fn serve_finalized(&self, above: Height) -> Option<Finalized> {
+        let start = usize::try_from(above.get()).ok()?;
+        Finalized::gather(self.chain.iter().skip(start).cloned())
+    }
+
+    /// The answer to `Output::ServeBlocks`.
+    pub fn serve_blocks(&self, newest: Hash, above: Height) -> Option<Blocks> {
+        let place = self.chain.iter().rposition(|(block, _)| block.hash() == newest)?;
+        let blocks = self.chain[..=place].iter().rev().map(|(block, _)| block.clone());
+        Some(Blocks::gather(blocks.take_while(|block| block.header().height > above)))
+    }
+
+    fn final_view(&self) -> View {
+        self.chain.last().map_or(View::ZERO, |(block, _)| block.header().view)
+    }
+}

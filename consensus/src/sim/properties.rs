@@ -1,0 +1,203 @@
+//! The invariants of `docs/protocol.md`, checked on everything that honest nodes do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use evchain_protocol::codec::encode;
+use evchain_protocol::crypto::{Hash, Purpose};
+use evchain_protocol::primitives::{Height, View};
+
+use super::disk::Disk;
+use crate::authority_set::Committee;
+use crate::block::Block;
+use crate::certificate::{Certificate, Subject};
+use crate::engine::{Engine, VIEWS_AHEAD};
+use crate::message::{Message, Vote};
+
+/// A broken invariant: its number and what happened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{invariant}: {what}")]
+pub struct Violation {
+    /// Its number, such as "I1".
+    pub invariant: &'static str,
+    /// What happened.
+    pub what: String,
+}
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub struct Properties {
+    committed: BTreeMap<Height, Hash>,
+    notarized: BTreeMap<View, Hash>,
+    nullified: BTreeSet<View>,
+    finalized: BTreeMap<View, Hash>,
+    votes: BTreeMap<(usize, View), Votes>,
+    verified: BTreeSet<Hash>,
+    progress: BTreeMap<(usize, u64), (View, Height)>,
+}
+
+#[derive(Debug, Default)]
+struct Votes {
+    notarize: Option<Hash>,
+    nullify: bool,
+    finalize: Option<Hash>,
+}
+
+impl Properties {
+    /// The highest committed height.
+    pub fn best_height(&self) -> Height {
+        self.committed.keys().next_back().copied().unwrap_or(Height::ZERO)
+    }
+
+    /// The view of each committed height's finalization that was seen.
+    pub fn finalized_views(&self) -> impl Iterator<Item = View> {
+        self.finalized.keys().copied()
+    }
+
+    /// Whether a nullification of this view was seen.
+    pub fn is_nullified(&self, view: View) -> bool {
+        self.nullified.contains(&view)
+    }
+
+    /// Whether a notarization of this view was seen.
+    pub fn is_notarized(&self, view: View) -> bool {
+        self.notarized.contains_key(&view)
+    }
+
+    /// I1, I4: an honest node commits.
+    pub fn committed(
+        &mut self,
+        blocks: &[Arc<Block>],
+        finalization: &Certificate,
+        committee: &Committee,
+    ) -> Result<(), Violation> {
+        for block in blocks {
+            let header = block.header();
+            let height = header.height;
+            let first = *self.committed.entry(height).or_insert(block.hash());
+            ensure("I1", first == block.hash(), || {
+                format!("{first} and {} at height {height}", block.hash())
+            })?;
+            let below =
+                height.get().checked_sub(1).map(Height::new).and_then(|below| self.committed.get(&below));
+            ensure("I4", below.is_none_or(|below| *below == header.parent_hash), || {
+                format!("the block at height {height} does not follow from the one below")
+            })?;
+            ensure("I4", block.just().check_shape(header, committee).is_ok(), || {
+                format!("the block at height {height} is not justified")
+            })?;
+            for certificate in block.just().certificates() {
+                self.certificate(certificate, committee)?;
+            }
+        }
+        let last = blocks.last().map(|block| block.hash());
+        ensure("I8", finalization.subject.block() == last, || "a commit without its finalization".to_owned())
+    }
+
+    /// I2, I3, I8: a certificate that an honest node believes.
+    pub fn certificate(&mut self, certificate: &Certificate, committee: &Committee) -> Result<(), Violation> {
+        let id = Hash::of(Purpose::Justification, &encode(certificate));
+        if !self.verified.insert(id) {
+            return Ok(());
+        }
+        certificate.verify(committee, |_| None).map_err(|error| Violation {
+            invariant: "I8",
+            what: format!("{:?}: {error}", certificate.subject),
+        })?;
+        let view = certificate.subject.view();
+        match certificate.subject {
+            Subject::Notarize(subject) => {
+                let first = *self.notarized.entry(view).or_insert(subject.block);
+                ensure("I2", first == subject.block, || format!("two notarizations in view {view}"))?;
+            }
+            Subject::Nullify(_) => {
+                self.nullified.insert(view);
+            }
+            Subject::Finalize(subject) => {
+                let first = *self.finalized.entry(view).or_insert(subject.block);
+                ensure("I2", first == subject.block, || format!("two finalizations in view {view}"))?;
+            }
+        }
+        let both = self.nullified.contains(&view) && self.finalized.contains_key(&view);
+        ensure("I3", !both, || format!("view {view} is both nullified and finalized"))
+    }
+
+    /// I7: when a finalization is first seen, enough honest disks hold the body.
+    pub fn body_is_held<'a>(
+        &self,
+        finalization: &Certificate,
+        honest_disks: impl Iterator<Item = &'a Disk>,
+        max_faulty: usize,
+    ) -> Result<(), Violation> {
+        let Some(block) = finalization.subject.block() else { return Ok(()) };
+        let holders = honest_disks.filter(|disk| disk.holds_block(block)).count();
+        ensure("I7", holders > max_faulty, || {
+            format!("only {holders} honest nodes hold the finalized block {block}")
+        })
+    }
+
+    /// I5, I6, I12: an honest node sends a message.
+    pub fn sent(&mut self, node: usize, message: &Message, disk: &Disk) -> Result<(), Violation> {
+        match message {
+            Message::Vote(vote) => self.vote(node, vote, disk),
+            Message::Proposal(proposal) => {
+                ensure("I6", disk.holds_block(proposal.block.hash()), || {
+                    format!("node {node} proposed a block that was not durable")
+                })?;
+                self.vote(node, &proposal.vote, disk)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// I10, I14: after a step of an honest node.
+    pub fn stepped(&mut self, node: usize, incarnation: u64, engine: &Engine) -> Result<(), Violation> {
+        let now = (engine.view(), engine.tip().height);
+        let before = self.progress.insert((node, incarnation), now).unwrap_or_default();
+        ensure("I10", before.0 <= now.0 && before.1 <= now.1, || {
+            format!("node {node} went back from {before:?} to {now:?}")
+        })?;
+        let open_views = engine.view().get().max(engine.best_final_view().get()) - engine.tip().view.get()
+            + VIEWS_AHEAD
+            + 1;
+        let footprint = engine.footprint();
+        // A certificate of a still higher view may be known, a few at most; a proposal a view, or the
+        // final chain's next stretch, makes the blocks.
+        let bound = usize::try_from(open_views).unwrap_or(usize::MAX).saturating_add(64);
+        let votes_bound = bound.saturating_mul(3).saturating_mul(engine.committee().len());
+        ensure(
+            "I14",
+            footprint.views <= bound && footprint.votes <= votes_bound && footprint.blocks <= bound + 256,
+            || format!("node {node} holds {footprint:?} with {open_views} views open"),
+        )
+    }
+
+    fn vote(&mut self, node: usize, vote: &Vote, disk: &Disk) -> Result<(), Violation> {
+        let view = vote.subject.view();
+        ensure("I6", disk.holds_vote(vote), || {
+            format!("node {node} sent {:?} before it was durable", vote.subject)
+        })?;
+        let votes = self.votes.entry((node, view)).or_default();
+        let consistent = match vote.subject {
+            Subject::Notarize(subject) => {
+                let first = *votes.notarize.get_or_insert(subject.block);
+                first == subject.block && votes.finalize.is_none_or(|block| block == subject.block)
+            }
+            Subject::Nullify(_) => {
+                votes.nullify = true;
+                votes.finalize.is_none()
+            }
+            Subject::Finalize(subject) => {
+                let first = *votes.finalize.get_or_insert(subject.block);
+                first == subject.block
+                    && !votes.nullify
+                    && votes.notarize.is_none_or(|block| block == subject.block)
+            }
+        };
+        ensure("I5", consistent, || format!("honest node {node} contradicted itself with {:?}", vote.subject))
+    }
+}
+
+fn ensure(invariant: &'static str, holds: bool, what: impl FnOnce() -> String) -> Result<(), Violation> {
+    if holds { Ok(()) } else { Err(Violation { invariant, what: what() }) }
+}

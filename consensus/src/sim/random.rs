@@ -1,0 +1,159 @@
+//! Runs with random faults of all kinds, up to what the protocol tolerates.
+
+use evchain_protocol::crypto::Hash;
+
+use super::byzantine::{
+    BadBody, BogusJustification, DeliversToOne, Equivocator, SignsEverything, Withholder,
+};
+use super::cluster::{Cluster, Setup};
+use super::network::Quality;
+use super::properties::Violation;
+use super::rng::Rng;
+
+/// How a random run ended.
+#[derive(Debug)]
+pub struct Report {
+    /// The broken invariant.
+    pub violation: Option<Violation>,
+    /// The height committed.
+    pub height: u64,
+    /// The digest of all that happened.
+    pub digest: Hash,
+    /// What went on, in a line.
+    pub summary: String,
+}
+
+/// Runs the seed's cluster through its faults, then heals it; it has to make progress again (I13).
+pub fn run(seed: u64) -> Report {
+    let mut rng = Rng::new(seed ^ 0x5eed);
+    let sizes = [1, 4, 4, 4, 5, 6, 7];
+    let authorities = sizes[usize::try_from(rng.below(sizes.len() as u64)).unwrap_or(0)];
+    let mut setup = Setup::new(seed, authorities);
+    setup.observers = usize::from(rng.chance(250));
+    setup.quality = Quality {
+        min_delay_ms: rng.between(1, 10),
+        max_delay_ms: rng.between(10, 80),
+        loss_per_mille: if rng.chance(500) { rng.below(400) } else { 0 },
+        duplicate_per_mille: rng.below(200),
+    };
+    setup.max_execution_ms = rng.between(0, 30);
+    let mut cluster = Cluster::new(setup);
+    let max_faulty = cluster.committee().authorities().max_faulty();
+    let byzantine = usize::try_from(rng.below(max_faulty as u64 + 1)).unwrap_or(0);
+    let mut behaviours = Vec::new();
+    for node in 0..byzantine {
+        behaviours.push(corrupt(&mut cluster, node, &mut rng));
+    }
+    if rng.chance(200) {
+        cluster.network.slow = Some(authorities - 1);
+    }
+    let mut faults = 0;
+    for _ in 0..rng.between(2, 6) {
+        disturb(&mut cluster, &mut rng, byzantine);
+        faults += 1;
+        cluster.run_for(rng.between(20, 700));
+    }
+    heal(&mut cluster);
+    let (start, start_ms) = (cluster.best_height(), cluster.now_ms());
+    let progressed = cluster.run_until(60_000, |cluster| cluster.lowest_height() >= start + 5);
+    let violation = cluster.violation().cloned().or_else(|| {
+        (!progressed).then(|| Violation {
+            invariant: "I13",
+            what: format!(
+                "at height {} and below {} a minute after healing",
+                cluster.best_height(),
+                start + 5
+            ),
+        })
+    });
+    Report {
+        violation,
+        height: cluster.best_height(),
+        digest: cluster.digest(),
+        summary: format!(
+            "n = {authorities}, {byzantine} Byzantine {behaviours:?}, {faults} faults, loss {} per mille, \
+             height {start} when healed after {start_ms} ms, {} after {} ms",
+            setup.quality.loss_per_mille,
+            cluster.best_height(),
+            cluster.now_ms(),
+        ),
+    }
+}
+
+fn corrupt(cluster: &mut Cluster, node: usize, rng: &mut Rng) -> &'static str {
+    match rng.below(6) {
+        0 => {
+            cluster.corrupt(node, Equivocator);
+            "equivocates"
+        }
+        1 => {
+            cluster.corrupt(node, SignsEverything);
+            "signs everything"
+        }
+        2 => {
+            cluster.corrupt(node, Withholder);
+            "withholds"
+        }
+        3 => {
+            cluster.corrupt(node, DeliversToOne);
+            "delivers to one"
+        }
+        4 => {
+            cluster.corrupt(node, BogusJustification);
+            "bogus justification"
+        }
+        _ => {
+            cluster.corrupt(node, BadBody);
+            "bad body"
+        }
+    }
+}
+
+/// One fault: a crash between or in the middle of outputs, a partition, a one-way cut, or all of it.
+fn disturb(cluster: &mut Cluster, rng: &mut Rng, byzantine: usize) {
+    let nodes = cluster.len();
+    let honest = nodes - byzantine;
+    let node = byzantine + usize::try_from(rng.below(honest as u64)).unwrap_or(0);
+    let back_ms = cluster.now_ms() + rng.between(1, 500);
+    match rng.below(6) {
+        0 => {
+            cluster.crash(node);
+            cluster.restart_at(node, back_ms);
+        }
+        1 => {
+            cluster.crash_after_outputs(node, rng.below(60));
+        }
+        2 => {
+            for node in byzantine..nodes {
+                cluster.crash_after_outputs(node, rng.below(40));
+            }
+        }
+        3 => {
+            let size = usize::try_from(rng.between(1, nodes as u64)).unwrap_or(1);
+            let island: Vec<usize> = (0..size).collect();
+            cluster.network.isolate(&island, nodes);
+        }
+        4 => {
+            for other in (0..nodes).filter(|other| *other != node) {
+                cluster.network.cut(node, other);
+            }
+        }
+        _ => {
+            for node in byzantine..nodes {
+                cluster.crash(node);
+                cluster.restart_at(node, back_ms);
+            }
+        }
+    }
+}
+
+/// A good network, and everybody up.
+fn heal(cluster: &mut Cluster) {
+    cluster.network.heal();
+    cluster.network.quality = Quality::GOOD;
+    cluster.network.slow = None;
+    cluster.disarm();
+    for node in 0..cluster.len() {
+        cluster.restart(node);
+    }
+}

@@ -1,0 +1,154 @@
+//! What is being fetched from whom, and when to ask the next one.
+
+use std::collections::BTreeMap;
+
+use evchain_protocol::crypto::{Hash, PublicKey};
+use evchain_protocol::primitives::{Height, Span, View};
+
+use crate::authority_set::{AuthorityIndex, Committee};
+use crate::certificate::Signers;
+use crate::input::Moment;
+
+/// The most blocks asked for at a time; an answer to one brings its ancestors too.
+const MAX_OUTSTANDING: usize = 8;
+
+/// The most blocks that can be wanted.
+pub(crate) const MAX_WANTED: usize = 1024;
+
+/// Bodies wanted by hash.
+#[derive(Debug, Default)]
+pub(crate) struct BlockFetches {
+    wanted: BTreeMap<Hash, Wanted>,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    /// The view of the certificate that makes it wanted: once that is final, nobody needs it.
+    view: View,
+    /// Who must have had it: the signers of that certificate.
+    holders: Signers,
+    attempts: usize,
+    /// When to ask (again); `None` until it was asked for once.
+    due: Option<Moment>,
+}
+
+impl BlockFetches {
+    pub(crate) fn len(&self) -> usize {
+        self.wanted.len()
+    }
+
+    pub(crate) fn wants(&self, hash: &Hash) -> Option<(View, Signers)> {
+        self.wanted.get(hash).map(|wanted| (wanted.view, wanted.holders))
+    }
+
+    pub(crate) fn want(&mut self, hash: Hash, view: View, holders: Signers) {
+        if self.wanted.len() < MAX_WANTED {
+            self.wanted.entry(hash).or_insert(Wanted { view, holders, attempts: 0, due: None });
+        }
+    }
+
+    pub(crate) fn satisfied(&mut self, hash: &Hash) {
+        self.wanted.remove(hash);
+    }
+
+    /// Forgets what only certificates up to this view want.
+    pub(crate) fn prune(&mut self, final_view: View) {
+        self.wanted.retain(|_, wanted| wanted.view > final_view);
+    }
+
+    /// The requests that are due, each with whom to ask. The next attempt asks somebody else.
+    pub(crate) fn due(
+        &mut self,
+        now: Moment,
+        interval: Span,
+        committee: &Committee,
+        own: Option<AuthorityIndex>,
+    ) -> Vec<(Hash, PublicKey)> {
+        let mut requests = Vec::new();
+        for (hash, wanted) in self.wanted.iter_mut().take(MAX_OUTSTANDING) {
+            if wanted.due.is_some_and(|due| now < due) {
+                continue;
+            }
+            let (likely, others): (Vec<_>, Vec<_>) = committee
+                .indices()
+                .filter(|index| Some(*index) != own)
+                .partition(|index| wanted.holders.contains(*index));
+            let everyone: Vec<_> = likely.into_iter().chain(others).collect();
+            // Different nodes begin with different holders.
+            let start = own.map_or(0, |index| usize::from(index.get()));
+            let peer = pick(&everyone, start.saturating_add(wanted.attempts)).and_then(|i| committee.key(i));
+            wanted.attempts = wanted.attempts.saturating_add(1);
+            wanted.due = Some(now.after(interval));
+            requests.extend(peer.map(|peer| (*hash, peer)));
+        }
+        requests
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Moment> {
+        self.wanted.values().take(MAX_OUTSTANDING).filter_map(|wanted| wanted.due).min()
+    }
+}
+
+/// The final chain is fetched from the committed height upwards, one answer after the other.
+#[derive(Debug, Default)]
+pub(crate) struct ChainFetch {
+    /// Who told us of a finalization that we cannot commit.
+    pub(crate) hint: Option<PublicKey>,
+    /// The last block of the stretch that is being executed.
+    pub(crate) executing: Option<Hash>,
+    /// The view of a finalization whose blocks are fetched by hash.
+    pub(crate) by_hash: Option<View>,
+    asked_above: Option<Height>,
+    attempts: usize,
+    due: Option<Moment>,
+}
+
+impl ChainFetch {
+    /// Whom to ask for the final chain above `height`, if it is time to ask.
+    pub(crate) fn due(
+        &mut self,
+        now: Moment,
+        interval: Span,
+        height: Height,
+        committee: &Committee,
+        own: Option<AuthorityIndex>,
+    ) -> Option<PublicKey> {
+        if self.asked_above == Some(height) && self.due.is_some_and(|due| now < due) {
+            return None;
+        }
+        self.asked_above = Some(height);
+        self.due = Some(now.after(interval));
+        if let Some(hint) = self.hint.take() {
+            return Some(hint);
+        }
+        let others: Vec<_> = committee.indices().filter(|index| Some(*index) != own).collect();
+        self.attempts = self.attempts.saturating_add(1);
+        pick(&others, self.attempts).and_then(|index| committee.key(index))
+    }
+
+    /// A peer answered well: it is asked next, and at once.
+    pub(crate) fn answered(&mut self, by: PublicKey, executing: Hash) {
+        self.hint = Some(by);
+        self.executing = Some(executing);
+    }
+
+    /// A peer answered badly: another one is asked, and at once.
+    pub(crate) fn failed(&mut self) {
+        *self = Self { attempts: self.attempts, ..Self::default() };
+    }
+
+    pub(crate) const fn next_deadline(&self) -> Option<Moment> {
+        self.due
+    }
+
+    pub(crate) fn idle(&mut self) {
+        self.due = None;
+        self.asked_above = None;
+        self.executing = None;
+    }
+}
+
+/// The item at this place, counted round and round.
+fn pick(items: &[AuthorityIndex], place: usize) -> Option<AuthorityIndex> {
+    items.get(place.checked_rem(items.len())?).copied()
+}
