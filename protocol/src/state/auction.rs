@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{Decode, Encode, List};
+use crate::codec::{Decode, Encode};
 use crate::crypto::{Hash, PublicKey};
 use crate::flags::flag_set;
 use crate::payment::InstallmentCount;
@@ -12,8 +12,6 @@ use crate::text::Text;
 
 /// The longest contact text of a station, in bytes.
 pub const MAX_CONTACT_BYTES: usize = 128;
-/// The longest sealed position, in bytes: a position, a key exchange's public key and a tag fit.
-pub const MAX_SEALED_BYTES: usize = 96;
 
 /// A charging station's public record.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
@@ -84,13 +82,20 @@ flag_set!(
 pub enum BidPosition {
     /// Where its station record says.
     Station,
-    /// Here, for all to see.
-    Public(Position),
-    /// Where only the consumer can read: sealed to its key.
-    Sealed(List<u8, MAX_SEALED_BYTES>),
+    /// Here, for all to see: a vehicle without a station record.
+    Public(Place),
 }
 
-tagged_enum!(BidPosition { 0 => Station, 1 => Public(Position), 2 => Sealed(List<u8, MAX_SEALED_BYTES>) });
+tagged_enum!(BidPosition { 0 => Station, 1 => Public(Place) });
+
+/// Where a producer without a station record is, and how the consumer reaches it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct Place {
+    /// `w_i`.
+    pub position: Position,
+    /// As in a station's record.
+    pub contact: Text<MAX_CONTACT_BYTES>,
+}
 
 /// A producer's binding offer for a request.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]

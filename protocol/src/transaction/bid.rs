@@ -67,9 +67,6 @@ pub enum BidReason {
         position.latitude_e7, position.longitude_e7
     )]
     OffTheGlobe { position: Position },
-    /// B7
-    #[error("the sealed position is empty")]
-    EmptySeal,
     /// B8
     #[error("{max} producers have bid for this request, which is the most that can")]
     TooManyBids { max: u32 },
@@ -92,10 +89,9 @@ impl PlaceBid {
         }
         // B7
         match &self.bid.position {
-            BidPosition::Public(position) if !position.is_on_globe() => {
-                Err(BidReason::OffTheGlobe { position: *position })
+            BidPosition::Public(place) if !place.position.is_on_globe() => {
+                Err(BidReason::OffTheGlobe { position: place.position })
             }
-            BidPosition::Sealed(sealed) if sealed.is_empty() => Err(BidReason::EmptySeal),
             _ => Ok(()),
         }
     }
