@@ -9,6 +9,7 @@ use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{Swarm, SwarmBuilder, identify, noise, ping, tcp, yamux};
 
+use super::arrivals::Arrivals;
 use super::config::NetworkLimits;
 use super::error::StartError;
 use super::gossip::{self, Gossipsub};
@@ -22,6 +23,7 @@ const MAX_STREAMS_PER_CONNECTION: usize = 256;
 /// never reaches the others.
 #[derive(NetworkBehaviour)]
 pub(super) struct NodeBehaviour {
+    arrivals: Arrivals,
     pub(super) limits: connection_limits::Behaviour,
     pub(super) allowed: Toggle<allow_block_list::Behaviour<AllowedPeers>>,
     pub(super) blocked: allow_block_list::Behaviour<BlockedPeers>,
@@ -43,6 +45,7 @@ impl NodeBehaviour {
             .with_agent_version(concat!("evchain/", env!("CARGO_PKG_VERSION")).to_owned())
             .with_cache_size(0);
         Ok(Self {
+            arrivals: Arrivals::new(limits.arrival_rate),
             limits: connection_limits(limits),
             allowed: Toggle::from(has_allow_list.then(allow_block_list::Behaviour::default)),
             blocked: allow_block_list::Behaviour::default(),
@@ -58,6 +61,7 @@ impl NodeBehaviour {
 /// The protocols of a process that takes part in sessions only.
 #[derive(NetworkBehaviour)]
 pub(super) struct EndpointBehaviour {
+    arrivals: Arrivals,
     limits: connection_limits::Behaviour,
     ping: ping::Behaviour,
     pub(super) streams: libp2p_stream::Behaviour,
@@ -66,6 +70,7 @@ pub(super) struct EndpointBehaviour {
 impl EndpointBehaviour {
     pub(super) fn new(limits: &NetworkLimits) -> Self {
         Self {
+            arrivals: Arrivals::new(limits.arrival_rate),
             limits: connection_limits(limits),
             ping: liveness(limits),
             streams: libp2p_stream::Behaviour::new(),

@@ -42,6 +42,8 @@ pub struct NetworkLimits {
     pub max_connections_per_peer: u32,
     /// Connections that have not finished their handshake, for each direction.
     pub max_pending_connections: u32,
+    /// Inbound connections from one host. Above it they are refused before their handshake.
+    pub arrival_rate: RateLimit,
     /// How long a handshake may take.
     pub handshake_timeout_ms: u64,
     /// How long a connection that nobody uses stays.
@@ -114,6 +116,7 @@ impl Default for NetworkLimits {
             max_connections: 256,
             max_connections_per_peer: 4,
             max_pending_connections: 64,
+            arrival_rate: RateLimit { per_second: 20, burst: 200, excess: 1 },
             handshake_timeout_ms: 5_000,
             idle_timeout_ms: 60_000,
             ping_interval_ms: 5_000,

@@ -1,5 +1,6 @@
-//! Rates for each peer, as token buckets.
+//! Rates for each peer or host, as token buckets.
 
+use std::hash::Hash;
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
@@ -46,24 +47,27 @@ impl Rate {
     }
 }
 
-/// The rates of the peers that were seen last. They outlive connections, so that reconnecting
+/// The rates of peers.
+pub(super) type PeerRates = Rates<PeerId>;
+
+/// The rates of the peers, or hosts, that were seen last. They outlive connections, so that reconnecting
 /// does not refill a bucket.
 #[derive(Debug)]
-pub(super) struct PeerRates {
+pub(super) struct Rates<K: Hash + Eq> {
     limit: RateLimit,
-    rates: LruCache<PeerId, Rate>,
+    rates: LruCache<K, Rate>,
 }
 
-impl PeerRates {
-    const MAX_PEERS: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
+impl<K: Hash + Eq + Copy> Rates<K> {
+    const MAX_TRACKED: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
 
     pub(super) fn new(limit: RateLimit) -> Self {
-        Self { limit, rates: LruCache::new(Self::MAX_PEERS) }
+        Self { limit, rates: LruCache::new(Self::MAX_TRACKED) }
     }
 
-    pub(super) fn admit(&mut self, peer: &PeerId, now: Instant) -> Admit {
+    pub(super) fn admit(&mut self, key: &K, now: Instant) -> Admit {
         let limit = self.limit;
-        self.rates.get_or_insert_mut(*peer, || Rate::new(limit, now)).admit(now)
+        self.rates.get_or_insert_mut(*key, || Rate::new(limit, now)).admit(now)
     }
 }
 

@@ -72,6 +72,24 @@ async fn connections_that_stay_half_open_are_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_connects_too_often_is_refused() {
+    let arrival_rate = RateLimit { per_second: 1, burst: 3, excess: 1 };
+    let limits = NetworkLimits { arrival_rate, handshake_timeout_ms: 60_000, ..NetworkLimits::default() };
+    let node = Node::start_with(1, CHAIN, loopback(), &[], Admission::Open, limits).await;
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let mut stream = TcpStream::connect(socket(&node.address)).await.unwrap();
+        waiting.spawn(async move { stream.read_to_end(&mut Vec::new()).await });
+    }
+    // Connecting 50 times takes less than 30 s, so at least 17 are too many; the handshakes of
+    // the others have a minute.
+    for _ in 0..17 {
+        let _ = soon("the end", waiting.join_next()).await;
+    }
+    node.wait_metric("network_failed_inbound_total", 17).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_authority_that_sends_an_oversize_frame_is_disconnected() {
     let mut node = Node::start(1, &[]).await;
     node.handle.set_authorities(vec![node.key, key(2)]).await.unwrap();
