@@ -5,6 +5,9 @@
 
 use crate::block::Header;
 use crate::codec::{self, Decode, DecodeError, Encode, List, TooManyItems};
+use crate::crypto::Hash;
+use crate::event::EventRecord;
+use crate::execute::event_leaf;
 use crate::merkle::{InclusionError, InclusionProof};
 use crate::state::key::StateKey;
 use crate::state::tree::{Entry, StateProof, TreeView, WrongRoot};
@@ -72,24 +75,23 @@ impl StateEntryProof {
     }
 }
 
-/// Checks that the block with this header has this transaction, given as its leaf's bytes, at the
-/// proof's index.
+/// Checks that the block with this header has the transaction with this id, at the proof's index.
+/// The id covers the transaction with its signature.
 ///
 /// # Errors
 /// See [`InclusionError`]; nothing is proven in every case.
-pub fn verify_transaction(
-    header: &Header,
-    transaction: &[u8],
-    proof: &InclusionProof,
-) -> Result<(), InclusionError> {
-    proof.verify(header.tx_root, transaction)
+pub fn verify_transaction(header: &Header, id: &Hash, proof: &InclusionProof) -> Result<(), InclusionError> {
+    proof.verify(header.tx_root, id.as_bytes())
 }
 
-/// Checks that executing the block with this header gave this event, as its leaf's bytes, at the
-/// proof's index.
+/// Checks that executing the block with this header gave this event, at the proof's index.
 ///
 /// # Errors
 /// See [`InclusionError`]; nothing is proven in every case.
-pub fn verify_event(header: &Header, event: &[u8], proof: &InclusionProof) -> Result<(), InclusionError> {
-    proof.verify(header.event_root, event)
+pub fn verify_event(
+    header: &Header,
+    event: &EventRecord,
+    proof: &InclusionProof,
+) -> Result<(), InclusionError> {
+    proof.verify(header.event_root, &event_leaf(event))
 }

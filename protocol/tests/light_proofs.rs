@@ -7,6 +7,8 @@
 use evchain_protocol::block::Header;
 use evchain_protocol::codec;
 use evchain_protocol::crypto::{ChainId, Hash, PublicKey};
+use evchain_protocol::event::{Event, EventRecord};
+use evchain_protocol::execute::event_leaf;
 use evchain_protocol::light::{
     MAX_STATE_ENTRY_PROOF_BYTES, StateEntryError, StateEntryProof, verify_event, verify_transaction,
 };
@@ -17,15 +19,33 @@ use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::tree::{MAX_BUCKET_ENTRIES, Tree, TreeDepth};
 use evchain_protocol::state::value::{MAX_VALUE_BYTES, StateValue};
 
-const TRANSACTIONS: [&str; 3] = ["transaction 0", "transaction 1", "transaction 2"];
-const EVENTS: [&str; 2] = ["event 0", "event 1"];
+const TRANSACTIONS: [Hash; 3] =
+    [Hash::from_bytes([1; 32]), Hash::from_bytes([2; 32]), Hash::from_bytes([3; 32])];
 
 const ALICE: StateKey = StateKey::Account(PublicKey::from_bytes([1; 32]));
 const BOB: StateKey = StateKey::Account(PublicKey::from_bytes([2; 32]));
 const CAROL: StateKey = StateKey::Account(PublicKey::from_bytes([3; 32]));
 
+/// A block's events: two fees.
+fn events() -> Vec<EventRecord> {
+    [1, 2].map(fee_paid).to_vec()
+}
+
+fn fee_paid(amount: u64) -> EventRecord {
+    let payer = PublicKey::from_bytes([1; 32]);
+    EventRecord { transaction: None, event: Event::FeePaid { payer, amount: Amount::new(amount) } }
+}
+
 fn account(balance: u64) -> StateValue {
     StateValue::Account(Account::new(Amount::new(balance), Standing::Revoked))
+}
+
+fn transaction_tree() -> MerkleTree {
+    MerkleTree::new(TRANSACTIONS.map(|id| *id.as_bytes()))
+}
+
+fn event_tree() -> MerkleTree {
+    MerkleTree::new(events().iter().map(event_leaf))
 }
 
 fn header(tree: &Tree) -> Header {
@@ -38,8 +58,8 @@ fn header(tree: &Tree) -> Header {
         parent_view: View::ZERO,
         proposer: PublicKey::from_bytes([1; 32]),
         time_ms: Timestamp::new(1),
-        tx_root: MerkleTree::new(TRANSACTIONS).root(),
-        event_root: MerkleTree::new(EVENTS).root(),
+        tx_root: transaction_tree().root(),
+        event_root: event_tree().root(),
         state_root: tree.root(),
         just_root: Hash::ZERO,
         authority_root: Hash::ZERO,
@@ -113,19 +133,17 @@ fn a_value_that_does_not_decode_is_an_error_of_its_own() {
 #[test]
 fn transactions_and_events_are_included_each_under_its_own_root() {
     let header = header(&alice_12_bob_7());
-    let (transactions, events) = (MerkleTree::new(TRANSACTIONS), MerkleTree::new(EVENTS));
-    for (index, transaction) in TRANSACTIONS.iter().enumerate() {
-        let proof = transactions.prove(index).unwrap();
-        assert_eq!(verify_transaction(&header, transaction.as_bytes(), &proof), Ok(()));
-        let as_event = verify_event(&header, transaction.as_bytes(), &proof);
-        assert!(matches!(as_event, Err(InclusionError::WrongRoot { .. })));
-        verify_transaction(&header, b"another", &proof).unwrap_err();
+    for (index, id) in TRANSACTIONS.iter().enumerate() {
+        let proof = transaction_tree().prove(index).unwrap();
+        assert_eq!(verify_transaction(&header, id, &proof), Ok(()));
+        let other = verify_transaction(&header, &Hash::ZERO, &proof);
+        assert!(matches!(other, Err(InclusionError::WrongRoot { .. })));
     }
-    for (index, event) in EVENTS.iter().enumerate() {
-        let proof = events.prove(index).unwrap();
-        assert_eq!(verify_event(&header, event.as_bytes(), &proof), Ok(()));
-        verify_transaction(&header, event.as_bytes(), &proof).unwrap_err();
-        verify_event(&header, b"another", &proof).unwrap_err();
+    for (index, event) in events().iter().enumerate() {
+        let proof = event_tree().prove(index).unwrap();
+        assert_eq!(verify_event(&header, event, &proof), Ok(()));
+        let other = verify_event(&header, &fee_paid(9), &proof);
+        assert!(matches!(other, Err(InclusionError::WrongRoot { .. })));
     }
 }
 
