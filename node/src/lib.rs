@@ -7,5 +7,7 @@ pub mod gossip;
 pub mod mempool;
 pub mod network;
 pub mod node;
+pub mod rpc;
 pub mod store;
 pub mod voting_record;
+pub mod wallet;
