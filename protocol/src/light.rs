@@ -60,6 +60,15 @@ impl StateEntryProof {
         })
     }
 
+    /// The proof of a value's encoding, or of none, from where the state's tree was read apart from
+    /// its values.
+    ///
+    /// # Errors
+    /// [`TooManyItems`] for a value that no state can hold.
+    pub fn from_parts(value: Option<Vec<u8>>, proof: StateProof) -> Result<Self, TooManyItems> {
+        Ok(Self { value: value.map(List::new).transpose()?, proof })
+    }
+
     /// What the state after the block with this header holds under this key, be it nothing.
     ///
     /// # Errors

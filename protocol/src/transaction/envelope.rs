@@ -127,6 +127,29 @@ impl Action {
     }
 }
 
+impl Action {
+    /// The kind's name, as in JSON.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Transfer(_) => "transfer",
+            Self::Admit(_) => "admit",
+            Self::Revoke(_) => "revoke",
+            Self::RecordStation(_) => "record_station",
+            Self::PlaceRequest(_) => "place_request",
+            Self::PlaceBid(_) => "place_bid",
+            Self::Commit(_) => "commit",
+            Self::CreateLock(_) => "create_lock",
+            Self::LockInstallments(_) => "lock_installments",
+            Self::Claim(_) => "claim",
+            Self::Cancel(_) => "cancel",
+            Self::OpenChannel(_) => "open_channel",
+            Self::CloseChannel(_) => "close_channel",
+            Self::ForceCloseChannel(_) => "force_close_channel",
+            Self::ChallengeChannel(_) => "challenge_channel",
+        }
+    }
+}
+
 /// A transaction before it is signed.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct Transaction {
