@@ -23,6 +23,7 @@ use super::identity::{key_of_peer, peer_of_key};
 use super::limits::{Admit, PeerRates, Rate};
 use super::metrics::NetworkMetrics;
 use super::peers::Backoff;
+use super::start::Shared;
 use super::swarm::Misbehaviour;
 
 /// Where frames for each other authority go.
@@ -61,15 +62,14 @@ impl AuthorityLinks {
         local_key: PublicKey,
         control: Control,
         protocol: StreamProtocol,
-        limits: Arc<NetworkLimits>,
-        metrics: NetworkMetrics,
+        shared: &Shared,
     ) -> Self {
         Self {
             local_key,
             control,
             protocol,
-            limits,
-            metrics,
+            limits: Arc::clone(&shared.limits),
+            metrics: shared.metrics.clone(),
             authorities: watch::Sender::default(),
             table: watch::Sender::default(),
             links: BTreeMap::new(),
@@ -284,32 +284,25 @@ pub(super) struct AuthorityAcceptor {
     /// The reader of each authority's newest stream; an older one may hang on a dead connection.
     readers: BTreeMap<PublicKey, AbortOnDropHandle<()>>,
     rates: PeerRates,
-    inbound: Inbound,
-}
-
-/// What every reader needs.
-#[derive(Clone)]
-pub(super) struct Inbound {
-    pub(super) frames: mpsc::Sender<ConsensusFrame>,
-    pub(super) misbehaviours: mpsc::Sender<Misbehaviour>,
-    pub(super) limits: Arc<NetworkLimits>,
-    pub(super) metrics: NetworkMetrics,
+    frames: mpsc::Sender<ConsensusFrame>,
+    shared: Shared,
 }
 
 impl AuthorityAcceptor {
     pub(super) fn new(
         incoming: IncomingStreams,
         authorities: watch::Receiver<AuthoritySet>,
-        inbound: Inbound,
+        frames: mpsc::Sender<ConsensusFrame>,
+        shared: Shared,
     ) -> Self {
-        let rates = PeerRates::new(inbound.limits.stream_rate);
-        Self { incoming, authorities, readers: BTreeMap::new(), rates, inbound }
+        let rates = PeerRates::new(shared.limits.stream_rate);
+        Self { incoming, authorities, readers: BTreeMap::new(), rates, frames, shared }
     }
 
     /// Runs until the swarm is gone.
     pub(super) async fn run(mut self) {
-        let budget = self.inbound.limits.consensus_receive_queue_bytes;
-        let budget = Arc::new(Semaphore::new(budget.max(self.inbound.limits.max_consensus_frame_bytes)));
+        let budget = self.shared.limits.consensus_receive_queue_bytes;
+        let budget = Arc::new(Semaphore::new(budget.max(self.shared.limits.max_consensus_frame_bytes)));
         loop {
             tokio::select! {
                 stream = self.incoming.next() => match stream {
@@ -329,21 +322,27 @@ impl AuthorityAcceptor {
         let admitted = self.rates.admit(&peer, Instant::now());
         if admitted == Admit::Disconnect {
             // A full queue: the next stream reports it again.
-            let _ = self.inbound.misbehaviours.try_send(Misbehaviour { peer, reason: "consensus_streams" });
+            let _ = self.shared.misbehaviours.try_send(Misbehaviour { peer, reason: "consensus_streams" });
         }
         if admitted != Admit::Yes {
-            self.inbound.metrics.dropped("consensus_stream_rate");
+            self.shared.metrics.dropped("consensus_stream_rate");
             tracing::debug!(peer = %from, "closing a consensus stream: too many were opened");
             return;
         }
         if !self.authorities.borrow().contains(&from) {
-            self.inbound.metrics.dropped("consensus_not_authority");
+            self.shared.metrics.dropped("consensus_not_authority");
             tracing::debug!(peer = %from, "closing a consensus stream: not an authority");
             return;
         }
-        let frames = FrameReader::new(stream, self.inbound.limits.max_consensus_frame_bytes, FRAME_TIMEOUT);
-        let reader = read_frames(peer, from, frames, self.inbound.clone(), Arc::clone(budget));
-        self.readers.insert(from, AbortOnDropHandle::new(tokio::spawn(reader)));
+        let reader = Reader {
+            peer,
+            from,
+            stream: FrameReader::new(stream, self.shared.limits.max_consensus_frame_bytes, FRAME_TIMEOUT),
+            frames: self.frames.clone(),
+            budget: Arc::clone(budget),
+            shared: self.shared.clone(),
+        };
+        self.readers.insert(from, AbortOnDropHandle::new(tokio::spawn(reader.run())));
     }
 
     fn end_former_authorities(&mut self) {
@@ -353,40 +352,48 @@ impl AuthorityAcceptor {
 }
 
 /// Reads one authority's frames. While the node does not take them, the stream is not read.
-async fn read_frames(
+struct Reader {
     peer: PeerId,
     from: PublicKey,
-    mut frames: FrameReader<Stream>,
-    inbound: Inbound,
+    stream: FrameReader<Stream>,
+    frames: mpsc::Sender<ConsensusFrame>,
+    /// Bytes of frames, of all authorities, that may wait for the node.
     budget: Arc<Semaphore>,
-) {
-    let mut rate = Rate::new(inbound.limits.consensus_rate, Instant::now());
-    let reason = loop {
-        let bytes = match frames.next().await {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return tracing::debug!(authority = %from, "consensus stream closed by its sender"),
-            Err(error @ FrameError::TooLarge { .. }) => {
-                tracing::debug!(authority = %from, %error, "bad consensus stream");
-                break "consensus_oversize";
-            }
-            Err(error) => return tracing::debug!(authority = %from, %error, "consensus stream failed"),
-        };
-        inbound.metrics.received("consensus", bytes.len());
-        match rate.admit(Instant::now()) {
-            Admit::Yes => {}
-            Admit::Drop => {
-                inbound.metrics.dropped("consensus_rate");
-                continue;
-            }
-            Admit::Disconnect => break "consensus_flood",
+    shared: Shared,
+}
+
+impl Reader {
+    async fn run(mut self) {
+        if let Some(reason) = self.read_all().await {
+            // An error means that the network has stopped.
+            let _ = self.shared.misbehaviours.send(Misbehaviour { peer: self.peer, reason }).await;
         }
-        let share = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let Ok(share) = Arc::clone(&budget).acquire_many_owned(share).await else { return };
-        let frame = ConsensusFrame { from, bytes, _share: share };
-        if inbound.frames.send(frame).await.is_err() {
-            return;
+    }
+
+    /// Reads until the stream ends, and says what was wrong if its sender is to blame.
+    async fn read_all(&mut self) -> Option<&'static str> {
+        let mut rate = Rate::new(self.shared.limits.consensus_rate, Instant::now());
+        loop {
+            let bytes = match self.stream.next().await {
+                Ok(bytes) => bytes?,
+                Err(error) => {
+                    tracing::debug!(authority = %self.from, %error, "consensus stream failed");
+                    return matches!(error, FrameError::TooLarge { .. }).then_some("consensus_oversize");
+                }
+            };
+            self.shared.metrics.received("consensus", bytes.len());
+            match rate.admit(Instant::now()) {
+                Admit::Yes => {}
+                Admit::Drop => {
+                    self.shared.metrics.dropped("consensus_rate");
+                    continue;
+                }
+                Admit::Disconnect => return Some("consensus_flood"),
+            }
+            let share = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            let share = Arc::clone(&self.budget).acquire_many_owned(share).await.ok()?;
+            let frame = ConsensusFrame { from: self.from, bytes, _share: share };
+            self.frames.send(frame).await.ok()?;
         }
-    };
-    // An error means that the network has stopped.
-    let _ = inbound.misbehaviours.send(Misbehaviour { peer, reason }).await;
+    }
 }

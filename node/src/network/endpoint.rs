@@ -19,6 +19,7 @@ use super::listen::ListenAddresses;
 use super::metrics::NetworkMetrics;
 use super::protocols::Protocols;
 use super::session::{SessionAcceptor, SessionOpener, SessionStream};
+use super::start::Shared;
 use super::swarm::Misbehaviour;
 
 /// Commands that wait for the endpoint's task.
@@ -52,7 +53,6 @@ impl SessionEndpoint {
         limits: NetworkLimits,
     ) -> Result<(Self, mpsc::Receiver<SessionStream>), StartError> {
         let limits = Arc::new(limits);
-        let metrics = Arc::new(NetworkMetrics::default());
         let protocol = Protocols::new(chain).session;
         let libp2p_keys = libp2p_keys(keys).map_err(|error| StartError::Identity(error.to_string()))?;
         let mut swarm = behaviour::swarm(libp2p_keys, EndpointBehaviour::new(&limits), &limits)?;
@@ -62,20 +62,15 @@ impl SessionEndpoint {
         let (accepted, inbound) = mpsc::channel(limits.max_inbound_sessions.max(1));
         let addresses = ListenAddresses::start(&mut swarm, listen)?;
         let (misbehaviours, reports) = mpsc::channel(COMMAND_QUEUE);
-        let acceptor = SessionAcceptor::new(
-            incoming,
-            accepted,
-            misbehaviours,
-            Arc::clone(&limits),
-            Arc::clone(&metrics),
-        );
+        let shared = Shared { limits, metrics: NetworkMetrics::default(), misbehaviours };
+        let acceptor = SessionAcceptor::new(incoming, accepted, shared.clone());
         let acceptor = AbortOnDropHandle::new(tokio::spawn(acceptor.run()));
         let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);
         tokio::spawn(async move {
             run(swarm, addresses, inbox, reports).await;
             drop(acceptor);
         });
-        let sessions = SessionOpener { control, protocol, limits, metrics };
+        let sessions = SessionOpener::new(control, protocol, &shared);
         Ok((Self { local_key: keys.public_key(), commands, sessions }, inbound))
     }
 

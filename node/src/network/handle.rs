@@ -84,7 +84,7 @@ impl NetworkHandle {
         check_len(bytes.len(), self.limits.max_consensus_frame_bytes)?;
         let links = self.links.borrow();
         let link = links.get(to).ok_or(SendError::NotAnAuthority)?;
-        link.try_send(bytes).map_err(|_| self.queue_full("consensus_send_queue"))
+        link.try_send(bytes).map_err(|_| self.queue_full("consensus_link_full"))
     }
 
     /// Queues a consensus frame for every other authority and returns at once. A full queue to
@@ -96,7 +96,7 @@ impl NetworkHandle {
         check_len(bytes.len(), self.limits.max_consensus_frame_bytes)?;
         for link in self.links.borrow().values() {
             if link.try_send(Arc::clone(bytes)).is_err() {
-                self.queue_full("consensus_send_queue");
+                self.queue_full("consensus_link_full");
             }
         }
         Ok(())

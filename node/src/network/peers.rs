@@ -82,7 +82,9 @@ impl PeerBook {
         if is_new && !is_authority && self.temporary() >= self.max_known && !self.evict() {
             return;
         }
-        self.entry(peer).remember(address);
+        let known = self.entry(peer);
+        known.is_permanent |= is_authority;
+        known.remember(address);
     }
 
     /// There is a connection: nothing to dial.

@@ -22,6 +22,7 @@ use super::frame::{FrameError, FrameReader, write_frame};
 use super::identity::{key_of_peer, peer_of_key};
 use super::limits::{Admit, PeerRates};
 use super::metrics::NetworkMetrics;
+use super::start::Shared;
 use super::swarm::Misbehaviour;
 
 const ACCEPTED: u8 = 1;
@@ -110,13 +111,18 @@ impl SessionStream {
 /// Opens sessions with connected peers.
 #[derive(Clone)]
 pub(super) struct SessionOpener {
-    pub(super) control: Control,
-    pub(super) protocol: StreamProtocol,
-    pub(super) limits: Arc<NetworkLimits>,
-    pub(super) metrics: Arc<NetworkMetrics>,
+    control: Control,
+    protocol: StreamProtocol,
+    limits: Arc<NetworkLimits>,
+    metrics: Arc<NetworkMetrics>,
 }
 
 impl SessionOpener {
+    pub(super) fn new(control: Control, protocol: StreamProtocol, shared: &Shared) -> Self {
+        let limits = Arc::clone(&shared.limits);
+        Self { control, protocol, limits, metrics: Arc::new(shared.metrics.clone()) }
+    }
+
     pub(super) async fn open(&self, remote: PublicKey) -> Result<SessionStream, SessionError> {
         let limit = Duration::from_millis(self.limits.session_timeout_ms);
         let stream = timeout(limit, self.negotiate(&remote)).await.map_err(|_| SessionError::Timeout)??;
@@ -156,21 +162,18 @@ impl SessionAcceptor {
     pub(super) fn new(
         incoming: IncomingStreams,
         accepted: mpsc::Sender<SessionStream>,
-        misbehaviours: mpsc::Sender<Misbehaviour>,
-        limits: Arc<NetworkLimits>,
-        metrics: Arc<NetworkMetrics>,
+        shared: Shared,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(limits.max_inbound_sessions));
-        let rates = PeerRates::new(limits.stream_rate);
+        let Shared { limits, metrics, misbehaviours } = shared;
         Self {
             incoming,
             accepted,
             misbehaviours,
-            limits,
-            metrics,
-            rates,
-            places,
+            metrics: Arc::new(metrics),
+            rates: PeerRates::new(limits.stream_rate),
+            places: Arc::new(Semaphore::new(limits.max_inbound_sessions)),
             places_of_peers: BTreeMap::new(),
+            limits,
         }
     }
 

@@ -8,7 +8,7 @@ use libp2p::{Multiaddr, PeerId, Swarm};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::authority_links::{AuthorityAcceptor, AuthorityLinks, Inbound};
+use super::authority_links::{AuthorityAcceptor, AuthorityLinks};
 use super::behaviour::{self, NodeBehaviour};
 use super::config::{Admission, NetworkConfig, NetworkLimits};
 use super::error::StartError;
@@ -20,13 +20,22 @@ use super::metrics::NetworkMetrics;
 use super::peers::peer_in;
 use super::protocols::Protocols;
 use super::session::{SessionAcceptor, SessionOpener};
-use super::swarm::{NetworkTask, Parts};
+use super::swarm::{Misbehaviour, NetworkTask, Parts};
 
 /// Events about peers and addresses that wait for the node.
 const STATUS_QUEUE: usize = 1_024;
 
 /// Reports of misbehaviour that wait for the network's task.
 const MISBEHAVIOUR_QUEUE: usize = 64;
+
+/// What the tasks of the network have in common.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) limits: Arc<NetworkLimits>,
+    pub(super) metrics: NetworkMetrics,
+    /// To whoever disconnects peers.
+    pub(super) misbehaviours: mpsc::Sender<Misbehaviour>,
+}
 
 /// Starts the network. It stops when the last handle is dropped or
 /// [`NetworkHandle::shutdown`] is called. Must be called within a tokio runtime.
@@ -61,41 +70,20 @@ pub fn start(
     let (senders, events) = event_queues(&limits);
     let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);
     let (misbehaviours, reports) = mpsc::channel(MISBEHAVIOUR_QUEUE);
-    let links = AuthorityLinks::new(
-        local_key,
-        control.clone(),
-        protocols.consensus.clone(),
-        Arc::clone(&limits),
-        metrics.clone(),
-    );
+    let shared = Shared { limits, metrics, misbehaviours };
+    let links = AuthorityLinks::new(local_key, control.clone(), protocols.consensus.clone(), &shared);
     let handle = NetworkHandle {
         local_key,
         commands,
         links: links.table(),
-        sessions: SessionOpener {
-            control,
-            protocol: protocols.session.clone(),
-            limits: Arc::clone(&limits),
-            metrics: Arc::new(metrics.clone()),
-        },
-        limits: Arc::clone(&limits),
-        metrics: metrics.clone(),
+        sessions: SessionOpener::new(control, protocols.session.clone(), &shared),
+        limits: Arc::clone(&shared.limits),
+        metrics: shared.metrics.clone(),
     };
-
-    let inbound = Inbound {
-        frames: senders.consensus.clone(),
-        misbehaviours: misbehaviours.clone(),
-        limits: Arc::clone(&limits),
-        metrics: metrics.clone(),
-    };
-    let authority_acceptor = AuthorityAcceptor::new(consensus_streams, links.watch_authorities(), inbound);
-    let session_acceptor = SessionAcceptor::new(
-        session_streams,
-        senders.sessions.clone(),
-        misbehaviours,
-        Arc::clone(&limits),
-        Arc::new(metrics.clone()),
-    );
+    let authorities = links.watch_authorities();
+    let authority_acceptor =
+        AuthorityAcceptor::new(consensus_streams, authorities, senders.consensus.clone(), shared.clone());
+    let session_acceptor = SessionAcceptor::new(session_streams, senders.sessions.clone(), shared.clone());
     let task = NetworkTask::new(Parts {
         swarm,
         addresses,
@@ -108,8 +96,8 @@ pub fn start(
         always_allowed,
         protocols,
         events: senders,
-        limits,
-        metrics,
+        limits: shared.limits,
+        metrics: shared.metrics,
     });
     tokio::spawn(task.run(inbox, reports));
     Ok((handle, events))

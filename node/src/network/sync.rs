@@ -261,7 +261,8 @@ impl SyncRequests {
             && let Some(response) = self.ask_node(from, bytes)
         {
             *self.serving_by_peer.entry(peer).or_default() += 1;
-            let limit = Duration::from_millis(self.limits.request_timeout_ms);
+            // Shorter than the whole request's, so that "busy" arrives before the peer gives up.
+            let limit = Duration::from_millis(self.limits.request_timeout_ms) * 3 / 4;
             let serving = async move {
                 let bytes = timeout(limit, response).await.ok().and_then(Result::ok);
                 Served { peer, channel, bytes }
