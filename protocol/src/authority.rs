@@ -1,5 +1,7 @@
 //! The authorities of an epoch: who runs the validators and what a quorum of them is.
 
+use bincode::de::Decoder;
+use bincode::error::DecodeError;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Decode, Encode, List};
@@ -9,8 +11,8 @@ use crate::crypto::{Hash, PublicKey, Purpose};
 pub const MAX_AUTHORITIES: usize = 128;
 
 /// The keys of an epoch's authorities, in ascending order. An authority's index is its place here.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Serialize, Deserialize)]
+#[serde(try_from = "List<PublicKey, MAX_AUTHORITIES>", into = "List<PublicKey, MAX_AUTHORITIES>")]
 pub struct AuthoritySet {
     keys: List<PublicKey, MAX_AUTHORITIES>,
 }
@@ -30,6 +32,9 @@ pub enum AuthoritySetError {
     /// A key under which nothing can be signed.
     #[error("authority {0} is not a usable Ed25519 key")]
     InvalidKey(PublicKey),
+    /// An encoded set with its keys in another order: each set has one encoding, and one root.
+    #[error("the authorities are not in ascending order")]
+    NotSorted,
 }
 
 impl AuthoritySet {
@@ -94,3 +99,33 @@ impl AuthoritySet {
         Hash::of_value(Purpose::AuthoritySet, self)
     }
 }
+
+/// Takes keys that are in order already. Whether they are usable was checked when the set was made.
+impl TryFrom<List<PublicKey, MAX_AUTHORITIES>> for AuthoritySet {
+    type Error = AuthoritySetError;
+
+    fn try_from(keys: List<PublicKey, MAX_AUTHORITIES>) -> Result<Self, AuthoritySetError> {
+        if keys.is_empty() {
+            return Err(AuthoritySetError::Empty);
+        }
+        if !keys.is_sorted_by(|a, b| a < b) {
+            return Err(AuthoritySetError::NotSorted);
+        }
+        Ok(Self { keys })
+    }
+}
+
+impl From<AuthoritySet> for List<PublicKey, MAX_AUTHORITIES> {
+    fn from(set: AuthoritySet) -> Self {
+        set.keys
+    }
+}
+
+impl<C> Decode<C> for AuthoritySet {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        let keys = List::decode(decoder)?;
+        Self::try_from(keys).map_err(|error| DecodeError::OtherString(error.to_string()))
+    }
+}
+
+bincode::impl_borrow_decode!(AuthoritySet);

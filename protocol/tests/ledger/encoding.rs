@@ -1,0 +1,238 @@
+//! Goal: every value on the wire and in the store has one encoding, which does not change unsaid.
+//!
+//! Method: pinned bytes of one value of each kind (`encodings.txt`; where a change of the format is
+//! meant, the failing test prints what to write there); random values go to bytes and to JSON and
+//! back; changed and random bytes either fail to decode or are the one encoding of what they gave.
+
+use evchain_protocol::codec::{Decode, Encode, decode, encode};
+use evchain_protocol::commitment::Opening;
+use evchain_protocol::crypto::{Hash, PublicKey};
+use evchain_protocol::event::EventRecord;
+use evchain_protocol::genesis::Genesis;
+use evchain_protocol::primitives::{Amount, Nonce, Span, TxRef};
+use evchain_protocol::state::account::Roles;
+use evchain_protocol::state::channel::ChannelState;
+use evchain_protocol::state::key::StateKey;
+use evchain_protocol::state::value::{MAX_VALUE_BYTES, StateValue};
+use evchain_protocol::transaction::bid::PlaceBid;
+use evchain_protocol::transaction::cancel::Cancel;
+use evchain_protocol::transaction::channel::{
+    ChallengeChannel, CloseChannel, ForceCloseChannel, OpenChannel,
+};
+use evchain_protocol::transaction::claim::{Claim, ClaimChain, ClaimHashes, ClaimLock, IndexedPreimage};
+use evchain_protocol::transaction::commitment::Commit;
+use evchain_protocol::transaction::installments::{ChainAnchor, InstallmentLocks, LockInstallments};
+use evchain_protocol::transaction::lock::CreateLock;
+use evchain_protocol::transaction::participant::{Admit, Revoke};
+use evchain_protocol::transaction::station::RecordStation;
+use evchain_protocol::transaction::transfer::Transfer;
+use evchain_protocol::transaction::{Action, MAX_TRANSACTION_BYTES, SignedTransaction, Transaction};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use crate::chain::*;
+use crate::values;
+
+fn one_of_each_action() -> Vec<(&'static str, Action)> {
+    let chain = Chain::new();
+    let name = TxRef::from_be_bytes([0, 0, 0, 0, 0, 0x10, 0, 3]);
+    let hash = preimage(1).lock();
+    let to = PublicKey::from_bytes([4; 32]);
+    let state = ChannelState { channel: name, released: 7, closing: true }.sign(&alice(), chain.id);
+    let indexed = IndexedPreimage { index: 6, preimage: preimage(7) };
+    let deposit = evchain_protocol::payment::DepositRule::Refund(at(5));
+    let chained = InstallmentLocks::Chain(ChainAnchor { anchor: hash, count: count(100) });
+    let hashes = InstallmentLocks::Hashes(vec![hash; 2].try_into().unwrap());
+    let pay = |locks| LockInstallments { request: name, producer: to, deposit, locks };
+    let amount = Amount::new(4900);
+    vec![
+        ("transfer", Action::Transfer(Transfer { to, amount })),
+        ("admit", Action::Admit(Admit { participant: to, roles: Roles::ALL })),
+        ("revoke", Action::Revoke(Revoke { participant: to })),
+        ("station", Action::RecordStation(RecordStation { station: a_station() })),
+        ("request", Action::PlaceRequest(a_request())),
+        ("bid", Action::PlaceBid(PlaceBid { request: name, bid: a_bid() })),
+        ("commit", Action::Commit(Commit { request: name, commitment: hash })),
+        ("lock", Action::CreateLock(CreateLock { payee: to, amount, hash, deadline: at(9) })),
+        ("lock-hashes", Action::LockInstallments(pay(hashes))),
+        ("lock-chain", Action::LockInstallments(pay(chained))),
+        ("claim-lock", Action::Claim(Claim::Lock(ClaimLock { lock: name, preimage: preimage(1) }))),
+        (
+            "claim-hashes",
+            Action::Claim(Claim::Hashes(ClaimHashes {
+                payment: name,
+                preimages: vec![indexed].try_into().unwrap(),
+            })),
+        ),
+        (
+            "claim-chain",
+            Action::Claim(Claim::Chain(ClaimChain { payment: name, index: 99, link: preimage(3) })),
+        ),
+        ("cancel-payment", Action::Cancel(Cancel::Payment(name))),
+        ("cancel-channel", Action::Cancel(Cancel::Channel(name))),
+        (
+            "channel-open",
+            Action::OpenChannel(OpenChannel {
+                request: name,
+                producer: to,
+                count: count(100),
+                challenge: Span::new(60_000),
+                deadline: at(9),
+            }),
+        ),
+        ("channel-close", Action::CloseChannel(CloseChannel { state })),
+        ("channel-force", Action::ForceCloseChannel(ForceCloseChannel { channel: name, state: None })),
+        ("channel-challenge", Action::ChallengeChannel(ChallengeChannel { state })),
+    ]
+}
+
+#[test]
+fn encodings_are_pinned() {
+    let mut lines = String::new();
+    let mut line = |name: &str, bytes: &[u8]| {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        lines.push_str(&format!("{name} {hex}\n"));
+    };
+    for (name, action) in one_of_each_action() {
+        line(name, &encode(&action));
+    }
+    let chain = Chain::new();
+    let action = Action::Transfer(Transfer { to: bob().public_key(), amount: Amount::new(1) });
+    let transaction = Transaction { sender: alice().public_key(), nonce: Nonce::new(2), action };
+    let signed = transaction.sign(&alice(), chain.id);
+    line("signed-transfer", &signed.to_bytes());
+    line("signed-transfer-id", signed.id().as_bytes());
+    line("chain-id", chain.id.0.as_bytes());
+    line("genesis-block-id", chain.tip.hash().as_bytes());
+    line("genesis-state-root", chain.tip.state_root.as_bytes());
+    for (key, value) in chain.state.iter() {
+        line(&format!("state-{}", &hex_of(&key.to_bytes())), &encode(value));
+    }
+    let opening = Opening {
+        request: TxRef::MIN,
+        price: Amount::new(1003),
+        consumer: alice().public_key(),
+        producer: bob().public_key(),
+        secret: preimage(5),
+    };
+    line("commitment", opening.commitment(chain.id).as_bytes());
+
+    let pinned = include_str!("encodings.txt");
+    assert!(lines == pinned, "the encodings are not those of encodings.txt, but:\n{lines}");
+}
+
+fn hex_of(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The longest transactions fit under the limit, so that no valid one is refused for its length.
+#[test]
+fn the_longest_transaction_fits() {
+    let chain = Chain::new();
+    let all = (0..1024).map(|index| IndexedPreimage { index, preimage: preimage(1) }).collect::<Vec<_>>();
+    let claim = ClaimHashes { payment: TxRef::MIN, preimages: all.try_into().unwrap() };
+    let longest = chain.sign(&bob(), Action::Claim(Claim::Hashes(claim)));
+    assert!(longest.encoded_len() <= MAX_TRANSACTION_BYTES);
+    assert!(longest.encoded_len() > MAX_TRANSACTION_BYTES / 2);
+}
+
+#[test]
+fn transactions_read_and_write_json() {
+    for (name, action) in one_of_each_action() {
+        let json = serde_json::to_string(&action).unwrap();
+        let back: Action =
+            serde_json::from_str(&json).unwrap_or_else(|error| panic!("{name}: {error}: {json}"));
+        assert_eq!(back, action, "{json}");
+    }
+    let transfer = Action::Transfer(Transfer { to: alice().public_key(), amount: Amount::new(4900) });
+    assert_eq!(
+        serde_json::to_value(transfer).unwrap(),
+        serde_json::json!({ "kind": "transfer", "to": alice().public_key().to_string(), "amount": 4900 })
+    );
+}
+
+fn same_after_bytes<T: Encode + Decode<()> + PartialEq + std::fmt::Debug>(value: &T) -> Vec<u8> {
+    let bytes = encode(value);
+    assert_eq!(&decode::<T>(&bytes, bytes.len()).unwrap(), value);
+    bytes
+}
+
+/// What decodes must encode to the very bytes that it came from.
+fn one_encoding<T: Encode + Decode<()>>(bytes: &[u8]) {
+    if let Ok(value) = decode::<T>(bytes, MAX_VALUE_BYTES) {
+        assert_eq!(encode(&value), bytes);
+    }
+}
+
+/// A byte changed, a byte more, or cut off.
+fn changes() -> impl Strategy<Value = (Index, u8, u8)> {
+    (any::<Index>(), 1..=255u8, 0..3u8)
+}
+
+fn change(bytes: &mut Vec<u8>, (index, bits, kind): (Index, u8, u8)) {
+    let at = index.index(bytes.len());
+    match kind {
+        0 => bytes[at] ^= bits,
+        1 => bytes.insert(at, bits),
+        _ => bytes.truncate(at),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn transactions_have_one_encoding(value in values::signed_transaction(), changed in changes()) {
+        let mut bytes = same_after_bytes(&value);
+        let json = serde_json::to_string(&value).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<SignedTransaction>(&json).unwrap(), &value);
+        change(&mut bytes, changed);
+        one_encoding::<SignedTransaction>(&bytes);
+    }
+
+    #[test]
+    fn state_entries_have_one_encoding(value in values::state_value(), changed in changes()) {
+        let mut bytes = same_after_bytes(&value);
+        prop_assert!(serde_json::to_string(&value).is_ok());
+        change(&mut bytes, changed);
+        one_encoding::<StateValue>(&bytes);
+    }
+
+    #[test]
+    fn events_have_one_encoding(value in values::event(), changed in changes()) {
+        let mut bytes = same_after_bytes(&value);
+        let json = serde_json::to_string(&value).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<EventRecord>(&json).unwrap(), &value);
+        change(&mut bytes, changed);
+        one_encoding::<EventRecord>(&bytes);
+    }
+
+    #[test]
+    fn openings_hide_what_they_bind(value in values::opening(), other in values::opening()) {
+        same_after_bytes(&value);
+        let chain = Chain::new().id;
+        let elsewhere = evchain_protocol::crypto::ChainId(Hash::ZERO);
+        let mut dearer = value;
+        dearer.price = other.price;
+        for different in [other.commitment(chain), value.commitment(elsewhere), dearer.commitment(chain)] {
+            prop_assert_ne!(value.commitment(chain), different);
+        }
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        one_encoding::<SignedTransaction>(&bytes);
+        one_encoding::<StateValue>(&bytes);
+        one_encoding::<EventRecord>(&bytes);
+        one_encoding::<Genesis>(&bytes);
+        if let Ok(key) = StateKey::from_bytes(&bytes) {
+            prop_assert_eq!(key.to_bytes(), bytes);
+        }
+    }
+
+    #[test]
+    fn state_keys_sort_as_their_bytes(a in values::state_key(), b in values::state_key()) {
+        prop_assert_eq!(StateKey::from_bytes(&a.to_bytes()), Ok(a));
+        prop_assert_eq!(a.cmp(&b), a.to_bytes().cmp(&b.to_bytes()));
+    }
+}

@@ -1,0 +1,376 @@
+//! Random values of everything that is sent or stored, for the other tests.
+
+use evchain_protocol::authority::AuthoritySet;
+use evchain_protocol::commitment::Opening;
+use evchain_protocol::crypto::{Hash, Preimage, PublicKey, Signature};
+use evchain_protocol::event::{Event, EventRecord};
+use evchain_protocol::params::Params;
+use evchain_protocol::payment::{DepositRule, InstallmentCount, InstallmentPlan};
+use evchain_protocol::primitives::{
+    Amount, Energy, Epoch, Nonce, Position, RegionId, Span, Timestamp, TxRef, Window,
+};
+use evchain_protocol::state::account::{Account, Roles, Standing};
+use evchain_protocol::state::auction::{
+    Bid, BidPosition, BiddingMode, PaymentKinds, Place, Request, Station,
+};
+use evchain_protocol::state::authority::Authorities;
+use evchain_protocol::state::channel::{Channel, ChannelState, PostedState, SignedChannelState};
+use evchain_protocol::state::key::{DueItem, StateKey};
+use evchain_protocol::state::payment::{ChainLock, HashLocks, Lock, Payment};
+use evchain_protocol::state::value::StateValue;
+use evchain_protocol::text::Text;
+use evchain_protocol::transaction::bid::PlaceBid;
+use evchain_protocol::transaction::cancel::Cancel;
+use evchain_protocol::transaction::channel::{
+    ChallengeChannel, CloseChannel, ForceCloseChannel, OpenChannel,
+};
+use evchain_protocol::transaction::claim::{Claim, ClaimChain, ClaimHashes, ClaimLock, IndexedPreimage};
+use evchain_protocol::transaction::commitment::Commit;
+use evchain_protocol::transaction::installments::{ChainAnchor, InstallmentLocks, LockInstallments};
+use evchain_protocol::transaction::lock::CreateLock;
+use evchain_protocol::transaction::participant::{Admit, Revoke};
+use evchain_protocol::transaction::request::PlaceRequest;
+use evchain_protocol::transaction::station::RecordStation;
+use evchain_protocol::transaction::transfer::Transfer;
+use evchain_protocol::transaction::{Action, SignedTransaction, Transaction};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+pub(crate) fn hash() -> impl Strategy<Value = Hash> + Clone {
+    any::<[u8; 32]>().prop_map(Hash::from_bytes)
+}
+
+pub(crate) fn public_key() -> impl Strategy<Value = PublicKey> + Clone {
+    any::<[u8; 32]>().prop_map(PublicKey::from_bytes)
+}
+
+fn preimage() -> impl Strategy<Value = Preimage> {
+    any::<[u8; 32]>().prop_map(Preimage::from_bytes)
+}
+
+fn signature() -> impl Strategy<Value = Signature> {
+    vec(any::<u8>(), 64).prop_map(|bytes| Signature::from_bytes(bytes.try_into().unwrap()))
+}
+
+fn amount() -> impl Strategy<Value = Amount> + Clone {
+    any::<u64>().prop_map(Amount::new)
+}
+
+pub(crate) fn timestamp() -> impl Strategy<Value = Timestamp> + Clone {
+    any::<u64>().prop_map(Timestamp::new)
+}
+
+pub(crate) fn tx_ref() -> impl Strategy<Value = TxRef> + Clone {
+    any::<[u8; 8]>().prop_map(TxRef::from_be_bytes)
+}
+
+fn window() -> impl Strategy<Value = Window> + Clone {
+    (timestamp(), timestamp()).prop_map(|(start, end)| Window { start, end })
+}
+
+fn region() -> impl Strategy<Value = RegionId> + Clone {
+    any::<u16>().prop_map(RegionId::new)
+}
+
+pub(crate) fn installments() -> impl Strategy<Value = InstallmentCount> + Clone {
+    (1..=1024u32).prop_map(|count| InstallmentCount::new(count).unwrap())
+}
+
+fn roles() -> impl Strategy<Value = Roles> {
+    let role =
+        prop_oneof![Just(Roles::NONE), Just(Roles::CONSUMER), Just(Roles::PRODUCER), Just(Roles::AUDITOR)];
+    (role.clone(), role).prop_map(|(a, b)| a.with(b))
+}
+
+fn kinds() -> impl Strategy<Value = PaymentKinds> {
+    let kind =
+        prop_oneof![Just(PaymentKinds::HASHES), Just(PaymentKinds::CHAIN), Just(PaymentKinds::CHANNEL)];
+    (kind.clone(), kind).prop_map(|(a, b)| a.with(b))
+}
+
+fn mode() -> impl Strategy<Value = BiddingMode> {
+    prop_oneof![Just(BiddingMode::FirstOnly), Just(BiddingMode::Updates)]
+}
+
+fn position() -> impl Strategy<Value = Position> {
+    any::<(i32, i32)>().prop_map(|(latitude_e7, longitude_e7)| Position { latitude_e7, longitude_e7 })
+}
+
+fn deposit() -> impl Strategy<Value = DepositRule> {
+    prop_oneof![Just(DepositRule::Forfeit), timestamp().prop_map(DepositRule::Refund)]
+}
+
+fn contact() -> impl Strategy<Value = Text<128>> {
+    "[ -~äß€]{0,30}".prop_map(|contact| Text::new(contact).unwrap())
+}
+
+fn station() -> impl Strategy<Value = Station> {
+    (region(), position(), any::<u32>(), any::<u16>(), contact()).prop_map(
+        |(region, position, power_w, connectors, contact)| Station {
+            region,
+            position,
+            power_w,
+            connectors,
+            contact,
+        },
+    )
+}
+
+fn bid() -> impl Strategy<Value = Bid> {
+    let place = (position(), contact()).prop_map(|(position, contact)| Place { position, contact });
+    let place = prop_oneof![Just(BidPosition::Station), place.prop_map(BidPosition::Public)];
+    (amount(), kinds(), installments(), place, timestamp()).prop_map(
+        |(price, kinds, max_installments, position, cancel_by)| Bid {
+            price,
+            kinds,
+            max_installments,
+            position,
+            cancel_by,
+        },
+    )
+}
+
+fn channel_state() -> impl Strategy<Value = SignedChannelState> {
+    (tx_ref(), any::<u32>(), any::<bool>(), signature()).prop_map(
+        |(channel, released, closing, signature)| SignedChannelState {
+            state: ChannelState { channel, released, closing },
+            signature,
+        },
+    )
+}
+
+fn claim() -> impl Strategy<Value = Claim> {
+    let indexed =
+        (any::<u32>(), preimage()).prop_map(|(index, preimage)| IndexedPreimage { index, preimage });
+    prop_oneof![
+        (tx_ref(), preimage()).prop_map(|(lock, preimage)| Claim::Lock(ClaimLock { lock, preimage })),
+        (tx_ref(), vec(indexed, 0..5)).prop_map(|(payment, preimages)| {
+            Claim::Hashes(ClaimHashes { payment, preimages: preimages.try_into().unwrap() })
+        }),
+        (tx_ref(), any::<u32>(), preimage()).prop_map(|(payment, index, link)| Claim::Chain(ClaimChain {
+            payment,
+            index,
+            link
+        })),
+    ]
+}
+
+fn auction_action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        station().prop_map(|station| Action::RecordStation(RecordStation { station })),
+        (region(), window(), any::<u64>(), mode(), timestamp()).prop_map(
+            |(region, window, energy, mode, bid_deadline)| {
+                let energy = Energy::new(energy);
+                Action::PlaceRequest(PlaceRequest { region, window, energy, mode, bid_deadline })
+            }
+        ),
+        (tx_ref(), bid()).prop_map(|(request, bid)| Action::PlaceBid(PlaceBid { request, bid })),
+        (tx_ref(), hash()).prop_map(|(request, commitment)| Action::Commit(Commit { request, commitment })),
+    ]
+}
+
+fn payment_action() -> impl Strategy<Value = Action> {
+    let locks = prop_oneof![
+        vec(hash(), 0..5).prop_map(|hashes| InstallmentLocks::Hashes(hashes.try_into().unwrap())),
+        (hash(), installments())
+            .prop_map(|(anchor, count)| InstallmentLocks::Chain(ChainAnchor { anchor, count })),
+    ];
+    prop_oneof![
+        (public_key(), amount(), hash(), timestamp()).prop_map(|(payee, amount, hash, deadline)| {
+            Action::CreateLock(CreateLock { payee, amount, hash, deadline })
+        }),
+        (tx_ref(), public_key(), deposit(), locks).prop_map(|(request, producer, deposit, locks)| {
+            Action::LockInstallments(LockInstallments { request, producer, deposit, locks })
+        }),
+        claim().prop_map(Action::Claim),
+        tx_ref().prop_map(|name| Action::Cancel(Cancel::Payment(name))),
+        tx_ref().prop_map(|name| Action::Cancel(Cancel::Channel(name))),
+    ]
+}
+
+fn channel_action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        (tx_ref(), public_key(), installments(), any::<u64>(), timestamp()).prop_map(
+            |(request, producer, count, challenge, deadline)| {
+                let challenge = Span::new(challenge);
+                Action::OpenChannel(OpenChannel { request, producer, count, challenge, deadline })
+            }
+        ),
+        channel_state().prop_map(|state| Action::CloseChannel(CloseChannel { state })),
+        (tx_ref(), option::of(channel_state()))
+            .prop_map(|(channel, state)| { Action::ForceCloseChannel(ForceCloseChannel { channel, state }) }),
+        channel_state().prop_map(|state| Action::ChallengeChannel(ChallengeChannel { state })),
+    ]
+}
+
+pub(crate) fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        (public_key(), amount()).prop_map(|(to, amount)| Action::Transfer(Transfer { to, amount })),
+        (public_key(), roles()).prop_map(|(participant, roles)| Action::Admit(Admit { participant, roles })),
+        public_key().prop_map(|participant| Action::Revoke(Revoke { participant })),
+        auction_action(),
+        payment_action(),
+        channel_action(),
+    ]
+}
+
+pub(crate) fn signed_transaction() -> impl Strategy<Value = SignedTransaction> {
+    (public_key(), any::<u64>(), action(), signature()).prop_map(|(sender, nonce, action, signature)| {
+        let transaction = Transaction { sender, nonce: Nonce::new(nonce), action };
+        SignedTransaction { transaction, signature }
+    })
+}
+
+pub(crate) fn opening() -> impl Strategy<Value = Opening> {
+    (tx_ref(), amount(), public_key(), public_key(), preimage()).prop_map(
+        |(request, price, consumer, producer, secret)| Opening { request, price, consumer, producer, secret },
+    )
+}
+
+fn payment() -> impl Strategy<Value = Payment> {
+    let locks = prop_oneof![
+        vec(option::of(hash()), 0..5).prop_map(|hashes| HashLocks::Hashes(hashes.try_into().unwrap())),
+        (hash(), any::<u32>()).prop_map(|(anchor, settled)| HashLocks::Chain(ChainLock { anchor, settled })),
+    ];
+    let plan = (amount(), installments(), window(), deposit(), any::<u64>()).prop_map(
+        |(price, count, window, deposit, margin)| InstallmentPlan {
+            price,
+            count,
+            window,
+            deposit,
+            claim_margin: Span::new(margin),
+        },
+    );
+    (public_key(), public_key(), tx_ref(), plan, timestamp(), locks).prop_map(
+        |(consumer, producer, request, plan, cancel_by, locks)| Payment {
+            consumer,
+            producer,
+            request,
+            plan,
+            cancel_by,
+            locks,
+        },
+    )
+}
+
+fn channel() -> impl Strategy<Value = Channel> {
+    let posted =
+        option::of((any::<u32>(), timestamp()).prop_map(|(released, until)| PostedState { released, until }));
+    (public_key(), public_key(), tx_ref(), amount(), installments(), timestamp(), timestamp(), posted)
+        .prop_map(|(consumer, producer, request, price, count, deadline, cancel_by, posted)| Channel {
+            consumer,
+            producer,
+            request,
+            price,
+            count,
+            challenge: Span::new(price.get()),
+            deadline,
+            cancel_by,
+            posted,
+        })
+}
+
+fn account() -> impl Strategy<Value = Account> {
+    let standing = prop_oneof![
+        roles().prop_map(Standing::Admitted),
+        public_key().prop_map(Standing::Sponsored),
+        Just(Standing::Revoked),
+    ];
+    (amount(), any::<u64>(), standing, any::<u32>()).prop_map(|(balance, nonce, standing, open_requests)| {
+        Account { balance, nonce: Nonce::new(nonce), standing, open_requests }
+    })
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    (
+        (public_key(), region(), window(), any::<u64>(), mode(), timestamp()),
+        (any::<u32>(), option::of(hash()), option::of(tx_ref())),
+    )
+        .prop_map(
+            |((consumer, region, window, energy, mode, bid_deadline), (bids, commitment, payment))| {
+                let energy = Energy::new(energy);
+                Request { consumer, region, window, energy, mode, bid_deadline, bids, commitment, payment }
+            },
+        )
+}
+
+pub(crate) fn state_value() -> impl Strategy<Value = StateValue> {
+    let authority_keys: Vec<PublicKey> =
+        (1..=5).map(|number| crate::chain::key(number).public_key()).collect();
+    prop_oneof![
+        any::<u32>().prop_map(|max_bids| StateValue::Params(Params { max_bids, ..Params::default() })),
+        public_key().prop_map(StateValue::Treasury),
+        (any::<u64>(), proptest::sample::subsequence(authority_keys, 1..=5)).prop_map(|(epoch, keys)| {
+            let set = AuthoritySet::new(keys).unwrap();
+            StateValue::Authorities(Authorities { epoch: Epoch::new(epoch), set })
+        }),
+        account().prop_map(StateValue::Account),
+        station().prop_map(StateValue::Station),
+        request().prop_map(StateValue::Request),
+        bid().prop_map(StateValue::Bid),
+        (public_key(), public_key(), amount(), hash(), timestamp()).prop_map(
+            |(payer, payee, amount, hash, deadline)| {
+                StateValue::Lock(Lock { payer, payee, amount, hash, deadline })
+            }
+        ),
+        payment().prop_map(StateValue::Payment),
+        channel().prop_map(StateValue::Channel),
+        Just(StateValue::Due),
+    ]
+}
+
+pub(crate) fn state_key() -> impl Strategy<Value = StateKey> {
+    let item = prop_oneof![
+        tx_ref().prop_map(DueItem::Request),
+        tx_ref().prop_map(DueItem::Lock),
+        tx_ref().prop_map(DueItem::Payment),
+        tx_ref().prop_map(DueItem::Channel),
+    ];
+    prop_oneof![
+        Just(StateKey::Params),
+        Just(StateKey::Treasury),
+        Just(StateKey::Authorities),
+        public_key().prop_map(StateKey::Account),
+        public_key().prop_map(StateKey::Station),
+        tx_ref().prop_map(StateKey::Request),
+        (tx_ref(), public_key()).prop_map(|(request, producer)| StateKey::Bid(request, producer)),
+        tx_ref().prop_map(StateKey::Lock),
+        tx_ref().prop_map(StateKey::Payment),
+        tx_ref().prop_map(StateKey::Channel),
+        (timestamp(), item).prop_map(|(time, item)| StateKey::Due(time, item)),
+    ]
+}
+
+pub(crate) fn event() -> impl Strategy<Value = EventRecord> {
+    let (name, key) = (tx_ref(), public_key());
+    let event = prop_oneof![
+        (key.clone(), amount()).prop_map(|(payer, amount)| Event::FeePaid { payer, amount }),
+        (key.clone(), roles(), public_key()).prop_map(|(account, roles, authority)| Event::Admitted {
+            account,
+            roles,
+            authority
+        }),
+        (name.clone(), key.clone(), region(), window()).prop_map(|(request, consumer, region, window)| {
+            Event::Requested { request, consumer, region, window }
+        }),
+        (name.clone(), hash()).prop_map(|(request, commitment)| Event::Committed { request, commitment }),
+        (name.clone(), key.clone(), any::<u32>(), any::<u32>(), amount()).prop_map(
+            |(payment, producer, up_to, installments, amount)| Event::InstallmentsClaimed {
+                payment,
+                producer,
+                up_to,
+                installments,
+                amount
+            }
+        ),
+        (name.clone(), tx_ref(), key.clone(), public_key(), amount(), installments(), timestamp()).prop_map(
+            |(channel, request, consumer, producer, price, installments, deadline)| {
+                Event::ChannelOpened { channel, request, consumer, producer, price, installments, deadline }
+            }
+        ),
+        (name, key, any::<u32>(), timestamp())
+            .prop_map(|(channel, by, released, until)| Event::ChannelPosted { channel, by, released, until }),
+    ];
+    (option::of(tx_ref()), event).prop_map(|(transaction, event)| EventRecord { transaction, event })
+}
