@@ -92,6 +92,7 @@ struct Node {
     behaviour: Option<Box<dyn Behaviour>>,
     execution_factor: u64,
     clock_ahead_ms: i64,
+    wiped: bool,
 }
 
 enum Event {
@@ -165,6 +166,12 @@ impl Cluster {
     /// Takes a node down after this many further outputs, in the middle of a step.
     pub fn crash_after_outputs(&mut self, node: usize, outputs: u64) {
         self.nodes[node].outputs_left = Some(outputs);
+    }
+
+    /// Empties the disk of a node that is down. It will only observe.
+    pub fn wipe(&mut self, node: usize) {
+        self.nodes[node].disk = Disk::new(self.committee.root());
+        self.nodes[node].wiped = true;
     }
 
     /// Takes back all crashes that have not happened.
@@ -312,7 +319,8 @@ impl Cluster {
         if state.engine.is_some() {
             return;
         }
-        let recovered = state.disk.recovered();
+        let mut recovered = state.disk.recovered();
+        recovered.observe_only = state.wiped;
         match Engine::new(config, committee, Some(state.key.clone()), recovered) {
             Ok(engine) => {
                 state.ledger = Ledger::new(self.committee.root());
@@ -520,6 +528,7 @@ impl Node {
             behaviour: None,
             execution_factor: 1,
             clock_ahead_ms: 0,
+            wiped: false,
         }
     }
 }

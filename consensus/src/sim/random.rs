@@ -87,7 +87,7 @@ fn corrupt(cluster: &mut Cluster, node: usize, rng: &mut Rng) -> &'static str {
             "equivocates"
         }
         1 => {
-            cluster.corrupt(node, SignsEverything);
+            cluster.corrupt(node, SignsEverything::default());
             "signs everything"
         }
         2 => {

@@ -1,12 +1,17 @@
 //! Votes for every block that it hears of, to notarize and to finalize, and nullifies every view.
 
+use std::collections::BTreeSet;
+
 use super::{Behaviour, Forge, Target};
 use crate::certificate::Subject;
 use crate::message::Message;
 
 /// See the module.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SignsEverything;
+#[derive(Debug, Clone, Default)]
+pub struct SignsEverything {
+    /// What it voted. Two of its kind would echo each other forever without this.
+    voted: BTreeSet<Subject>,
+}
 
 impl Behaviour for SignsEverything {
     fn send(&mut self, _forge: &mut Forge<'_>, target: Target, message: Message) -> Vec<(Target, Message)> {
@@ -25,6 +30,7 @@ impl Behaviour for SignsEverything {
             subjects.push(Subject::notarize(epoch, view, block));
             subjects.push(Subject::finalize(epoch, view, block));
         }
+        subjects.retain(|subject| self.voted.insert(*subject));
         subjects.into_iter().map(|subject| (Target::All, Message::Vote(forge.vote(subject)))).collect()
     }
 }

@@ -1,0 +1,85 @@
+//! Goal: up to f authorities may do whatever they like (scenarios 11 to 13, 30).
+//! Method: simulated clusters in which f authorities run each behaviour of `sim::byzantine`; besides,
+//! runs with random faults of all kinds, and the digests of equal seeds.
+
+mod common;
+
+use common::{progresses, seeds};
+use evchain_consensus::sim::byzantine::{
+    BadBody, Behaviour, BogusJustification, DeliversToOne, Equivocator, SignsEverything, Withholder,
+};
+use evchain_consensus::sim::cluster::{Cluster, Setup};
+use evchain_consensus::sim::random;
+
+fn tolerates(behaviour: impl Behaviour + Clone + 'static) {
+    for seed in seeds(5) {
+        for authorities in [4, 7] {
+            let mut cluster = Cluster::new(Setup::new(seed, authorities));
+            let f = cluster.committee().authorities().max_faulty();
+            (0..f).for_each(|node| cluster.corrupt(node, behaviour.clone()));
+            progresses(&mut cluster, seed, 15, 20_000);
+            // A node that comes back has only the others' word for what it missed.
+            cluster.crash(authorities - 1);
+            cluster.run_for(1_000);
+            cluster.restart(authorities - 1);
+            progresses(&mut cluster, seed, 6, 20_000);
+        }
+    }
+}
+
+/// Scenario 11: two or three blocks in a view, to overlapping halves.
+#[test]
+fn equivocating_leader() {
+    tolerates(Equivocator);
+}
+
+/// Scenario 12: votes for everything.
+#[test]
+fn signs_everything() {
+    tolerates(SignsEverything::default());
+}
+
+/// Scenario 12: keeps certificates and bodies to itself.
+#[test]
+fn withholds_certificates() {
+    tolerates(Withholder);
+}
+
+/// Scenario 12: tells everything to one node only.
+#[test]
+fn delivers_to_one_node() {
+    tolerates(DeliversToOne);
+}
+
+/// Scenario 13: justifications with a certificate missing, repeated or forged.
+#[test]
+fn bogus_justification() {
+    tolerates(BogusJustification);
+}
+
+/// A payload that is not the header's says nothing about the block: it is fetched elsewhere.
+#[test]
+fn bodies_that_are_not_the_headers() {
+    tolerates(BadBody);
+}
+
+/// Random faults of all kinds; the seed that fails is named.
+#[test]
+fn random_faults() {
+    for seed in seeds(300) {
+        let report = random::run(seed);
+        if let Some(violation) = report.violation {
+            panic!("EVCHAIN_SEED={seed}: {violation} ({})", report.summary);
+        }
+    }
+}
+
+/// Scenario 30: the same seed gives the same trace, another one another.
+#[test]
+fn equal_seeds_give_equal_traces() {
+    for seed in seeds(5) {
+        let digest = random::run(seed).digest;
+        assert_eq!(digest, random::run(seed).digest, "EVCHAIN_SEED={seed}");
+        assert_ne!(digest, random::run(seed + 1).digest, "EVCHAIN_SEED={seed}");
+    }
+}
