@@ -1,0 +1,24 @@
+use evchain_protocol::primitives::Span;
+
+use super::types::Health;
+use crate::clock;
+use crate::node::NodeHandle;
+
+/// A tip of this age is too old on any chain; on slow chains more is normal.
+const MIN_STALE: Span = Span::new(10_000);
+/// The tip is too old after as many leaders in a row could have failed.
+const STALE_TIMEOUTS: u64 = 8;
+
+/// How the node is.
+pub(super) async fn health(node: &NodeHandle) -> Health {
+    let chain = node.chain.reader();
+    let (params, tip) = (&chain.genesis().params, chain.tip());
+    let patience = Span::new(params.hop_bound.get().saturating_mul(2 * STALE_TIMEOUTS));
+    let stale = MIN_STALE.max(patience.saturating_add(params.idle_interval));
+    let tip_age_ms = clock::now().since(tip.time_ms);
+    let syncing = tip_age_ms > stale;
+    // A network that has stopped has no peers.
+    let peers = node.network.connected_peers().await.map_or(0, |peers| peers.len());
+    let is_alone = chain.genesis().authorities.len() == 1;
+    Health { healthy: !syncing && (peers > 0 || is_alone), height: tip.height, tip_age_ms, peers, syncing }
+}
