@@ -111,6 +111,8 @@ pub struct Progress {
     pub energy: Energy,
     /// The last installment delivered.
     pub delivered: Option<u32>,
+    /// What the delivered installments carry.
+    pub delivered_energy: Energy,
 }
 
 impl Progress {
@@ -124,6 +126,12 @@ impl Progress {
         // The sums stay below the price and the energy asked for: no index counts twice.
         self.amount = self.amount.saturating_add(terms.plan.amount(index));
         self.energy = self.energy.saturating_add(energy);
+    }
+
+    /// Counts everything released as delivered.
+    pub fn deliver(&mut self) {
+        self.delivered = self.last;
+        self.delivered_energy = self.energy;
     }
 
     /// The installment after the last released one.

@@ -53,8 +53,11 @@ pub enum ConsumerInput {
     Metered(Energy),
     /// A block with this time is final.
     ChainTime(Timestamp),
-    /// The chain has settled the installments below this index; of a channel: it paid out.
-    Settled(u32),
+    /// The channel paid out. For installments there is nothing to say: they are the producer's to
+    /// collect, or return by themselves.
+    PaidOut,
+    /// Everything was taken back (I8, C11), and it is final.
+    Cancelled,
     /// A forced close of the channel is under way, and it is final.
     ForceClosed,
     /// The user or the vehicle ends the session.
@@ -139,7 +142,8 @@ impl ConsumerInput {
             Self::Message(message) => message.name(),
             Self::Metered(_) => "a meter reading",
             Self::ChainTime(_) => "a block's time",
-            Self::Settled(_) => "a settlement",
+            Self::PaidOut => "a payout",
+            Self::Cancelled => "a cancel",
             Self::ForceClosed => "a forced close",
             Self::Stop(_) => "the own stop",
             Self::Timeout => "a timeout",

@@ -63,15 +63,25 @@ pub struct ConsumerSession {
 impl ConsumerSession {
     /// A session that begins with the first connection. The secrets are those of the payment's
     /// locks; the wallet had them on disk before the locks went to the chain.
-    pub fn new(key: KeyPair, beginning: Beginning, policy: ConsumerPolicy) -> Self {
+    pub fn new(
+        key: KeyPair,
+        beginning: Beginning,
+        policy: ConsumerPolicy,
+        out: &mut Vec<ConsumerOutput>,
+    ) -> Self {
+        out.push(ConsumerOutput::Persist(ConsumerRecord::Begun(beginning.clone()))); // C1
+        Self::begin(key, beginning, policy)
+    }
+
+    pub(super) fn begin(key: KeyPair, beginning: Beginning, policy: ConsumerPolicy) -> Self {
         let terms = &beginning.terms;
         Self {
+            timer: Some(terms.plan.window.end),
             key,
             releaser: Releaser::new(&beginning.secrets, terms),
             progress: Progress::default(),
             policy,
             phase: Phase::Ready,
-            timer: None,
             claim_lead: Span::ZERO,
             meter: Energy::ZERO,
             chain_time: Timestamp::ZERO,
@@ -116,11 +126,7 @@ impl ConsumerSession {
         use Phase::{Charging, Closing, Done, Metering, Opening, Ready, Settling, Waiting};
 
         match (self.phase, input) {
-            (Ready, Input::Connected) => {
-                out.push(ConsumerOutput::Persist(ConsumerRecord::Begun(self.beginning.clone())));
-                self.open(now, out); // C1
-            }
-            (Opening, Input::Connected) => self.open(now, out), // C2
+            (Ready | Opening, Input::Connected) => self.open(now, out), // C2
             (Opening, Input::Message(Message::Accept(lead))) if lead <= self.policy.max_claim_lead => {
                 self.accepted(now, lead, out); // C3
             }
@@ -136,12 +142,11 @@ impl ConsumerSession {
             (Ready | Opening, Input::Stop(reason)) => {
                 self.give_up(now, EndReason::ConsumerStopped(reason), out); // C4
             }
-            (Opening, Input::Timeout) if self.is_due(now) => {
-                if now < self.terms().plan.window.end {
-                    self.open(now, out); // C2
-                } else {
-                    self.give_up(now, EndReason::ConsumerStopped(StopReason::Timeout), out); // C4
-                }
+            (Opening, Input::Timeout) if self.is_due(now) && now < self.terms().plan.window.end => {
+                self.open(now, out); // C2
+            }
+            (Ready | Opening, Input::Timeout) if self.is_due(now) => {
+                self.give_up(now, EndReason::ConsumerStopped(StopReason::Timeout), out); // C4
             }
             (Charging | Metering(_), Input::Message(Message::Delivered(delivered))) => {
                 self.delivered(now, &delivered, out); // C5, C6
@@ -175,8 +180,11 @@ impl ConsumerSession {
             (Closing, Input::Message(Message::Stop(_))) => self.conclude(now, out), // C13
             (Closing, Input::Timeout) if self.is_due(now) => self.conclude(now, out), // C13
             (Settling, Input::Timeout) if self.is_due(now) => self.settle(out),     // C15
-            (Opening | Waiting | Charging | Metering(_) | Closing | Settling, Input::Settled(below)) => {
-                self.settled(below, out); // C15
+            (
+                Opening | Waiting | Charging | Metering(_) | Closing | Settling,
+                Input::PaidOut | Input::Cancelled,
+            ) => {
+                self.settled(out); // C15
             }
             (Charging | Metering(_) | Waiting | Closing, Input::Connected) => self.resume(now, out), // C16
             (Charging | Metering(_) | Waiting, Input::Message(Message::Resume(resume)))
@@ -189,7 +197,7 @@ impl ConsumerSession {
             }
             // C19, and timeouts that are not due.
             (_, Input::Timeout)
-            | (Ready | Done, Input::Settled(_))
+            | (Ready | Done, Input::PaidOut | Input::Cancelled)
             | (Closing | Settling | Done, Input::ForceClosed | Input::Stop(_))
             | (Settling | Done, Input::Connected | Input::Message(_))
             | (Closing, Input::Message(Message::Delivered(_) | Message::Resume(_)))
@@ -202,7 +210,7 @@ impl ConsumerSession {
         Ok(())
     }
 
-    /// C1, C2.
+    /// C2.
     fn open(&mut self, now: Timestamp, out: &mut Vec<ConsumerOutput>) {
         let terms = self.terms();
         let open = Open { opening: self.beginning.opening, kind: terms.kind, payment: terms.payment };
@@ -260,7 +268,7 @@ impl ConsumerSession {
 
     /// Books an installment that arrived.
     pub(super) fn take(&mut self, record: &DeliveredRecord) {
-        self.progress.delivered = Some(record.index);
+        self.progress.deliver();
         self.meter = self.meter.max(record.energy);
         self.cosigned = record.state.or(self.cosigned);
     }
@@ -438,17 +446,12 @@ impl ConsumerSession {
         }));
     }
 
-    /// C15: a channel that paid out, or a payment that was cancelled. Claims while the session
-    /// goes on mean nothing to the consumer: they are of what it released.
-    fn settled(&mut self, below: u32, out: &mut Vec<ConsumerOutput>) {
-        let terms = self.terms();
-        let cancelled = self.phase == Phase::Settling && below >= terms.plan.count.get();
-        if terms.kind == PaymentKind::Channel || cancelled {
-            out.push(ConsumerOutput::CloseValve);
-            self.end.get_or_insert(EndReason::ClosedOnChain);
-            out.push(ConsumerOutput::Persist(ConsumerRecord::Settled));
-            self.done(out);
-        }
+    /// C15: nothing is left of the payment.
+    fn settled(&mut self, out: &mut Vec<ConsumerOutput>) {
+        self.end.get_or_insert(EndReason::ClosedOnChain);
+        out.push(ConsumerOutput::CloseValve);
+        out.push(ConsumerOutput::Persist(ConsumerRecord::Settled));
+        self.done(out);
     }
 
     fn done(&mut self, out: &mut Vec<ConsumerOutput>) {

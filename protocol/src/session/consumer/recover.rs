@@ -23,8 +23,7 @@ impl ConsumerSession {
     ) -> Result<Self, RecoverError> {
         let (first, rest) = records.split_first().ok_or(RecoverError::Empty)?;
         let ConsumerRecord::Begun(beginning) = first else { return Err(RecoverError::OutOfPlace(0)) };
-        let mut session = Self::new(key, beginning.clone(), policy);
-        session.phase = Phase::Opening;
+        let mut session = Self::begin(key, beginning.clone(), policy);
         for (place, record) in (1..).zip(rest) {
             session.replay(record).ok_or(RecoverError::OutOfPlace(place))?;
         }
@@ -34,11 +33,11 @@ impl ConsumerSession {
 
     /// Books one record; `None` if it does not follow from those before it.
     fn replay(&mut self, record: &ConsumerRecord) -> Option<()> {
-        use Phase::{Charging, Closing, Done, Opening, Settling, Waiting};
+        use Phase::{Charging, Closing, Done, Ready, Settling, Waiting};
 
         let terms = *self.terms();
         self.phase = match (self.phase, record) {
-            (Opening, ConsumerRecord::Accepted(claim_lead)) => {
+            (Ready, ConsumerRecord::Accepted(claim_lead)) => {
                 self.claim_lead = *claim_lead;
                 self.progress = terms.start();
                 if self.progress.is_delivered() { Waiting } else { Charging }
@@ -52,7 +51,7 @@ impl ConsumerSession {
                 (Some(record.index) == self.progress.last).then(|| self.take(record))?;
                 Waiting
             }
-            (Opening, ConsumerRecord::Ended(reason)) => {
+            (Ready, ConsumerRecord::Ended(reason)) => {
                 self.end = Some(*reason);
                 Settling
             }
@@ -78,7 +77,7 @@ impl ConsumerSession {
 
         let answer = later(now, self.policy.answer_timeout);
         match self.phase {
-            Ready | Opening => self.timer = Some(answer),
+            Ready | Opening => {}
             Waiting => {
                 out.push(ConsumerOutput::OpenValve);
                 self.timer = Some(self.terms().plan.window.end.max(answer));

@@ -53,8 +53,11 @@ pub enum ProducerInput {
     Metered(Energy),
     /// A block with this time is final.
     ChainTime(Timestamp),
-    /// The chain has settled the installments below this index; of a channel: it paid out.
+    /// The chain has settled the installments below this index, by claim or deadline; of a channel:
+    /// it paid out.
     Settled(u32),
+    /// The consumer took everything back (I8, C11), and it is final.
+    Cancelled,
     /// The consumer started a forced close of the channel, and it is final.
     ForceClosed,
     /// The operator or the station ends the session.
@@ -123,6 +126,7 @@ impl ProducerInput {
             Self::Metered(_) => "a meter reading",
             Self::ChainTime(_) => "a block's time",
             Self::Settled(_) => "a settlement",
+            Self::Cancelled => "a cancel",
             Self::ForceClosed => "a forced close",
             Self::Stop(_) => "the own stop",
             Self::Timeout => "a timeout",

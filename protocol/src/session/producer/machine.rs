@@ -210,6 +210,10 @@ impl ProducerSession {
             (Paused | Delivering | Closing | Settling, Input::Settled(below)) => {
                 self.settled(now, below, out); // P16
             }
+            (Paused | Delivering | Closing | Settling, Input::Cancelled) => {
+                self.finish_energy(EndReason::ClosedOnChain, out);
+                self.settled(now, self.terms.plan.count.get(), out); // P16
+            }
             (Paused | Delivering | Closing, Input::ForceClosed) => {
                 self.finish_energy(EndReason::ConsumerStopped(StopReason::PaymentClosing), out); // P17
                 self.settle(out);
@@ -219,7 +223,7 @@ impl ProducerSession {
             }
             // P19, and timeouts that are not due.
             (_, Input::Timeout)
-            | (Done, Input::Settled(_))
+            | (Done, Input::Settled(_) | Input::Cancelled)
             | (Settling | Done, Input::ForceClosed)
             | (Closing | Settling | Done, Input::Stop(_) | Input::Message(Message::Stop(_))) => {}
             (phase, input) => {
@@ -313,7 +317,7 @@ impl ProducerSession {
         }
         if let Some(index) = self.progress.last {
             out.push(ProducerOutput::Persist(ProducerRecord::Delivered((index, self.meter))));
-            self.progress.delivered = Some(index);
+            self.progress.deliver();
             self.flowing = false;
             out.push(self.delivered_message());
         }
@@ -379,7 +383,8 @@ impl ProducerSession {
         let (terms, receipt) = (&self.terms, message.receipt);
         let tolerance = self.policy.tolerance_permille;
         let agrees = receipt == Receipt::new(terms, &self.progress, receipt.energy)
-            && reaches(receipt.energy, self.meter, tolerance)
+            // An installment broken off was read at two moments; what is delivered was not.
+            && reaches(receipt.energy, self.progress.delivered_energy, tolerance)
             && reaches(self.meter, receipt.energy, tolerance);
         if !agrees || receipt.verify(&terms.consumer, terms.chain, &message.signature).is_err() {
             return None;
@@ -474,7 +479,8 @@ impl ProducerSession {
         self.book_settled(below);
         match (self.phase, self.terms.kind) {
             (Phase::Settling, _) => self.finish_if_settled(out),
-            // The channel is gone, and nothing more can be paid with it.
+            // The payment is gone, and nothing more can be paid with it.
+            _ if self.end == Some(EndReason::ClosedOnChain) => self.settle(out),
             (_, PaymentKind::Channel) => {
                 self.finish_energy(EndReason::ClosedOnChain, out);
                 self.settle(out);

@@ -50,7 +50,7 @@ impl ProducerSession {
             ProducerRecord::Delivered((index, reading))
                 if self.end.is_none() && self.progress.last == Some(*index) =>
             {
-                self.progress.delivered = Some(*index);
+                self.progress.deliver();
                 self.meter = self.meter.max(*reading);
             }
             ProducerRecord::Ended(reason) if self.end.is_none() => self.end = Some(*reason),
