@@ -40,7 +40,7 @@ use crate::chain::*;
 use crate::values;
 
 const SEEDS: u64 = 40;
-const BLOCKS: u32 = 250;
+const BLOCKS: u32 = 200;
 const ANY: u8 = 1;
 
 /// splitmix64
@@ -127,13 +127,13 @@ impl Walk {
             }
             3 => Some((someone, Action::RecordStation(RecordStation { station: a_station() }))),
             4 | 5 => self.ask(someone),
-            6..=8 => self.bid(someone),
+            6..=8 | 17 => self.bid(someone),
             9 | 10 => self.commit(),
-            11 | 12 => self.lock_installments(),
+            11 | 12 | 18 => self.lock_installments(),
             13 => self.open_channel(),
             14 => self.lock(someone, to),
             15 => self.claim_lock(),
-            16..=18 => self.claim_payment(),
+            16 => self.claim_payment(),
             19 => self.cancel(),
             20..=22 => self.end_channel(),
             _ => {
