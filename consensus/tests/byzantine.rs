@@ -6,7 +6,7 @@ mod common;
 
 use common::{progresses, seeds};
 use evchain_consensus::sim::byzantine::{
-    BadBody, Behaviour, BogusJustification, DeliversToOne, Equivocator, SignsEverything, Withholder,
+    BadBody, Behaviour, BogusJustification, DeliversToOne, Equivocator, Forker, SignsEverything, Withholder,
 };
 use evchain_consensus::sim::cluster::{Cluster, Setup};
 use evchain_consensus::sim::random;
@@ -55,6 +55,12 @@ fn delivers_to_one_node() {
 #[test]
 fn bogus_justification() {
     tolerates(BogusJustification);
+}
+
+/// Scenario 13: blocks beside their parent, without the nullifications that this takes.
+#[test]
+fn forks_off_the_parent() {
+    tolerates(Forker::default());
 }
 
 /// A payload that is not the header's says nothing about the block: it is fetched elsewhere.

@@ -119,6 +119,52 @@ fn notarization_after_own_nullify() {
     }
 }
 
+/// Scenario 10, with a restart between: the nullify must not be forgotten.
+#[test]
+fn notarization_after_own_nullify_and_restart() {
+    for seed in seeds(8) {
+        let mut cluster = running_cluster(seed, 4);
+        let view = view_ahead(&cluster, 2);
+        let late = (leader(&cluster, view) + 2) % 4;
+        // The late node hears nothing of the view, and nobody hears a vote to finalize it.
+        cluster.network.set_filter(move |_, to, message| {
+            let finalizes = matches!(subject(message), Some(Subject::Finalize(_)));
+            !finalizes && (to != late || subject(message).is_some_and(|subject| subject.view() < view))
+        });
+        let nullified = cluster.run_until(5_000, |cluster| cluster.disk(late).holds_nullify(view));
+        assert!(nullified, "EVCHAIN_SEED={seed}: view {view} was not given up");
+        cluster.crash(late);
+        cluster.restart(late);
+        // Now it may learn of the notarization.
+        cluster.network.set_filter(move |_, _, message| {
+            !matches!(subject(message), Some(Subject::Finalize(_) | Subject::Nullify(_)))
+        });
+        cluster.run_for(1_500);
+        cluster.network.heal();
+        progresses(&mut cluster, seed, 6, 5_000);
+    }
+}
+
+/// A node that gets proposals and nothing else follows the views by their justifications.
+#[test]
+fn justifications_are_enough_to_follow() {
+    for seed in seeds(5) {
+        let mut cluster = running_cluster(seed, 4);
+        let late = usize::try_from(seed % 4).unwrap();
+        let down = (late + 1) % 4;
+        cluster.network.set_filter(move |_, to, message| {
+            to != late || matches!(message, Message::Proposal(_) | Message::Blocks(_))
+        });
+        let before = cluster.engine(late).unwrap().view().get();
+        cluster.run_for(1_000);
+        let (view, ahead) = (cluster.engine(late).unwrap().view().get(), view_ahead(&cluster, 0).get());
+        assert!(view > before + 8 && view + 3 >= ahead, "EVCHAIN_SEED={seed}: view {view}, others {ahead}");
+        cluster.network.heal();
+        cluster.crash(down);
+        progresses(&mut cluster, seed, 6, 5_000);
+    }
+}
+
 /// Scenario 15: a minority, a half and one direction cut off; each heals.
 #[test]
 fn partitions_heal() {

@@ -5,6 +5,7 @@ mod bad_body;
 mod bogus_justification;
 mod delivers_to_one;
 mod equivocator;
+mod forker;
 mod signs_everything;
 mod withholder;
 
@@ -23,6 +24,7 @@ pub use bad_body::BadBody;
 pub use bogus_justification::BogusJustification;
 pub use delivers_to_one::DeliversToOne;
 pub use equivocator::Equivocator;
+pub use forker::Forker;
 pub use signs_everything::SignsEverything;
 pub use withholder::Withholder;
 

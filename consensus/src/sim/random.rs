@@ -3,7 +3,7 @@
 use evchain_protocol::crypto::Hash;
 
 use super::byzantine::{
-    BadBody, BogusJustification, DeliversToOne, Equivocator, SignsEverything, Withholder,
+    BadBody, BogusJustification, DeliversToOne, Equivocator, Forker, SignsEverything, Withholder,
 };
 use super::cluster::{Cluster, Setup};
 use super::network::Quality;
@@ -81,7 +81,7 @@ pub fn run(seed: u64) -> Report {
 }
 
 fn corrupt(cluster: &mut Cluster, node: usize, rng: &mut Rng) -> &'static str {
-    match rng.below(6) {
+    match rng.below(7) {
         0 => {
             cluster.corrupt(node, Equivocator);
             "equivocates"
@@ -101,6 +101,10 @@ fn corrupt(cluster: &mut Cluster, node: usize, rng: &mut Rng) -> &'static str {
         4 => {
             cluster.corrupt(node, BogusJustification);
             "bogus justification"
+        }
+        5 => {
+            cluster.corrupt(node, Forker::default());
+            "forks"
         }
         _ => {
             cluster.corrupt(node, BadBody);
