@@ -21,6 +21,7 @@ pub mod merkle;
 pub mod params;
 pub mod payment;
 pub mod primitives;
+pub mod session;
 pub mod state;
 pub mod text;
 pub mod transaction;

@@ -105,11 +105,11 @@ impl Bank {
                     self.posted = Some((released, time.after(channel.challenge).unwrap()));
                 }
             }
-            (Settlement::Cancel, Side::Consumer) => {
-                if time < self.deal.terms.cancel_by && self.paid.is_empty() && self.posted.is_none() {
-                    self.returned.extend(0..self.count());
-                    self.cancelled = true;
-                }
+            (Settlement::Cancel, Side::Consumer)
+                if time < self.deal.terms.cancel_by && self.paid.is_empty() && self.posted.is_none() =>
+            {
+                self.returned.extend(0..self.count());
+                self.cancelled = true;
             }
             _ => {}
         }
@@ -150,13 +150,13 @@ impl Bank {
     }
 
     fn is_from_other(&self, side: Side, signed: &SignedChannelState) -> bool {
-        let signer = match side {
+        let other = match side {
             Side::Consumer => self.deal.terms.producer,
             Side::Producer => self.deal.terms.consumer,
         };
         let ChannelState { channel, released, .. } = signed.state;
         channel == self.deal.terms.payment
             && (1..=self.count()).contains(&released)
-            && signed.verify(&signer, self.deal.terms.chain).is_ok()
+            && signed.verify(&other, self.deal.terms.chain).is_ok()
     }
 }

@@ -48,7 +48,9 @@ impl ProducerSession {
                 self.take(*release);
             }
             ProducerRecord::Delivered((index, reading))
-                if self.end.is_none() && self.progress.last == Some(*index) =>
+                if self.end.is_none()
+                    && !self.progress.is_delivered()
+                    && self.progress.last == Some(*index) =>
             {
                 self.progress.deliver();
                 self.meter = self.meter.max(*reading);

@@ -1,0 +1,283 @@
+//! Goal: the producer serves exactly whom it should (O1-O7, in this order), recovery refuses what is
+//! not one session's records, and the decision functions decide as documented.
+//!
+//! Method: tables. For `Open`, one agreement in order, and for each check the change that breaks it,
+//! together with a change that breaks a later one.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::float_arithmetic,
+    clippy::cast_precision_loss
+)]
+
+mod session_support;
+
+use evchain_protocol::crypto::{Preimage, PublicKey};
+use evchain_protocol::payment::{DepositRule, InstallmentCount};
+use evchain_protocol::primitives::{Amount, Energy, OutOfRange, Position, Span, Timestamp};
+use evchain_protocol::session::decide::{Choice, Distance, Offer, Pricing, Tariff};
+use evchain_protocol::session::{
+    ConsumerPolicy, ConsumerRecord, ConsumerSession, EndReason, OnChain, PaymentKind, ProducerPolicy,
+    ProducerRecord, ProducerSession, RecoverError, RejectReason, check_open,
+};
+use evchain_protocol::state::auction::PaymentKinds;
+use evchain_protocol::state::channel::PostedState;
+use evchain_protocol::state::payment::HashLocks;
+use session_support::deal::{Deal, END, KINDS, START, Shape, reference};
+use session_support::world::at_start;
+
+type Change = fn(&mut Deal, &mut Timestamp);
+
+fn answer(shape: Shape, changes: &[Change]) -> Result<(), RejectReason> {
+    let mut deal = Deal::new(shape);
+    let mut now = START;
+    let remote = deal.consumer.public_key();
+    for change in changes {
+        change(&mut deal, &mut now);
+    }
+    let own = deal.producer.public_key();
+    check_open(own, remote, &deal.open, &deal.facts, &ProducerPolicy::default(), now).map(|_| ())
+}
+
+fn settle_deposit(deal: &mut Deal) {
+    if let Some(OnChain::Installments(payment)) = &mut deal.facts.payment {
+        match &mut payment.locks {
+            HashLocks::Chain(lock) => lock.settled = 1,
+            HashLocks::Hashes(hashes) => {
+                let mut locks = hashes.to_vec();
+                locks[0] = None;
+                *hashes = evchain_protocol::codec::List::new(locks).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn open_is_checked_in_the_order_of_its_lines() {
+    let early = Timestamp::new(START.get() - 300_000);
+    let table: [(RejectReason, Change); 12] = [
+        (RejectReason::OtherProducer, |deal, _| deal.open.opening.producer = PublicKey::from_bytes([4; 32])),
+        (RejectReason::OtherConsumer, |deal, _| deal.open.opening.consumer = PublicKey::from_bytes([4; 32])),
+        (RejectReason::InUse, |deal, _| deal.facts.served = true),
+        (RejectReason::NoRequest, |deal, _| deal.facts.request = None),
+        (RejectReason::NoBid, |deal, _| deal.facts.bid = None),
+        (RejectReason::OtherPrice, |deal, _| deal.open.opening.price = Amount::new(1)),
+        (RejectReason::WrongCommitment, |deal, _| deal.open.opening.secret = Preimage::from_bytes([4; 32])),
+        (RejectReason::TooEarly(early), |_, now| *now = Timestamp::new(START.get() - 300_001)),
+        (RejectReason::TooLate(END), |_, now| *now = END),
+        (RejectReason::NoPayment, |deal, _| deal.facts.payment = None),
+        (RejectReason::OtherPayment, |deal, _| match &mut deal.facts.payment {
+            Some(OnChain::Installments(payment)) => payment.request = reference(9),
+            Some(OnChain::Channel(channel)) => channel.request = reference(9),
+            None => {}
+        }),
+        (RejectReason::NotOffered, |deal, _| {
+            deal.facts.bid.iter_mut().for_each(|bid| bid.kinds = PaymentKinds::NONE);
+        }),
+    ];
+    for kind in KINDS {
+        let shape = Shape::new(kind, 10);
+        assert_eq!(answer(shape, &[]), Ok(()), "{kind:?}");
+        for (place, (reason, change)) in table.iter().enumerate() {
+            assert_eq!(answer(shape, &[*change]), Err(*reason), "{kind:?}");
+            for (later_reason, later) in &table[place + 1..] {
+                // The two moments exclude each other.
+                if !matches!((reason, later_reason), (RejectReason::TooEarly(_), RejectReason::TooLate(_))) {
+                    assert_eq!(
+                        answer(shape, &[*change, *later]),
+                        Err(*reason),
+                        "{kind:?} before {later_reason}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn open_needs_a_payment_of_the_named_kind_and_parties() {
+    for kind in KINDS {
+        let shape = Shape::new(kind, 10);
+        let few: Change = |deal, _| deal.facts.bid.as_mut().unwrap().max_installments = InstallmentCount::ONE;
+        assert_eq!(answer(shape, &[few]), Err(RejectReason::NotOffered));
+        let stranger: Change = |deal, _| match deal.facts.payment.as_mut().unwrap() {
+            OnChain::Installments(payment) => payment.producer = PublicKey::from_bytes([4; 32]),
+            OnChain::Channel(channel) => channel.producer = PublicKey::from_bytes([4; 32]),
+        };
+        assert_eq!(answer(shape, &[stranger]), Err(RejectReason::OtherPayment));
+        let other_kind: Change = |deal, _| {
+            deal.open.kind = match deal.open.kind {
+                PaymentKind::Hashes => PaymentKind::Chain,
+                PaymentKind::Chain => PaymentKind::Channel,
+                PaymentKind::Channel => PaymentKind::Hashes,
+            };
+        };
+        assert_eq!(answer(shape, &[other_kind]), Err(RejectReason::OtherPayment), "{kind:?}");
+    }
+}
+
+#[test]
+fn open_needs_a_payment_that_can_still_be_collected() {
+    let settled: Change = |deal, _| settle_deposit(deal);
+    for kind in [PaymentKind::Hashes, PaymentKind::Chain] {
+        // Forfeited: it went to the producer.
+        assert_eq!(answer(Shape::new(kind, 10), &[settled]), Ok(()));
+        let refund_at = |until| Shape { deposit: DepositRule::Refund(until), ..Shape::new(kind, 10) };
+        let lead = ProducerPolicy::default().claim_lead;
+        let in_time = START.after(lead).unwrap();
+        assert_eq!(answer(refund_at(in_time), &[]), Ok(()));
+        assert_eq!(answer(refund_at(in_time), &[settled]), Err(RejectReason::DepositLate));
+        let late = Timestamp::new(in_time.get() - 1);
+        assert_eq!(answer(refund_at(late), &[]), Err(RejectReason::DepositLate));
+        // The chain may know a later time than the own clock.
+        let ahead: Change = |deal, _| deal.facts.time = Timestamp::new(START.get() + 1);
+        assert_eq!(answer(refund_at(in_time), &[ahead]), Err(RejectReason::DepositLate));
+    }
+    let posted: Change = |deal, _| {
+        if let Some(OnChain::Channel(channel)) = &mut deal.facts.payment {
+            channel.posted = Some(PostedState { released: 1, until: END });
+        }
+    };
+    let short: Change = |deal, _| {
+        if let Some(OnChain::Channel(channel)) = &mut deal.facts.payment {
+            channel.deadline = END;
+        }
+    };
+    for change in [posted, short] {
+        assert_eq!(answer(Shape::new(PaymentKind::Channel, 10), &[change]), Err(RejectReason::ChannelEnding));
+    }
+}
+
+#[test]
+fn recovery_refuses_records_that_are_not_one_session() {
+    for kind in KINDS {
+        let mut world = at_start(Deal::new(Shape::new(kind, 4)));
+        world.run();
+        let mut out = Vec::new();
+        let consumer = |records: &[ConsumerRecord]| {
+            let key = world.deal.consumer.clone();
+            ConsumerSession::recover(key, ConsumerPolicy::default(), records, START, &mut Vec::new()).err()
+        };
+        let mut producer = |records: &[ProducerRecord]| {
+            let key = world.deal.producer.clone();
+            ProducerSession::recover(key, ProducerPolicy::default(), records, START, &mut out).err()
+        };
+        let (theirs, ours) = (&world.consumer_disk, &world.producer_disk);
+        assert_eq!(consumer(theirs), None);
+        assert_eq!(producer(ours), None);
+        assert_eq!(consumer(&[]), Some(RecoverError::Empty));
+        assert_eq!(producer(&[]), Some(RecoverError::Empty));
+        assert_eq!(consumer(&theirs[1..]), Some(RecoverError::OutOfPlace(0)));
+        assert_eq!(producer(&ours[1..]), Some(RecoverError::OutOfPlace(0)));
+        let mut gap = theirs.clone();
+        gap.remove(1);
+        assert_eq!(consumer(&gap), Some(RecoverError::OutOfPlace(1)));
+        let mut twice = ours.clone();
+        twice.insert(1, twice[1].clone());
+        assert_eq!(producer(&twice), Some(RecoverError::OutOfPlace(2)));
+        let again = [ours.as_slice(), &[ProducerRecord::Ended(EndReason::Completed)]].concat();
+        assert_eq!(producer(&again), Some(RecoverError::OutOfPlace(ours.len())));
+    }
+}
+
+fn offer(key: u8, price: u64, metres: u64, placed: u32) -> Offer {
+    Offer {
+        producer: PublicKey::from_bytes([key; 32]),
+        price: Amount::new(price),
+        distance: Distance::new(metres),
+        placed: reference(placed),
+    }
+}
+
+#[test]
+fn the_consumer_weighs_price_against_way_and_breaks_ties_by_rule() {
+    let choice = Choice {
+        price_per_km: Amount::new(100),
+        max_distance: Distance::new(20_000),
+        max_price: Amount::new(9_000),
+    };
+    let best = |offers: &[Offer]| {
+        let forward = choice.best(offers).copied();
+        let backward = choice.best(offers.iter().rev()).copied();
+        assert_eq!(forward, backward, "the order of offers matters");
+        forward.map(|offer| offer.producer.as_bytes()[0])
+    };
+    // 5000 + 10 km * 100 against 5500 + 4 km * 100.
+    assert_eq!(best(&[offer(1, 5_000, 10_000, 1), offer(2, 5_500, 4_000, 2)]), Some(2));
+    assert_eq!(best(&[offer(1, 5_000, 8_999, 1), offer(2, 5_500, 4_000, 2)]), Some(1));
+    // Equal costs: the cheaper, then the earlier, then the smaller key.
+    assert_eq!(best(&[offer(1, 5_000, 9_000, 2), offer(2, 5_500, 4_000, 1)]), Some(1));
+    assert_eq!(best(&[offer(1, 5_000, 9_000, 2), offer(2, 5_000, 9_000, 1)]), Some(2));
+    assert_eq!(best(&[offer(2, 5_000, 9_000, 1), offer(1, 5_000, 9_000, 1)]), Some(1));
+    // Out of reach, or too dear.
+    assert_eq!(best(&[offer(1, 1, 20_001, 1), offer(2, 9_001, 1, 1)]), None);
+    assert_eq!(best(&[offer(1, 1, 20_000, 1)]), Some(1));
+    assert_eq!(best(&[]), None);
+}
+
+#[test]
+fn prices_follow_the_tariff_and_the_bids_of_others() {
+    let tariff = |per_kwh, flat| Tariff { price_per_kwh: Amount::new(per_kwh), flat: Amount::new(flat) };
+    let fixed = Pricing::Fixed(tariff(4_900, 500));
+    let price = |pricing: &Pricing, wh, others: &[u64]| {
+        pricing
+            .price(Energy::new(wh), others.iter().copied().map(Amount::new))
+            .map(|price| price.map(Amount::get))
+    };
+    assert_eq!(price(&fixed, 20_000, &[1]), Ok(Some(98_500)));
+    // A part of a unit is rounded up: energy is never cheaper than posted.
+    assert_eq!(price(&fixed, 1, &[]), Ok(Some(505)));
+    assert_eq!(price(&fixed, u64::MAX, &[]), Err(OutOfRange("Amount")));
+    assert_eq!(price(&Pricing::Fixed(tariff(0, 0)), 1_000, &[]), Ok(None));
+
+    let undercut =
+        Pricing::Undercut { posted: tariff(5_000, 0), floor: tariff(4_000, 0), step: Amount::new(10) };
+    assert_eq!(price(&undercut, 1_000, &[]), Ok(Some(5_000)));
+    assert_eq!(price(&undercut, 1_000, &[9_000]), Ok(Some(5_000)));
+    assert_eq!(price(&undercut, 1_000, &[4_500, 4_200]), Ok(Some(4_190)));
+    assert_eq!(price(&undercut, 1_000, &[4_010]), Ok(Some(4_000)));
+    assert_eq!(price(&undercut, 1_000, &[4_009]), Ok(None));
+}
+
+/// The great circle on the same sphere, by the haversine formula.
+fn great_circle(a: Position, b: Position) -> f64 {
+    let radians = |e7: i32| (f64::from(e7) / 1e7).to_radians();
+    let (north_a, north_b) = (radians(a.latitude_e7), radians(b.latitude_e7));
+    let east = radians(b.longitude_e7) - radians(a.longitude_e7);
+    let h = ((north_b - north_a) / 2.0).sin().powi(2)
+        + north_a.cos() * north_b.cos() * (east / 2.0).sin().powi(2);
+    2.0 * 6_371_000.0 * h.sqrt().asin()
+}
+
+#[test]
+fn distances_keep_the_documented_bound() {
+    let mut farthest: f64 = 0.0;
+    for latitude in (-700_000_000..=700_000_000).step_by(17_370_001) {
+        for longitude in [-1_799_000_000, -300_000_000, 0, 130_550_000, 1_799_500_000] {
+            for (north, east) in
+                [(0, 9_000), (9_000, 0), (1_000_000, 2_000_000), (-8_000_000, 5_000_000), (3, -4)]
+            {
+                let a = Position { latitude_e7: latitude, longitude_e7: longitude };
+                let mut b = Position { latitude_e7: latitude + north, longitude_e7: longitude + east };
+                if b.latitude_e7.abs() > 700_000_000 {
+                    continue;
+                }
+                if b.longitude_e7 > 1_800_000_000 {
+                    b.longitude_e7 = i32::try_from(i64::from(b.longitude_e7) - 3_600_000_000).unwrap();
+                }
+                let (got, exact) = (Distance::between(a, b).get() as f64, great_circle(a, b));
+                farthest = farthest.max(exact);
+                assert!((got - exact).abs() <= exact * 0.001 + 2.0, "{a:?} to {b:?}: {got} for {exact}");
+                assert_eq!(Distance::between(a, b), Distance::between(b, a));
+            }
+        }
+    }
+    assert!(farthest > 100_000.0);
+    assert_eq!(Span::ZERO.get(), Distance::between(position(5), position(5)).get());
+}
+
+const fn position(e7: i32) -> Position {
+    Position { latitude_e7: e7, longitude_e7: e7 }
+}

@@ -1,0 +1,210 @@
+//! Goal: nothing that the other side sends makes a machine panic, or the producer let energy flow
+//! that it can't collect, or the consumer pay twice ahead.
+//!
+//! Method: proptest feeds each machine random inputs, most of them nearly right: true proofs at the
+//! wrong place, forged ones at the right place, jumps in time, meters that run ahead. An oracle
+//! beside the machine checks each proof against the locks by its definition, not step by step.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+mod session_support;
+
+use std::collections::BTreeSet;
+
+use evchain_protocol::crypto::{KeyPair, Preimage, Signature};
+use evchain_protocol::hash_chain::{self, HashChain};
+use evchain_protocol::primitives::{Energy, Span, Timestamp};
+use evchain_protocol::session::{
+    ConsumerInput, ConsumerOutput, ConsumerPolicy, ConsumerSession, Delivered, MAX_MESSAGE_BYTES, Message,
+    PaymentKind, ProducerInput, ProducerOutput, ProducerPolicy, ProducerSession, Proof, Release, Resume,
+    Secrets, StopReason,
+};
+use evchain_protocol::state::channel::{ChannelState, SignedChannelState};
+use evchain_protocol::state::payment::HashLocks;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use session_support::deal::{Deal, KINDS, START, Shape};
+
+const COUNT: u32 = 4;
+
+/// One step of chaos, in numbers that both machines' tests read in their own way.
+type Step = (u8, u32, u64);
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    vec((any::<u8>(), 0..COUNT + 2, 0_u64..12_000), 1..60)
+}
+
+fn true_proof(deal: &Deal, index: u32) -> Proof {
+    match &deal.secrets {
+        Secrets::Hashes(preimages) => {
+            Proof::Preimage(preimages.get(index as usize).copied().unwrap_or(Preimage::from_bytes([0; 32])))
+        }
+        Secrets::Chain(seed) => {
+            let chain = HashChain::new(*seed, deal.terms.plan.count);
+            Proof::Preimage(chain.link(index).unwrap_or(*seed))
+        }
+        Secrets::Channel => Proof::State(state_signature(deal, &deal.consumer, index)),
+    }
+}
+
+fn state_signature(deal: &Deal, key: &KeyPair, index: u32) -> Signature {
+    let state = ChannelState { channel: deal.terms.payment, released: index + 1, closing: false };
+    state.sign(key, deal.terms.chain).signature
+}
+
+/// Whether the proof is what the chain would pay for.
+fn collects(deal: &Deal, release: &Release) -> bool {
+    let Release { index, proof } = *release;
+    match (deal.locks(), proof) {
+        (Some(HashLocks::Hashes(locks)), Proof::Preimage(preimage)) => {
+            locks.get(index as usize).copied().flatten() == Some(preimage.lock())
+        }
+        (Some(HashLocks::Chain(lock)), Proof::Preimage(link)) => {
+            index < COUNT && hash_chain::anchor_from(link, index) == lock.anchor
+        }
+        (None, Proof::State(signature)) => {
+            let state = ChannelState { channel: deal.terms.payment, released: index + 1, closing: false };
+            let signed = SignedChannelState { state, signature };
+            index < COUNT && signed.verify(&deal.terms.consumer, deal.terms.chain).is_ok()
+        }
+        _ => false,
+    }
+}
+
+fn forged(deal: &Deal) -> Proof {
+    match deal.terms.kind {
+        PaymentKind::Channel => Proof::State(Signature::from_bytes([8; 64])),
+        _ => Proof::Preimage(Preimage::from_bytes([8; 32])),
+    }
+}
+
+fn producer_input(deal: &Deal, (what, index, number): Step, now: Timestamp) -> ProducerInput {
+    let message = ProducerInput::Message;
+    match what % 16 {
+        0..=4 => message(Message::Release(Release { index, proof: true_proof(deal, index) })),
+        5 => message(Message::Release(Release { index, proof: forged(deal) })),
+        6 => message(Message::Release(Release { index, proof: true_proof(deal, index.saturating_sub(1)) })),
+        7..=9 => ProducerInput::Metered(Energy::new(number)),
+        10 => ProducerInput::ChainTime(now),
+        11 => message(Message::Resume(Resume {
+            payment: deal.terms.payment,
+            released: index,
+            delivered: index,
+        })),
+        12 => ProducerInput::Timeout,
+        13 if number % 8 == 0 => message(Message::Stop(StopReason::Requested)),
+        14 => message(Message::Open(deal.open)),
+        _ => message(Message::Accept(Span::new(number))),
+    }
+}
+
+fn consumer_input(deal: &Deal, (what, index, number): Step, now: Timestamp) -> ConsumerInput {
+    let message = ConsumerInput::Message;
+    let cosignature = (deal.terms.kind == PaymentKind::Channel)
+        .then(|| state_signature(deal, if what % 3 == 0 { &deal.consumer } else { &deal.producer }, index));
+    match what % 16 {
+        0..=5 => message(Message::Delivered(Delivered { index, energy: Energy::new(number), cosignature })),
+        6 => message(Message::Accept(Span::new(number * 10))),
+        7..=9 => ConsumerInput::Metered(Energy::new(number)),
+        10 => ConsumerInput::ChainTime(now),
+        11 => message(Message::Resume(Resume {
+            payment: deal.terms.payment,
+            released: index,
+            delivered: index,
+        })),
+        12 => ConsumerInput::Timeout,
+        13 if number % 8 == 0 => message(Message::Stop(StopReason::Fault)),
+        14 => ConsumerInput::Connected,
+        _ => message(Message::Release(Release { index, proof: forged(deal) })),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn the_producer_never_delivers_what_it_cannot_collect(kind in 0..3_usize, steps in steps()) {
+        let deal = Deal::new(Shape::new(KINDS[kind], COUNT));
+        let mut out = Vec::new();
+        let remote = deal.consumer.public_key();
+        let policy = ProducerPolicy::default();
+        let mut session =
+            ProducerSession::open(deal.producer.clone(), remote, &deal.open, &deal.facts, policy, START, &mut out)
+                .unwrap();
+        let deposit = (deal.terms.kind == PaymentKind::Channel).then_some(0);
+        let mut collectable: BTreeSet<u32> = deposit.into_iter().collect();
+        let mut now = START;
+        for step in steps {
+            let input = producer_input(&deal, step, now);
+            if let ProducerInput::Message(Message::Release(release)) = &input
+                && collects(&deal, release)
+            {
+                collectable.insert(release.index);
+            }
+            let before = out.len();
+            let _ = session.step(now, input, &mut out);
+            for output in &out[before..] {
+                if let ProducerOutput::Deliver(up_to) = output {
+                    prop_assert!(up_to.get() <= deal.energy_of(collectable.iter().copied()));
+                }
+            }
+            now = now.after(Span::new(step.2 * 20)).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_consumer_never_pays_two_installments_ahead(kind in 0..3_usize, steps in steps()) {
+        let deal = Deal::new(Shape::new(KINDS[kind], COUNT));
+        let mut out = Vec::new();
+        let policy = ConsumerPolicy { tolerance_permille: 0, ..ConsumerPolicy::default() };
+        let mut session = ConsumerSession::new(deal.consumer.clone(), deal.beginning(), policy, &mut out);
+        session.step(START, ConsumerInput::Connected, &mut out).unwrap();
+        session.step(START, ConsumerInput::Message(Message::Accept(Span::new(60_000))), &mut out).unwrap();
+        let deposit = (deal.terms.kind == PaymentKind::Channel).then_some(0);
+        let mut released: BTreeSet<u32> = deposit.into_iter().collect();
+        let (mut now, mut metered) = (START, 0);
+        let mut done = 0;
+        for step in steps {
+            let input = consumer_input(&deal, step, now);
+            if let ConsumerInput::Metered(reading) = input {
+                metered = metered.max(reading.get());
+            }
+            let _ = session.step(now, input, &mut out);
+            for output in &out[done..] {
+                if let ConsumerOutput::Send(Message::Release(release)) = output {
+                    // What was released before has all arrived, or this repeats the last one.
+                    let is_new = released.insert(release.index);
+                    let before = released.iter().copied().filter(|index| *index != release.index);
+                    prop_assert!(!is_new || deal.energy_of(before) <= metered);
+                }
+            }
+            done = out.len();
+            now = now.after(Span::new(step.2 * 20)).unwrap();
+        }
+    }
+
+    #[test]
+    fn random_bytes_are_a_message_only_in_their_one_encoding(bytes in vec(any::<u8>(), 0..MAX_MESSAGE_BYTES + 8)) {
+        if let Ok(message) = Message::decode(&bytes) {
+            prop_assert_eq!(message.encode(), bytes);
+        }
+    }
+
+    #[test]
+    fn changed_messages_keep_one_encoding(place in any::<prop::sample::Index>(), value in any::<u8>(), index in 0..COUNT) {
+        let deal = Deal::new(Shape::new(PaymentKind::Chain, COUNT));
+        for message in [
+            Message::Open(deal.open),
+            Message::Release(Release { index, proof: true_proof(&deal, index) }),
+            Message::Delivered(Delivered { index, energy: Energy::new(9), cosignature: Some(Signature::from_bytes([1; 64])) }),
+            Message::Stop(StopReason::Fault),
+        ] {
+            let mut bytes = message.encode();
+            let place = place.index(bytes.len());
+            bytes[place] = value;
+            if let Ok(changed) = Message::decode(&bytes) {
+                prop_assert_eq!(changed.encode(), bytes);
+            }
+        }
+    }
+}
