@@ -1,6 +1,7 @@
 //! A running node: its tasks, wired.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use evchain_consensus::authority_set::Committee;
 use evchain_consensus::config::{Config as ConsensusConfig, ConfigError};
@@ -11,6 +12,7 @@ use evchain_protocol::genesis::Genesis;
 use evchain_protocol::primitives::Epoch;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
 use crate::chain::{BlockLimits, ChainHandle, OpenError, OpenedChain};
@@ -18,13 +20,15 @@ use crate::consensus::{ConsensusHandle, ConsensusLog, EventLoop, Halted, Inbound
 use crate::gossip;
 use crate::mempool::{self, MempoolHandle, PoolLimits};
 use crate::network::{
-    self, NetworkConfig, NetworkEvent, NetworkEvents, NetworkHandle, NetworkMetrics, Topic,
+    self, GossipMessage, NetworkConfig, NetworkEvent, NetworkEvents, NetworkHandle, NetworkMetrics, Topic,
 };
 use crate::store::StoreError;
 use crate::voting_record::VotingRecord;
 
 /// Gossip messages with transactions that wait to be judged.
 const GOSSIP_QUEUE: usize = 256;
+/// How long a stopping node waits for its ledger's thread.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a node needs to start.
 #[derive(Debug)]
@@ -101,7 +105,9 @@ pub struct NodeHandle {
 pub struct Node {
     handle: NodeHandle,
     ledger_failure: watch::Receiver<Option<String>>,
-    consensus: tokio::task::JoinHandle<Halted>,
+    consensus: JoinHandle<Halted>,
+    /// Tasks that end with the node.
+    others: JoinSet<()>,
 }
 
 impl Node {
@@ -144,7 +150,9 @@ impl Node {
         // The set is in force before anything is sent; a stopped network shows itself below.
         let _ = network.set_authorities(opened.authorities.keys().to_vec()).await;
 
-        let mempool = mempool::start(opened.reader.clone(), network.clone(), pool);
+        let mut others = JoinSet::new();
+        let (mempool, mempool_task) = mempool::new(opened.reader.clone(), network.clone(), pool);
+        others.spawn(mempool_task.run());
         let chain = opened.start(mempool.clone()).map_err(|source| NodeError::Io {
             action: "cannot start the ledger's thread".to_owned(),
             source,
@@ -160,9 +168,11 @@ impl Node {
         };
         let event_loop = EventLoop::new(engine, log, chain.handle.clone(), network.clone(), proposer, votes);
         let handle = NodeHandle { chain: chain.handle, mempool, network, consensus: event_loop.handle() };
-        tokio::spawn(dispatch(events, handle.clone()));
+        let (transactions, judged) = mpsc::channel(GOSSIP_QUEUE);
+        others.spawn(gossip::take_transactions(judged, chain_id, handle.mempool.clone(), handle.network.clone()));
+        others.spawn(dispatch(events, transactions, handle.clone()));
         let consensus = tokio::spawn(event_loop.run());
-        Ok(Self { handle, ledger_failure: chain.failure, consensus })
+        Ok(Self { handle, ledger_failure: chain.failure, consensus, others })
     }
 
     /// Talks to the node's tasks.
@@ -189,16 +199,29 @@ impl Node {
         if let Err(error) = &result {
             error!(%error, "node: cannot go on");
         }
-        self.consensus.abort();
-        self.handle.network.shutdown().await;
+        self.stop().await;
         result
+    }
+
+    /// Ends the tasks, and waits until the ledger's thread has let go of the database.
+    async fn stop(mut self) {
+        self.consensus.abort();
+        // An error says that the task was aborted or had ended, which is what is wanted.
+        let _ = self.consensus.await;
+        self.others.shutdown().await;
+        self.handle.network.shutdown().await;
+        drop(self.handle);
+        let thread_ended = async { while self.ledger_failure.changed().await.is_ok() {} };
+        if tokio::time::timeout(STOP_PATIENCE, thread_ended).await.is_err() {
+            warn!("node: somebody still talks to the ledger; stopping without it");
+        }
     }
 }
 
 /// An authority with an empty database may only vote if its key never did.
 fn may_vote(
     opened: &OpenedChain,
-    key_file: &std::path::Path,
+    key_file: &Path,
     vote_without_log: bool,
 ) -> Result<bool, NodeError> {
     let record = VotingRecord::beside(key_file);
@@ -220,10 +243,7 @@ fn may_vote(
 }
 
 /// Hands the network's events to those who know what to do with them.
-async fn dispatch(mut events: NetworkEvents, node: NodeHandle) {
-    let (transactions, judged) = mpsc::channel(GOSSIP_QUEUE);
-    let chain = node.chain.reader().chain();
-    tokio::spawn(gossip::take_transactions(judged, chain, node.mempool.clone(), node.network.clone()));
+async fn dispatch(mut events: NetworkEvents, transactions: mpsc::Sender<GossipMessage>, node: NodeHandle) {
     while let Some(event) = events.recv().await {
         match event {
             NetworkEvent::ConsensusMessage { from, bytes } => {

@@ -6,4 +6,4 @@ mod task;
 
 pub use handle::{MempoolHandle, MempoolStatus, Outcome, SubmitError};
 pub use pool::{Pool, PoolError, PoolLimits};
-pub use task::start;
+pub use task::{Mempool, new};

@@ -26,7 +26,7 @@ const RECHECK_AFTER: Span = Span::new(1_000);
 const FORGET_AFTER: Span = Span::new(600_000);
 
 /// The task that owns the pool.
-struct Mempool {
+pub struct Mempool {
     pool: Pool,
     chain: ChainReader,
     network: NetworkHandle,
@@ -37,8 +37,8 @@ struct Mempool {
     status: watch::Sender<MempoolStatus>,
 }
 
-/// Starts the mempool's task. It ends when the last handle is gone.
-pub fn start(chain: ChainReader, network: NetworkHandle, limits: PoolLimits) -> MempoolHandle {
+/// An empty mempool, to be run as a task, and who talks to it.
+pub fn new(chain: ChainReader, network: NetworkHandle, limits: PoolLimits) -> (MempoolHandle, Mempool) {
     let (sender, commands) = mpsc::channel(COMMANDS);
     let (status, status_receiver) = watch::channel(MempoolStatus::default());
     let arrivals = Arc::new(Notify::new());
@@ -58,12 +58,12 @@ pub fn start(chain: ChainReader, network: NetworkHandle, limits: PoolLimits) -> 
         arrivals,
         status,
     };
-    tokio::spawn(mempool.run());
-    handle
+    (handle, mempool)
 }
 
 impl Mempool {
-    async fn run(mut self) {
+    /// Runs until the last handle is gone.
+    pub async fn run(mut self) {
         let mut finals = self.chain.subscribe();
         let mut recheck = tokio::time::interval(RECHECK_EVERY);
         recheck.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
