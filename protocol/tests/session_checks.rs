@@ -19,8 +19,9 @@ use evchain_protocol::payment::{DepositRule, InstallmentCount};
 use evchain_protocol::primitives::{Amount, Energy, OutOfRange, Position, Span, Timestamp};
 use evchain_protocol::session::decide::{Choice, Distance, Offer, Pricing, Tariff};
 use evchain_protocol::session::{
-    ConsumerPolicy, ConsumerRecord, ConsumerSession, EndReason, OnChain, PaymentKind, ProducerPolicy,
-    ProducerRecord, ProducerSession, RecoverError, RejectReason, check_open,
+    ConsumerInput, ConsumerOutput, ConsumerPolicy, ConsumerRecord, ConsumerSession, EndReason, Message,
+    OnChain, PaymentKind, ProducerPolicy, ProducerRecord, ProducerSession, RecoverError, RejectReason,
+    Settlement, check_open,
 };
 use evchain_protocol::state::auction::PaymentKinds;
 use evchain_protocol::state::channel::PostedState;
@@ -179,6 +180,30 @@ fn recovery_refuses_records_that_are_not_one_session() {
         assert_eq!(producer(&twice), Some(RecoverError::OutOfPlace(2)));
         let again = [ours.as_slice(), &[ProducerRecord::Ended(EndReason::Completed)]].concat();
         assert_eq!(producer(&again), Some(RecoverError::OutOfPlace(ours.len())));
+    }
+}
+
+#[test]
+fn a_cancel_that_comes_too_late_ends_as_if_it_was_not_tried() {
+    for kind in KINDS {
+        let deal = Deal::new(Shape { cancel_by: START, ..Shape::new(kind, 4) });
+        let before = Timestamp::new(START.get() - 1);
+        let mut out = Vec::new();
+        let policy = ConsumerPolicy::default();
+        let mut session = ConsumerSession::new(deal.consumer.clone(), deal.beginning(), policy, &mut out);
+        session.step(before, ConsumerInput::Connected, &mut out).unwrap();
+        let reject = ConsumerInput::Message(Message::Reject(RejectReason::NoBid));
+        session.step(before, reject, &mut out).unwrap();
+        assert_eq!(out.last(), Some(&ConsumerOutput::Settle(Settlement::Cancel)), "{kind:?}");
+        let at = session.deadline().unwrap();
+        session.step(at, ConsumerInput::Timeout, &mut out).unwrap();
+        match kind {
+            PaymentKind::Channel => {
+                assert_eq!(out.last(), Some(&ConsumerOutput::Settle(Settlement::ForceClose(None))));
+                assert!(!session.is_over(), "the channel is not closed yet");
+            }
+            _ => assert!(session.is_over(), "{kind:?}: the locks return by themselves"),
+        }
     }
 }
 

@@ -426,9 +426,8 @@ impl ConsumerSession {
         self.timer = None;
         if can_cancel {
             out.push(ConsumerOutput::Settle(Settlement::Cancel));
-            // Should the cancel come too late after all, a channel is still to be closed.
-            self.timer =
-                (terms.kind == PaymentKind::Channel).then(|| later(terms.cancel_by, self.policy.close_grace));
+            // Should it come too late after all, it ends as if it had not been tried.
+            self.timer = Some(later(terms.cancel_by, self.policy.close_grace));
         } else if terms.kind == PaymentKind::Channel {
             self.settle(out);
         } else {
@@ -439,6 +438,9 @@ impl ConsumerSession {
     /// C15 and E6.
     fn settle(&mut self, out: &mut Vec<ConsumerOutput>) {
         self.timer = None;
+        if self.terms().kind != PaymentKind::Channel {
+            return self.done(out);
+        }
         let closing = self.receipt.and_then(|record| record.closing);
         out.push(ConsumerOutput::Settle(match closing {
             Some(closing) => Settlement::Close(closing),
