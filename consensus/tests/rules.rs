@@ -1,0 +1,494 @@
+//! Goal: certificates, the signer and the timeouts follow their rules, and an engine is not moved by
+//! messages that break theirs (scenarios 23, 24, 27).
+//! Method: tables, and single engines that are stepped by hand.
+
+use std::sync::Arc;
+
+use evchain_consensus::authority_set::{AuthorityIndex, Committee};
+use evchain_consensus::block::BlockRef;
+use evchain_consensus::certificate::{Certificate, CertificateError, Signers, Subject};
+use evchain_consensus::config::{Config, ConfigError};
+use evchain_consensus::engine::Engine;
+use evchain_consensus::input::{Execution, Input, Moment, Now};
+use evchain_consensus::message::{Message, Proposal, Vote};
+use evchain_consensus::output::{BuildRequest, Contents, HaltReason, Output, Rejection};
+use evchain_consensus::signer::{Refusal, Signer};
+use evchain_consensus::wal::{LogRecord, Recovered, RecoveryError};
+use evchain_protocol::authority::AuthoritySet;
+use evchain_protocol::codec::List;
+use evchain_protocol::crypto::{ChainId, Hash, KeyPair, PublicKey, Signature};
+use evchain_protocol::primitives::{Epoch, Height, Span, Timestamp, View};
+
+const EPOCH: Epoch = Epoch::ZERO;
+const CONFIG: Config =
+    Config { hop_bound: Span::new(100), idle: Span::new(50), max_clock_drift: Span::new(500) };
+const WALL: Timestamp = Timestamp::new(1_700_000_000_000);
+
+fn view(number: u64) -> View {
+    View::new(number)
+}
+
+fn hash(byte: u8) -> Hash {
+    Hash::from_bytes([byte; 32])
+}
+
+/// Four authorities, in the committee's order.
+fn committee() -> (Committee, Vec<KeyPair>) {
+    let mut keys: Vec<KeyPair> = (1..=4).map(|byte| KeyPair::from_secret(&[byte; 32])).collect();
+    keys.sort_by_key(KeyPair::public_key);
+    let set = AuthoritySet::new(keys.iter().map(KeyPair::public_key).collect()).unwrap();
+    let root = BlockRef { hash: hash(9), height: Height::ZERO, view: View::ZERO, time_ms: Timestamp::new(1) };
+    (Committee::new(ChainId(hash(8)), EPOCH, set, root), keys)
+}
+
+fn signed(committee: &Committee, key: &KeyPair, subject: Subject) -> Vote {
+    let signature = key.sign(subject.purpose(), committee.chain(), &subject.signed_bytes());
+    Vote { subject, signer: committee.index_of(&key.public_key()).unwrap(), signature }
+}
+
+fn certified(committee: &Committee, keys: &[KeyPair], subject: Subject) -> Certificate {
+    let votes: Vec<Vote> = keys.iter().map(|key| signed(committee, key, subject)).collect();
+    Certificate {
+        subject,
+        signers: votes.iter().map(|vote| vote.signer).collect(),
+        signatures: List::new(votes.iter().map(|vote| vote.signature).collect()).unwrap(),
+    }
+}
+
+#[test]
+fn certificates_are_valid_or_say_why_not() {
+    let (committee, keys) = committee();
+    let subject = Subject::notarize(EPOCH, view(3), hash(1));
+    let good = certified(&committee, &keys[..3], subject);
+    let check = |certificate: &Certificate| certificate.verify(&committee, |_| None);
+    let with = |change: &dyn Fn(&mut Vec<Signature>)| {
+        let mut signatures = good.signatures.to_vec();
+        change(&mut signatures);
+        Certificate { signatures: List::new(signatures).unwrap(), ..good.clone() }
+    };
+    let index = AuthorityIndex::new;
+    let signers = |indices: &[u8]| indices.iter().copied().map(index).collect::<Signers>();
+
+    assert_eq!(check(&good), Ok(()));
+    let foreign = certified(&committee, &keys[..3], Subject::nullify(Epoch::new(1), view(3)));
+    assert_eq!(check(&foreign), Err(CertificateError::WrongEpoch { found: Epoch::new(1), expected: EPOCH }));
+    let root = certified(&committee, &keys[..3], Subject::nullify(EPOCH, View::ZERO));
+    assert_eq!(check(&root), Err(CertificateError::ViewZero));
+    let few = certified(&committee, &keys[..2], subject);
+    assert_eq!(check(&few), Err(CertificateError::WrongSignerCount { found: 2, expected: 3 }));
+    let many = certified(&committee, &keys, subject);
+    assert_eq!(check(&many), Err(CertificateError::WrongSignerCount { found: 4, expected: 3 }));
+    // A signer counted twice is one bit, so its second signature is one too many for the others.
+    let twice = Certificate { signers: signers(&[0, 0, 1]), ..good.clone() };
+    assert_eq!(check(&twice), Err(CertificateError::WrongSignerCount { found: 2, expected: 3 }));
+    let repeated = with(&|signatures| signatures[1] = signatures[0]);
+    assert_eq!(check(&repeated), Err(CertificateError::BadSignature(index(1))));
+    let short = with(&|signatures| _ = signatures.pop());
+    assert_eq!(check(&short), Err(CertificateError::WrongSignatureCount { signatures: 2, signers: 3 }));
+    let swapped = with(&|signatures| signatures.swap(0, 1));
+    assert_eq!(check(&swapped), Err(CertificateError::BadSignature(index(0))));
+    let stranger = Certificate { signers: signers(&[0, 1, 4]), ..good.clone() };
+    assert_eq!(check(&stranger), Err(CertificateError::UnknownSigner(index(4))));
+    let other = Certificate { subject: Subject::finalize(EPOCH, view(3), hash(1)), ..good.clone() };
+    assert_eq!(check(&other), Err(CertificateError::BadSignature(index(0))));
+    let mut known = good.signatures.to_vec();
+    known[2] = Signature::from_bytes([0; 64]);
+    let known_elsewhere = |index: AuthorityIndex| known.get(usize::from(index.get())).copied();
+    let forged = with(&|signatures| signatures[0] = Signature::from_bytes([1; 64]));
+    assert_eq!(forged.verify(&committee, known_elsewhere), Err(CertificateError::BadSignature(index(0))));
+}
+
+#[test]
+fn the_signer_refuses_what_contradicts_its_record() {
+    let (committee, keys) = committee();
+    let (notarize, nullify, finalize) = (
+        |block| Subject::notarize(EPOCH, view(5), hash(block)),
+        Subject::nullify(EPOCH, view(5)),
+        |block| Subject::finalize(EPOCH, view(5), hash(block)),
+    );
+    let cases: [(&[Subject], Subject, Result<(), Refusal>); 11] = [
+        (&[notarize(1)], notarize(1), Ok(())),
+        (&[notarize(1)], notarize(2), Err(Refusal::DoubleNotarize(view(5)))),
+        (&[nullify], notarize(1), Err(Refusal::NotarizeAfterNullify(view(5)))),
+        (&[notarize(1)], nullify, Ok(())),
+        (&[notarize(1), nullify], nullify, Ok(())),
+        (&[finalize(1)], nullify, Err(Refusal::NullifyAfterFinalize(view(5)))),
+        (&[notarize(1), nullify], finalize(1), Err(Refusal::FinalizeAfterNullify(view(5)))),
+        (&[finalize(1)], finalize(2), Err(Refusal::DoubleFinalize(view(5)))),
+        (&[notarize(1)], finalize(2), Err(Refusal::Mismatch(view(5)))),
+        (&[finalize(1)], notarize(2), Err(Refusal::Mismatch(view(5)))),
+        (&[notarize(1)], finalize(1), Ok(())),
+    ];
+    for (before, asked, expected) in cases {
+        let mut signer = Signer::new(keys[0].clone(), &committee, View::ZERO).unwrap();
+        let mut restored = Signer::new(keys[0].clone(), &committee, View::ZERO).unwrap();
+        for subject in before {
+            let vote = signer.vote(&committee, *subject).unwrap();
+            restored.restore(vote).unwrap();
+        }
+        assert_eq!(signer.vote(&committee, asked).map(|_| ()), expected, "{before:?} then {asked:?}");
+        assert_eq!(restored.vote(&committee, asked).map(|_| ()), expected, "restored {before:?}, {asked:?}");
+    }
+    let mut signer = Signer::new(keys[0].clone(), &committee, view(5)).unwrap();
+    let refusal = Refusal::BelowFloor { view: view(5), floor: view(5) };
+    assert_eq!(signer.vote(&committee, nullify), Err(refusal));
+    let foreign = signed(&committee, &keys[1], Subject::nullify(EPOCH, view(6)));
+    assert_eq!(signer.restore(foreign), Err(Refusal::Foreign(foreign.signer)));
+}
+
+#[test]
+fn timeouts_back_off_up_to_sixteen_times() {
+    let hop_bounds: Vec<u64> = (0..9).map(|failed| CONFIG.backed_off_hop_bound(failed).get()).collect();
+    assert_eq!(hop_bounds, [100, 150, 225, 337, 505, 757, 1135, 1600, 1600]);
+    assert_eq!(CONFIG.backed_off_hop_bound(u64::MAX), Span::new(1600));
+    assert_eq!(CONFIG.leader_timeout(0), Span::new(200));
+    assert_eq!(CONFIG.view_timeout(1), Span::new(600));
+    assert_eq!(CONFIG.check(), Ok(()));
+    let zero = Config { hop_bound: Span::ZERO, ..CONFIG };
+    assert_eq!(zero.check(), Err(ConfigError::NoHopBound));
+    let idle = Config { idle: Span::new(101), ..CONFIG };
+    let error = ConfigError::IdleTooLong { idle: Span::new(101), hop_bound: Span::new(100) };
+    assert_eq!(idle.check(), Err(error));
+}
+
+/// An engine that is stepped by hand.
+struct Bench {
+    engine: Engine,
+    committee: Committee,
+    keys: Vec<KeyPair>,
+    now_ms: u64,
+}
+
+impl Bench {
+    /// The engine of an authority that does not lead view 1.
+    fn new() -> Self {
+        let (committee, keys) = committee();
+        let own = (usize::from(committee.leader(view(1)).get()) + 1) % 4;
+        Self::of(own, Recovered::fresh(committee.root()), keys, committee)
+    }
+
+    fn of(own: usize, recovered: Recovered, keys: Vec<KeyPair>, committee: Committee) -> Self {
+        let engine = Engine::new(CONFIG, committee.clone(), Some(keys[own].clone()), recovered).unwrap();
+        let mut bench = Self { engine, committee, keys, now_ms: 0 };
+        bench.step(Input::Start);
+        bench
+    }
+
+    fn step(&mut self, input: Input) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        let now = Now { monotonic: Moment::new(self.now_ms), wall: WALL };
+        self.engine.step(now, input, &mut outputs);
+        outputs
+    }
+
+    fn hear(&mut self, message: Message) -> Vec<Output> {
+        let from = self.keys[0].public_key();
+        self.step(Input::Message { from, message })
+    }
+
+    fn leader(&self) -> KeyPair {
+        self.keys[usize::from(self.committee.leader(self.engine.view()).get())].clone()
+    }
+
+    /// The current view's leader proposes on the epoch's root at this time.
+    fn proposal(&self, time_ms: u64) -> Proposal {
+        let mut outputs = Vec::new();
+        let recovered = Recovered::fresh(self.committee.root());
+        let mut leader = Engine::new(CONFIG, self.committee.clone(), Some(self.leader()), recovered).unwrap();
+        leader.step(Now { monotonic: Moment::new(0), wall: WALL }, Input::Start, &mut outputs);
+        let build = outputs.into_iter().find_map(|output| match output {
+            Output::Build(request) => Some(request),
+            _ => None,
+        });
+        let block = build.unwrap().finish(contents(time_ms));
+        let vote = signed(
+            &self.committee,
+            &self.leader(),
+            Subject::notarize(EPOCH, block.header().view, block.hash()),
+        );
+        Proposal { block, vote }
+    }
+}
+
+fn contents(time_ms: u64) -> Contents {
+    Contents {
+        time_ms: Timestamp::new(time_ms),
+        tx_root: hash(1),
+        event_root: hash(1),
+        state_root: hash(1),
+        next_authority_root: hash(1),
+        payload: evchain_consensus::block::Payload::default(),
+    }
+}
+
+fn voted(outputs: &[Output]) -> Vec<Subject> {
+    let vote = |output: &Output| match output {
+        Output::Broadcast(Message::Vote(vote)) => Some(vote.subject),
+        _ => None,
+    };
+    outputs.iter().filter_map(vote).collect()
+}
+
+fn rejections(outputs: &[Output]) -> Vec<Rejection> {
+    let rejection = |output: &Output| match output {
+        Output::Reject { reason, .. } => Some(reason.clone()),
+        _ => None,
+    };
+    outputs.iter().filter_map(rejection).collect()
+}
+
+fn halt(outputs: &[Output]) -> Option<HaltReason> {
+    outputs.iter().find_map(|output| match output {
+        Output::Halt(reason) => Some(reason.clone()),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_vote_is_logged_before_it_is_sent() {
+    let mut bench = Bench::new();
+    let proposal = bench.proposal(WALL.get());
+    let block = proposal.block.hash();
+    assert!(voted(&bench.hear(Message::Proposal(proposal))).is_empty(), "not before its execution");
+    let outputs = bench.step(Input::Executed { block, outcome: Execution::Valid });
+    let kinds: Vec<&str> = outputs
+        .iter()
+        .map(|output| match output {
+            Output::Persist(LogRecord::Block(_)) => "log block",
+            Output::Persist(LogRecord::Vote(_)) => "log vote",
+            Output::Broadcast(Message::Vote(_)) => "send vote",
+            _ => "other",
+        })
+        .collect();
+    assert_eq!(kinds, ["log block", "log vote", "send vote"]);
+}
+
+#[test]
+fn a_proposal_from_the_future_waits_for_the_clock() {
+    let mut bench = Bench::new();
+    let proposal = bench.proposal(WALL.get() + 501);
+    let block = proposal.block.hash();
+    bench.hear(Message::Proposal(proposal));
+    let outputs = bench.step(Input::Executed { block, outcome: Execution::Valid });
+    assert!(voted(&outputs).is_empty());
+    assert_eq!(bench.engine.next_deadline(), Some(Moment::new(1)));
+
+    let mut bench = Bench::new();
+    let proposal = bench.proposal(WALL.get() + 500);
+    let block = proposal.block.hash();
+    bench.hear(Message::Proposal(proposal));
+    let outputs = bench.step(Input::Executed { block, outcome: Execution::Valid });
+    assert_eq!(voted(&outputs), [Subject::notarize(EPOCH, view(1), block)]);
+}
+
+#[test]
+fn an_invalid_proposal_ends_its_view() {
+    let mut bench = Bench::new();
+    let proposal = bench.proposal(WALL.get());
+    let block = proposal.block.hash();
+    bench.hear(Message::Proposal(proposal));
+    let outcome = Execution::Invalid("wrong root".to_owned());
+    let outputs = bench.step(Input::Executed { block, outcome });
+    assert_eq!(voted(&outputs), [Subject::nullify(EPOCH, view(1))]);
+    assert_eq!(halt(&outputs), None);
+}
+
+/// Scenario 27: execution is not deterministic, so what a quorum found valid is not valid here.
+#[test]
+fn an_invalid_block_with_a_quorum_stops_the_engine() {
+    for notarized_first in [true, false] {
+        let mut bench = Bench::new();
+        let proposal = bench.proposal(WALL.get());
+        let block = proposal.block.hash();
+        let notarization =
+            certified(&bench.committee, &bench.keys[..3], Subject::notarize(EPOCH, view(1), block));
+        let notarization = Message::Certificate(Arc::new(notarization));
+        bench.hear(Message::Proposal(proposal));
+        let executed = Input::Executed { block, outcome: Execution::Invalid("wrong root".to_owned()) };
+        let outputs = if notarized_first {
+            bench.hear(notarization);
+            bench.step(executed)
+        } else {
+            bench.step(executed);
+            bench.hear(notarization)
+        };
+        let expected = HaltReason::CertifiedBlockInvalid {
+            block,
+            height: Height::new(1),
+            reason: "wrong root".to_owned(),
+        };
+        assert_eq!(halt(&outputs), Some(expected));
+        assert_eq!(bench.engine.next_deadline(), None);
+        assert!(bench.step(Input::Tick).is_empty(), "it does nothing any more");
+    }
+}
+
+#[test]
+fn certificates_that_exclude_each_other_stop_the_engine() {
+    let (notarize, nullify, finalize) = (
+        |block| Subject::notarize(EPOCH, view(1), hash(block)),
+        Subject::nullify(EPOCH, view(1)),
+        |block| Subject::finalize(EPOCH, view(1), hash(block)),
+    );
+    let cases = [
+        ([notarize(1), notarize(2)], true),
+        ([finalize(1), finalize(2)], true),
+        ([finalize(1), notarize(2)], true),
+        ([notarize(1), finalize(2)], true),
+        ([nullify, finalize(1)], true),
+        ([finalize(1), nullify], true),
+        ([notarize(1), nullify], false),
+        ([notarize(1), finalize(1)], false),
+    ];
+    for (subjects, conflict) in cases {
+        let mut bench = Bench::new();
+        let mut halted = None;
+        for subject in subjects {
+            let certificate = Arc::new(certified(&bench.committee, &bench.keys[..3], subject));
+            halted = halt(&bench.hear(Message::Certificate(certificate)));
+        }
+        let expected = conflict.then_some(HaltReason::ConflictingCertificates(view(1)));
+        assert_eq!(halted, expected, "{subjects:?}");
+    }
+}
+
+/// Scenario 23: messages of another epoch, of far views, forged ones and floods change nothing and are
+/// not kept.
+#[test]
+fn messages_out_of_bounds_are_not_kept() {
+    let mut bench = Bench::new();
+    let before = bench.engine.footprint();
+    let (committee, keys) = (bench.committee.clone(), bench.keys.clone());
+    let vote = |subject| Message::Vote(signed(&committee, &keys[0], subject));
+    let mut forged = signed(&committee, &keys[0], Subject::nullify(EPOCH, view(1)));
+    forged.subject = Subject::nullify(EPOCH, view(2));
+    let mut stranger = forged;
+    stranger.signer = AuthorityIndex::new(200);
+    let wrong_epoch = certified(&committee, &keys[..3], Subject::nullify(Epoch::new(7), view(1)));
+    let cases = [
+        (vote(Subject::nullify(Epoch::new(1), view(1))), None),
+        (vote(Subject::nullify(EPOCH, View::ZERO)), None),
+        (vote(Subject::nullify(EPOCH, view(18))), None),
+        (vote(Subject::nullify(EPOCH, View::MAX)), None),
+        (Message::Vote(forged), Some(Rejection::BadVote(view(2)))),
+        (Message::Vote(stranger), Some(Rejection::BadVote(view(2)))),
+        (Message::Certificate(Arc::new(wrong_epoch)), None),
+    ];
+    for (message, rejection) in cases {
+        let outputs = bench.hear(message.clone());
+        assert_eq!(rejections(&outputs), Vec::from_iter(rejection), "{message:?}");
+        assert_eq!(bench.engine.footprint(), before, "{message:?}");
+    }
+    for block in 0..200 {
+        bench.hear(vote(Subject::notarize(EPOCH, view(17), hash(block))));
+    }
+    assert_eq!(bench.engine.footprint().votes, before.votes + 1, "one for each signer, view and kind");
+    let few = certified(&committee, &keys[..2], Subject::nullify(EPOCH, view(1)));
+    let error = CertificateError::WrongSignerCount { found: 2, expected: 3 };
+    let outputs = bench.hear(Message::Certificate(Arc::new(few)));
+    assert_eq!(rejections(&outputs), [Rejection::BadCertificate { view: view(1), error }]);
+}
+
+#[test]
+fn a_proposal_of_anybody_but_the_leader_is_rejected() {
+    let mut bench = Bench::new();
+    let mut proposal = bench.proposal(WALL.get());
+    let leader = proposal.block.header().proposer;
+    let impostor = bench.keys.iter().find(|key| key.public_key() != leader).unwrap().clone();
+    proposal.vote = signed(&bench.committee, &impostor, proposal.vote.subject);
+    let outputs = bench.hear(Message::Proposal(proposal));
+    assert_eq!(rejections(&outputs), [Rejection::UnsignedProposal(view(1))]);
+}
+
+/// A view without a proposal is given up after 2D, one with a proposal after 4D.
+#[test]
+fn views_are_given_up_in_time() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.engine.next_deadline(), Some(Moment::new(200)));
+    bench.now_ms = 199;
+    assert!(voted(&bench.step(Input::Tick)).is_empty());
+    bench.now_ms = 200;
+    assert_eq!(voted(&bench.step(Input::Tick))[0], Subject::nullify(EPOCH, view(1)));
+
+    let mut bench = Bench::new();
+    let proposal = bench.proposal(WALL.get());
+    bench.hear(Message::Proposal(proposal));
+    bench.now_ms = 399;
+    assert!(voted(&bench.step(Input::Tick)).is_empty());
+    bench.now_ms = 400;
+    assert_eq!(voted(&bench.step(Input::Tick))[0], Subject::nullify(EPOCH, view(1)));
+}
+
+/// Scenario 24: what a log says is taken up, and a damaged or foreign log stops the start.
+#[test]
+fn starts_from_its_log_or_not_at_all() {
+    let (committee, keys) = committee();
+    let vote = |key: usize, subject| LogRecord::Vote(signed(&committee, &keys[key], subject));
+    let certificate = |subject| LogRecord::Certificate(Arc::new(certified(&committee, &keys[..3], subject)));
+    let start = |records, observe_only| {
+        let recovered = Recovered { records, observe_only, ..Recovered::fresh(committee.root()) };
+        Engine::new(CONFIG, committee.clone(), Some(keys[0].clone()), recovered)
+    };
+    let notarize = |block| Subject::notarize(EPOCH, view(4), hash(block));
+    let nullify = Subject::nullify(EPOCH, view(4));
+    let view_after = |records| start(records, false).unwrap().view();
+    assert_eq!(view_after(vec![]), view(1));
+    assert_eq!(view_after(vec![vote(0, nullify)]), view(4));
+    assert_eq!(view_after(vec![certificate(notarize(1))]), view(4));
+    assert_eq!(view_after(vec![certificate(nullify)]), view(5));
+    assert_eq!(view_after(vec![certificate(Subject::finalize(EPOCH, view(4), hash(1)))]), view(5));
+    let error = |records| start(records, false).err();
+    let contradiction = vec![vote(0, notarize(1)), vote(0, notarize(2))];
+    assert_eq!(error(contradiction), Some(RecoveryError::ContradictoryVotes(view(4))));
+    assert_eq!(error(vec![vote(1, nullify)]), Some(RecoveryError::ForeignVote(view(4))));
+    let conflict = vec![certificate(notarize(1)), certificate(notarize(2))];
+    assert_eq!(error(conflict), Some(RecoveryError::ContradictoryCertificates(view(4))));
+    let mut forged = certified(&committee, &keys[..3], nullify);
+    forged.subject = Subject::nullify(EPOCH, view(5));
+    let bad = vec![LogRecord::Certificate(Arc::new(forged))];
+    assert_eq!(error(bad), Some(RecoveryError::BadCertificate(view(5))));
+    assert!(start(vec![], false).unwrap().is_voting());
+    assert!(!start(vec![], true).unwrap().is_voting());
+    let tip = BlockRef { hash: hash(3), view: view(3), ..committee.root() };
+    let recovered = Recovered { tip, ..Recovered::fresh(committee.root()) };
+    let result = Engine::new(CONFIG, committee.clone(), None, recovered);
+    assert_eq!(result.err(), Some(RecoveryError::TipNotFinal(view(3))));
+}
+
+#[test]
+fn a_leader_that_cannot_propose_gives_its_view_up() {
+    let (committee, keys) = committee();
+    let own = usize::from(committee.leader(view(1)).get());
+    let mut bench = Bench::of(own, Recovered::fresh(committee.root()), keys, committee);
+    let outputs = bench.step(Input::Built { view: view(1), block: None });
+    assert_eq!(voted(&outputs), [Subject::nullify(EPOCH, view(1))]);
+}
+
+/// What the shell builds is proposed only if it is what was asked for.
+#[test]
+fn a_block_that_was_not_asked_for_is_not_proposed() {
+    let (committee, keys) = committee();
+    let own = usize::from(committee.leader(view(1)).get());
+    let bench = Bench::of(own, Recovered::fresh(committee.root()), keys, committee);
+    let good = bench.proposal(WALL.get()).block;
+    let request = BuildRequest {
+        chain: ChainId(hash(7)),
+        epoch: EPOCH,
+        view: view(1),
+        height: Height::new(1),
+        parent: bench.committee.root(),
+        just: good.just().clone(),
+        proposer: PublicKey::from_bytes([0; 32]),
+        authority_root: hash(0),
+        idle: Span::ZERO,
+    };
+    let mut bench = bench;
+    let foreign = request.finish(contents(WALL.get()));
+    let outputs = bench.step(Input::Built { view: view(1), block: Some(foreign) });
+    assert!(outputs.is_empty());
+    let outputs = bench.step(Input::Built { view: view(1), block: Some(good.clone()) });
+    let proposed = outputs.iter().any(
+        |output| matches!(output, Output::Broadcast(Message::Proposal(proposal)) if proposal.block == good),
+    );
+    assert!(proposed);
+}
