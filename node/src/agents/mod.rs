@@ -1,1 +1,17 @@
-//! x
+//! Programs that act for a participant: one sells energy, the other buys it. `docs/agents.md` tells
+//! what they do and what they survive.
+//!
+//! They know the chain by the RPC client alone. Each is one future without global state, so that
+//! many can run in one process.
+
+pub mod consumer;
+mod error;
+mod event;
+pub mod producer;
+mod report;
+
+pub use error::AgentError;
+pub use event::{AgentEvent, Observer, Warning};
+pub use report::{
+    ChargeOutcome, ChargeReport, ConsideredBid, Phase, PhaseReport, SessionReport, TransactionReport,
+};

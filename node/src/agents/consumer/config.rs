@@ -1,0 +1,89 @@
+use std::path::PathBuf;
+
+use evchain_protocol::payment::InstallmentCount;
+use evchain_protocol::primitives::{Energy, Position, RegionId, Span, Window};
+use evchain_protocol::session::decide::Choice;
+use evchain_protocol::session::{ConsumerPolicy, PaymentKind};
+use evchain_protocol::state::auction::BiddingMode;
+
+/// How a consumer's agent works.
+#[derive(Debug, Clone)]
+pub struct ConsumerConfig {
+    /// Where its journals lie, in a folder `sessions`.
+    pub state_dir: PathBuf,
+    /// How many times as fast as in reality its simulated meter counts. The producer's must be the same.
+    pub speed: u32,
+    /// What its simulated meter counts at most, in W; none for the power of the station chosen. A
+    /// vehicle that takes less than the station gives sees too little energy and stops.
+    pub power_w: Option<u32>,
+    /// How patient and careful it is.
+    pub policy: ConsumerPolicy,
+}
+
+impl ConsumerConfig {
+    /// With the usual settings.
+    pub fn new(state_dir: PathBuf) -> Self {
+        Self { state_dir, speed: 1, power_w: None, policy: ConsumerPolicy::default() }
+    }
+}
+
+/// What a consumer wants.
+#[derive(Debug, Clone)]
+pub struct ChargeOrder {
+    /// R, the region in which it asks.
+    pub region: RegionId,
+    /// T, when it charges.
+    pub window: Window,
+    /// e, how much.
+    pub energy: Energy,
+    /// Where it is, or will be. Stays here: nobody is told (P18 3.1).
+    pub position: Position,
+    /// g, what it weighs. `max_price` is also what the fresh key is given to pay with.
+    pub choice: Choice,
+    /// How it pays, the best first. Of a bid it takes the first that the bid offers.
+    pub kinds: Vec<PaymentKind>,
+    /// N, or what the bid offers if that is less.
+    pub installments: InstallmentCount,
+    /// What becomes of the deposit if the session never begins; channels know `Forfeit` only.
+    pub deposit: Deposit,
+    /// How long producers may bid.
+    pub bidding: Span,
+    /// Whether bids can be lowered meanwhile.
+    pub mode: BiddingMode,
+    /// Decides early, as soon as there are so many bids.
+    pub enough_bids: Option<u32>,
+    /// k: warns when the region has fewer stations.
+    pub min_stations: usize,
+    /// How often it asks, with a fresh key each time, while nobody bids.
+    pub max_attempts: u32,
+}
+
+/// What becomes of a deposit when the session never begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deposit {
+    /// The producer gets it at the window's start.
+    Forfeit,
+    /// It comes back so long before the window's start (`t_max` of P21 III-D). Charging must begin before.
+    Refund(Span),
+}
+
+impl ChargeOrder {
+    /// The usual order: any kind of payment, 10 installments, half a minute for bids.
+    pub fn new(region: RegionId, window: Window, energy: Energy, position: Position, choice: Choice) -> Self {
+        Self {
+            region,
+            window,
+            energy,
+            position,
+            choice,
+            kinds: vec![PaymentKind::Channel, PaymentKind::Chain, PaymentKind::Hashes],
+            installments: InstallmentCount::new(10).unwrap_or(InstallmentCount::ONE),
+            deposit: Deposit::Forfeit,
+            bidding: Span::new(30_000),
+            mode: BiddingMode::FirstOnly,
+            enough_bids: None,
+            min_stations: 3,
+            max_attempts: 5,
+        }
+    }
+}
