@@ -4,11 +4,19 @@
 //! They know the chain by the RPC client alone. Each is one future without global state, so that
 //! many can run in one process.
 
+mod blocks;
 pub mod consumer;
 mod error;
 mod event;
+mod journal;
+mod link;
+mod meter;
+mod nodes;
 pub mod producer;
+mod recorder;
 mod report;
+mod settle;
+mod timing;
 
 pub use error::AgentError;
 pub use event::{AgentEvent, Observer, Warning};

@@ -1,7 +1,12 @@
 //! Buys energy: asks, chooses, pays in installments, and takes back what is left.
 
+mod attempt;
 mod config;
+mod evaluate;
+mod record;
 mod run;
+mod serve;
+mod session;
 
 pub use config::{ChargeOrder, ConsumerConfig, Deposit};
 pub use run::{resume, run};

@@ -1,8 +1,27 @@
+//! A charge from order to report, and what is left of charges that were broken off.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use evchain_protocol::crypto::{KeyPair, PublicKey};
+use evchain_protocol::params::Params;
+use evchain_protocol::primitives::{Amount, Timestamp, TxRef};
+use evchain_protocol::session::ConsumerRecord;
 use tokio_util::sync::CancellationToken;
 
+use super::attempt::{Attempt, Auction};
 use super::config::{ChargeOrder, ConsumerConfig};
-use crate::agents::{AgentError, ChargeReport, Observer};
-use crate::rpc::RpcClient;
+use super::record::{ChargeRecord, Started, Step};
+use crate::agents::blocks::Blocks;
+use crate::agents::error::AgentError;
+use crate::agents::event::{Observer, Warning};
+use crate::agents::journal::{self, Journal};
+use crate::agents::nodes::{Nodes, Signer};
+use crate::agents::recorder::Recorder;
+use crate::agents::report::{ChargeOutcome, ChargeReport, ConsideredBid, SessionReport};
+use crate::clock;
+use crate::rpc::{NodeApiClient, RpcClient};
 use crate::wallet::Wallet;
 
 /// Charges once: asks with a fresh key of the wallet, which its main key pays for, chooses, pays,
@@ -19,8 +38,35 @@ pub async fn run(
     observer: Observer,
     stop: CancellationToken,
 ) -> Result<ChargeReport, AgentError> {
-    let _ = (config, order, rpc, wallet, observer, stop);
-    Err(AgentError::Settings("the consumer's agent is being built".to_owned()))
+    let setup = Setup::new(config, rpc, wallet, observer).await?;
+    let mut recorder = Recorder::new(setup.nodes.clone());
+    let (begun, mut attempts) = (clock::now(), 0);
+    loop {
+        attempts += 1;
+        let mut attempt = setup.begin(wallet, recorder).await?;
+        let auction = tokio::select! {
+            auction = attempt.auction(order) => Some(auction),
+            () = stop.cancelled() => None,
+        };
+        attempt.finish_pending().await?;
+        let outcome = match auction {
+            Some(Ok(Auction::Paid)) => ChargeOutcome::NotServed,
+            Some(Ok(Auction::NoBids)) => ChargeOutcome::NoBids,
+            Some(Ok(Auction::NoUsableBid)) => ChargeOutcome::NoUsableBid,
+            Some(Ok(Auction::TooLate)) if attempts > 1 => ChargeOutcome::NoBids,
+            Some(Ok(Auction::TooLate)) => given_up("the window starts too soon to find somebody"),
+            None => given_up("stopped by the user"),
+            Some(Err(error @ AgentError::Rejected { .. })) => given_up(&error.to_string()),
+            Some(Err(error)) => return Err(error),
+        };
+        let asks_again =
+            outcome == ChargeOutcome::NoBids && attempts < order.max_attempts && !stop.is_cancelled();
+        let finished = attempt.finish(&setup, outcome, Vec::new(), &stop).await?;
+        match finished {
+            (_, kept) if asks_again && clock::now() < order.window.start => recorder = kept,
+            (summary, kept) => return Ok(summary.into_report(kept, begun, attempts)),
+        }
+    }
 }
 
 /// Goes on with every charge that was interrupted: with those that have locked their price to the
@@ -35,6 +81,244 @@ pub async fn resume(
     observer: Observer,
     stop: CancellationToken,
 ) -> Result<Vec<ChargeReport>, AgentError> {
-    let _ = (config, rpc, wallet, observer, stop);
-    Err(AgentError::Settings("the consumer's agent is being built".to_owned()))
+    let paths = journal::unfinished(&sessions_folder(config))?;
+    if paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    let setup = Setup::new(config, rpc, wallet, observer).await?;
+    let charges = paths.iter().map(|path| setup.resume(wallet, path, &stop));
+    let reports = futures::future::try_join_all(charges).await?;
+    Ok(reports.into_iter().flatten().collect())
+}
+
+fn given_up(reason: &str) -> ChargeOutcome {
+    ChargeOutcome::GivenUp { reason: reason.to_owned() }
+}
+
+fn sessions_folder(config: &ConsumerConfig) -> PathBuf {
+    config.state_dir.join("sessions")
+}
+
+/// What all attempts of an agent share.
+struct Setup<'a> {
+    config: &'a ConsumerConfig,
+    nodes: Nodes,
+    params: Params,
+    main: Arc<Signer>,
+    blocks: Arc<Blocks>,
+}
+
+impl<'a> Setup<'a> {
+    async fn new(
+        config: &'a ConsumerConfig,
+        rpc: RpcClient,
+        wallet: &Wallet,
+        observer: Observer,
+    ) -> Result<Self, AgentError> {
+        let nodes = Nodes::new(rpc.clone(), Arc::clone(&observer));
+        let params =
+            nodes.need("ask for the chain's parameters", |rpc| async move { rpc.params().await }).await?;
+        let main = Arc::new(Signer::new(nodes.clone(), wallet.main_key()));
+        Ok(Self { config, nodes, params, main, blocks: Arc::new(Blocks::follow(rpc, observer)) })
+    }
+
+    /// A new attempt with a fresh key.
+    async fn begin(&self, wallet: &Wallet, recorder: Recorder) -> Result<Attempt, AgentError> {
+        let (key_index, key) = wallet.fresh_key()?;
+        let folder = sessions_folder(self.config);
+        // Not named by the request, which does not exist before the money that this is to guard.
+        let mut journal = Journal::create(&folder, &format!("key-{key_index}"))?;
+        let started = Started { key_index, consumer: key.public_key() };
+        journal.append(&ChargeRecord::Started(started)).await?;
+        Ok(self.attempt(key, journal, recorder))
+    }
+
+    fn attempt(&self, key: KeyPair, journal: Journal<ChargeRecord>, recorder: Recorder) -> Attempt {
+        Attempt {
+            nodes: self.nodes.clone(),
+            params: self.params.clone(),
+            main: Arc::clone(&self.main),
+            zeta: Arc::new(Signer::new(self.nodes.clone(), key)),
+            blocks: Arc::clone(&self.blocks),
+            journal,
+            recorder,
+            landed: BTreeMap::new(),
+            pending: None,
+            decision: None,
+            funded: Amount::ZERO,
+            considered: Vec::new(),
+            chosen: None,
+        }
+    }
+
+    /// Goes on with one journal. None if it is another's.
+    async fn resume(
+        &self,
+        wallet: &Wallet,
+        path: &Path,
+        stop: &CancellationToken,
+    ) -> Result<Option<ChargeReport>, AgentError> {
+        let (journal, records) = match Journal::open(path) {
+            Ok(opened) => opened,
+            // Another process charges with it right now.
+            Err(AgentError::InUse(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(ChargeRecord::Started(started)) = records.first() else {
+            journal.close()?;
+            return Ok(None);
+        };
+        let key = wallet.key(started.key_index);
+        if key.public_key() != started.consumer {
+            let reason =
+                format!("{} belongs to another wallet than {}", path.display(), wallet.path().display());
+            self.nodes.warn(Warning::Trouble { reason });
+            return Ok(None);
+        }
+        let begun = clock::now();
+        let mut attempt = self.attempt(key, journal, Recorder::new(self.nodes.clone()));
+        let session = attempt.replay(records);
+        attempt.finish_pending().await?;
+        let outcome = given_up("interrupted before the price was locked");
+        let (summary, recorder) = attempt.finish(self, outcome, session, stop).await?;
+        Ok(Some(summary.into_report(recorder, begun, 1)))
+    }
+}
+
+impl Attempt {
+    /// Takes up what a journal holds. Gives the records of the last session.
+    fn replay(&mut self, records: Vec<ChargeRecord>) -> Vec<ConsumerRecord> {
+        let mut session = Vec::new();
+        for record in records {
+            match record {
+                ChargeRecord::Started(_) => {}
+                ChargeRecord::Sending(sending) => self.note_sending(sending),
+                ChargeRecord::Final(landed) => {
+                    self.landed.insert(landed.step, landed);
+                    self.pending = None;
+                }
+                ChargeRecord::Decided(decision) => {
+                    self.chosen = Some(ConsideredBid {
+                        producer: decision.opening.producer,
+                        price: decision.opening.price,
+                        distance_m: Some(decision.distance_m),
+                        unusable: None,
+                    });
+                    self.decision = Some(decision);
+                }
+                ChargeRecord::Session(record) => {
+                    // One that came too early was followed by another.
+                    if matches!(record, ConsumerRecord::Begun(_)) {
+                        session.clear();
+                    }
+                    session.push(record);
+                }
+            }
+        }
+        session
+    }
+
+    /// Charges if the price is locked, waits for the payouts and takes the rest back.
+    async fn finish(
+        mut self,
+        setup: &Setup<'_>,
+        outcome: ChargeOutcome,
+        records: Vec<ConsumerRecord>,
+        stop: &CancellationToken,
+    ) -> Result<(Summary, Recorder), AgentError> {
+        let mut session = None;
+        let locked = self.landed.get(&Step::Pay).copied().zip(self.decision.clone());
+        if let Some((payment, decision)) = &locked {
+            session = self.charge(setup.config, decision, payment.place, records, stop).await?;
+            self.wait_settled(decision, payment.place).await?;
+        }
+        let paid = match &locked {
+            Some(_) => self.paid(session.as_ref()).await?,
+            None => Amount::ZERO,
+        };
+        let returned = match self.sweep().await {
+            Ok(returned) => returned,
+            Err(error @ AgentError::Rejected { .. }) => {
+                self.recorder
+                    .warn(Warning::Trouble { reason: format!("cannot take the rest back: {error}") });
+                Amount::ZERO
+            }
+            Err(error) => return Err(error),
+        };
+        let summary = Summary {
+            outcome: session.as_ref().map_or(outcome, outcome_of),
+            payer: self.main.address(),
+            consumer: self.zeta.address(),
+            request: self.landed.get(&Step::Request).map(|landed| landed.place),
+            lowest_price: self.considered.iter().map(|bid| bid.price).min(),
+            bids: self.considered,
+            chosen: self.chosen,
+            paid,
+            session,
+            returned,
+        };
+        self.journal.close()?;
+        Ok((summary, self.recorder))
+    }
+
+    /// What the producer got: what the fresh key was given and has not, the fees aside.
+    async fn paid(&self, session: Option<&SessionReport>) -> Result<Amount, AgentError> {
+        let account = self.nodes.account(self.zeta.address()).await?;
+        let left = account.map_or(Amount::ZERO, |account| account.balance);
+        let steps = self.landed.values().filter(|landed| landed.step != Step::Fund).map(|landed| landed.fee);
+        let settlements = session.into_iter().flat_map(|session| &session.transactions).map(|sent| sent.fee);
+        let spent = steps.chain(settlements).fold(left, Amount::saturating_add);
+        Ok(self.funded.saturating_sub(spent))
+    }
+}
+
+/// What a session came to for who ordered it.
+fn outcome_of(session: &SessionReport) -> ChargeOutcome {
+    match session.outcome.released {
+        released if released == session.installments => ChargeOutcome::Charged,
+        0 => ChargeOutcome::NotServed,
+        _ if session.accepted.is_none() => ChargeOutcome::NotServed,
+        _ => ChargeOutcome::Partial,
+    }
+}
+
+/// A report without what a recorder adds.
+struct Summary {
+    outcome: ChargeOutcome,
+    payer: PublicKey,
+    consumer: PublicKey,
+    request: Option<TxRef>,
+    bids: Vec<ConsideredBid>,
+    chosen: Option<ConsideredBid>,
+    lowest_price: Option<Amount>,
+    session: Option<SessionReport>,
+    paid: Amount,
+    returned: Amount,
+}
+
+impl Summary {
+    fn into_report(self, recorder: Recorder, begun: Timestamp, attempts: u32) -> ChargeReport {
+        let (phases, transactions, warnings) = recorder.into_parts();
+        let fees = transactions.iter().fold(Amount::ZERO, |sum, sent| sum.saturating_add(sent.fee));
+        ChargeReport {
+            outcome: self.outcome,
+            payer: self.payer,
+            consumer: self.consumer,
+            attempts,
+            request: self.request,
+            bids: self.bids,
+            chosen: self.chosen,
+            lowest_price: self.lowest_price,
+            session: self.session,
+            paid: self.paid,
+            settled: true,
+            returned: self.returned,
+            fees,
+            begun,
+            ended: clock::now(),
+            phases,
+            transactions,
+            warnings,
+        }
+    }
 }

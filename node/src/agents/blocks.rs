@@ -1,0 +1,123 @@
+//! The final blocks, for everything in an agent that waits for the chain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evchain_protocol::crypto::PublicKey;
+use evchain_protocol::event::Event;
+use evchain_protocol::primitives::TxRef;
+use tokio::sync::broadcast;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::event::{AgentEvent, Observer, Warning};
+use crate::rpc::{BlockNotice, Followed, RpcClient};
+
+/// Blocks that wait for a slow reader; above, it is told of a gap.
+const QUEUE: usize = 256;
+/// The pause between attempts to subscribe for the first time.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Follows the chain as long as it lives.
+pub(super) struct Blocks {
+    news: broadcast::Sender<News>,
+    _follower: AbortOnDropHandle<()>,
+}
+
+/// What the chain tells.
+#[derive(Debug, Clone)]
+pub(super) enum News {
+    /// A block is final.
+    Block(Arc<BlockNotice>),
+    /// Some blocks were missed: ask for what matters.
+    Gap,
+}
+
+/// One reader's place in the news.
+pub(super) struct NewsReader(broadcast::Receiver<News>);
+
+impl Blocks {
+    pub(super) fn follow(rpc: RpcClient, observer: Observer) -> Self {
+        let (news, _) = broadcast::channel(QUEUE);
+        let follower = tokio::spawn(follow(rpc, observer, news.clone()));
+        Self { news, _follower: AbortOnDropHandle::new(follower) }
+    }
+
+    /// Reads from now on. Who asks the chain after this call misses nothing.
+    pub(super) fn reader(&self) -> NewsReader {
+        NewsReader(self.news.subscribe())
+    }
+}
+
+impl NewsReader {
+    /// The next news. Cancel safe.
+    pub(super) async fn next(&mut self) -> News {
+        match self.0.recv().await {
+            Ok(news) => news,
+            Err(broadcast::error::RecvError::Lagged(_)) => News::Gap,
+            // The follower ends with the agent only.
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+async fn follow(rpc: RpcClient, observer: Observer, news: broadcast::Sender<News>) {
+    let mut blocks = loop {
+        match rpc.follow_blocks().await {
+            Ok(blocks) => break blocks,
+            Err(error) => {
+                let action = "follow the chain".to_owned();
+                let warning = Warning::Unreachable { action, reason: error.to_string() };
+                observer(&AgentEvent::Warned(warning));
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    };
+    // No reader yet is no failure.
+    let _ = news.send(News::Gap);
+    loop {
+        let _ = news.send(match blocks.next().await {
+            Followed::Item(block) => News::Block(Arc::new(block)),
+            Followed::Resumed => News::Gap,
+        });
+    }
+}
+
+/// What a block did to a payment or channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Installments below this index are settled.
+    SettledBelow(u32),
+    /// Nothing is left of it: claimed, returned or paid out.
+    Ended,
+    /// The consumer took everything back.
+    Cancelled,
+    /// This party posted a state.
+    Posted(PublicKey),
+}
+
+/// What a block did to this payment or channel, in order.
+pub(super) fn changes_of(block: &BlockNotice, name: TxRef) -> Vec<Change> {
+    block.events.iter().filter_map(|record| change(&record.event, name)).collect()
+}
+
+fn change(event: &Event, name: TxRef) -> Option<Change> {
+    match event {
+        Event::InstallmentsClaimed { payment, up_to, .. }
+        | Event::InstallmentsRefunded { payment, up_to, .. }
+            if *payment == name =>
+        {
+            Some(Change::SettledBelow(up_to.saturating_add(1)))
+        }
+        Event::DepositForfeited { payment, .. } if *payment == name => Some(Change::SettledBelow(1)),
+        Event::PaymentEnded { payment } if *payment == name => Some(Change::Ended),
+        Event::ChannelClosed { channel, .. } if *channel == name => Some(Change::Ended),
+        Event::PaymentCancelled { payment: cancelled, .. }
+        | Event::ChannelCancelled { channel: cancelled, .. }
+            if *cancelled == name =>
+        {
+            Some(Change::Cancelled)
+        }
+        Event::ChannelPosted { channel, by, .. } if *channel == name => Some(Change::Posted(*by)),
+        _ => None,
+    }
+}

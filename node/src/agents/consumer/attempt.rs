@@ -1,0 +1,360 @@
+//! One request with one fresh key, from its funding to its sweep.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use evchain_protocol::codec::List;
+use evchain_protocol::commitment::Opening;
+use evchain_protocol::crypto::{Preimage, PublicKey};
+use evchain_protocol::event::Event;
+use evchain_protocol::hash_chain::HashChain;
+use evchain_protocol::params::Params;
+use evchain_protocol::payment::{DepositRule, InstallmentCount};
+use evchain_protocol::primitives::{Amount, Span, Timestamp, TxRef};
+use evchain_protocol::session::{PaymentKind, Secrets};
+use evchain_protocol::state::auction::Station;
+use evchain_protocol::transaction::Action;
+use evchain_protocol::transaction::channel::OpenChannel;
+use evchain_protocol::transaction::commitment::Commit;
+use evchain_protocol::transaction::installments::{ChainAnchor, InstallmentLocks, LockInstallments};
+use evchain_protocol::transaction::request::PlaceRequest;
+use evchain_protocol::transaction::transfer::Transfer;
+
+use super::config::{ChargeOrder, Deposit};
+use super::evaluate::{Candidate, Evaluation, evaluate};
+use super::record::{ChargeRecord, Decision, Landed, Sending, Step};
+use crate::agents::blocks::{Blocks, News};
+use crate::agents::error::AgentError;
+use crate::agents::event::{AgentEvent, Warning};
+use crate::agents::journal::Journal;
+use crate::agents::nodes::{Brought, MAX_SIGNINGS, Nodes, Signer, nonces_taken};
+use crate::agents::recorder::Recorder;
+use crate::agents::report::{ConsideredBid, Phase};
+use crate::clock;
+use crate::rpc::NodeApiClient;
+use crate::wallet::private_file::random_preimage;
+
+/// The time that committing and locking may take before the window starts.
+const LOCK_LEAD: Span = Span::new(3_000);
+/// The shortest time that producers get for bids.
+const LEAST_BIDDING: Span = Span::new(500);
+/// What a channel's deadline is after the earliest that the ledger accepts (C3): the tip's time may
+/// be behind the block's.
+const CHANNEL_SLACK: Span = Span::new(1_000);
+
+/// A charge with one fresh key, under way.
+pub(super) struct Attempt {
+    pub(super) nodes: Nodes,
+    pub(super) params: Params,
+    /// The main key, which pays.
+    pub(super) main: Arc<Signer>,
+    /// zeta.
+    pub(super) zeta: Arc<Signer>,
+    pub(super) blocks: Arc<Blocks>,
+    pub(super) journal: Journal<ChargeRecord>,
+    pub(super) recorder: Recorder,
+    pub(super) landed: BTreeMap<Step, Landed>,
+    /// The transaction that may be on its way, if the last step was broken off.
+    pub(super) pending: Option<Sending>,
+    /// Once the bid is chosen.
+    pub(super) decision: Option<Decision>,
+    /// What the fresh key was given.
+    pub(super) funded: Amount,
+    pub(super) considered: Vec<ConsideredBid>,
+    pub(super) chosen: Option<ConsideredBid>,
+}
+
+/// How far an attempt came before money was locked.
+#[derive(Debug)]
+pub(super) enum Auction {
+    /// The price is locked.
+    Paid,
+    /// Nobody bid.
+    NoBids,
+    /// Nobody bid what can be taken.
+    NoUsableBid,
+    /// The window is too near for another request.
+    TooLate,
+}
+
+impl Attempt {
+    /// Explores, takes bids, decides and locks the price.
+    pub(super) async fn auction(&mut self, order: &ChargeOrder) -> Result<Auction, AgentError> {
+        let latest = order.window.start.before(lock_lead(order));
+        if clock::now().saturating_after(LEAST_BIDDING) >= latest {
+            return Ok(Auction::TooLate);
+        }
+        self.recorder.begin(Phase::Funding);
+        let amount = self.funding(order)?;
+        let transfer = Action::Transfer(Transfer { to: self.zeta.address(), amount });
+        self.take_step(Step::Fund, &transfer).await?;
+
+        self.recorder.begin(Phase::Exploration);
+        self.warn_of_few_stations(order).await?;
+        let bid_deadline = clock::now().saturating_after(order.bidding).min(latest);
+        let request = Action::PlaceRequest(PlaceRequest {
+            region: order.region,
+            window: order.window,
+            energy: order.energy,
+            mode: order.mode,
+            bid_deadline,
+        });
+        // Before the request is final, so that no bid is missed.
+        let mut news = self.blocks.reader();
+        let request = self.take_step(Step::Request, &request).await?.place;
+        self.nodes.observe(&AgentEvent::Requested { request, consumer: self.zeta.address() });
+
+        self.recorder.begin(Phase::Bidding);
+        let mut heard = BTreeMap::new();
+        let mut time = Timestamp::ZERO;
+        while time < bid_deadline && order.enough_bids.is_none_or(|enough| heard.len() < enough as usize) {
+            match news.next().await {
+                News::Block(block) => {
+                    self.nodes.saw(block.header.height);
+                    time = block.header.time_ms;
+                    heard.extend(block.events.iter().filter_map(|record| match record.event {
+                        Event::BidPlaced { request: named, producer, .. } if named == request => {
+                            Some((producer, record.transaction.unwrap_or(TxRef::MAX)))
+                        }
+                        _ => None,
+                    }));
+                }
+                News::Gap => {
+                    time = self
+                        .nodes
+                        .need("ask for the chain's time", |rpc| async move { rpc.status().await })
+                        .await?
+                        .time;
+                    let bids = self
+                        .nodes
+                        .ask("ask for the bids", |rpc| async move { rpc.bids(request).await })
+                        .await?;
+                    for bid in bids.unwrap_or_default() {
+                        heard.entry(bid.producer).or_insert(TxRef::MAX);
+                    }
+                }
+            }
+        }
+        self.recorder.begin(Phase::Evaluation);
+        let Some((candidate, weighed)) = self.evaluate(order, request, &heard).await? else {
+            return Ok(if self.considered.is_empty() { Auction::NoBids } else { Auction::NoUsableBid });
+        };
+        self.commit_and_pay(order, request, candidate, weighed).await
+    }
+
+    /// Signs, notes and brings a transaction to the chain. In the journal before it is sent, so
+    /// that it is the same after a crash.
+    async fn take_step(&mut self, step: Step, action: &Action) -> Result<Landed, AgentError> {
+        let signer = if step == Step::Fund { Arc::clone(&self.main) } else { Arc::clone(&self.zeta) };
+        for _ in 0..MAX_SIGNINGS {
+            let transaction = signer.sign(action.clone()).await?;
+            let sending = Sending { step, transaction: transaction.clone() };
+            self.journal.append(&ChargeRecord::Sending(sending.clone())).await?;
+            self.note_sending(sending);
+            if let Brought::Final(finality, report) = self.nodes.bring(step.phase(), &transaction).await? {
+                self.recorder.sent(report);
+                return self.land(Landed { step, place: finality.place, fee: finality.fee }).await;
+            }
+        }
+        Err(nonces_taken(action))
+    }
+
+    /// Notes that a transaction is on its way.
+    pub(super) fn note_sending(&mut self, sending: Sending) {
+        if let (Step::Fund, Action::Transfer(transfer)) =
+            (sending.step, &sending.transaction.transaction.action)
+        {
+            self.funded = transfer.amount;
+        }
+        self.pending = Some(sending);
+    }
+
+    /// Finishes the step that was broken off, if one was: it is final, or will never be.
+    pub(super) async fn finish_pending(&mut self) -> Result<(), AgentError> {
+        let Some(Sending { step, transaction }) = self.pending.take() else { return Ok(()) };
+        match self.nodes.bring(step.phase(), &transaction).await {
+            Ok(Brought::Final(finality, report)) => {
+                self.recorder.sent(report);
+                self.land(Landed { step, place: finality.place, fee: finality.fee }).await?;
+                Ok(())
+            }
+            Ok(Brought::Stale) | Err(AgentError::Rejected { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Notes that a step is final.
+    async fn land(&mut self, landed: Landed) -> Result<Landed, AgentError> {
+        self.journal.append(&ChargeRecord::Final(landed)).await?;
+        self.landed.insert(landed.step, landed);
+        self.pending = None;
+        Ok(landed)
+    }
+
+    /// What the fresh key needs: the highest price, and the fees of everything that it may send.
+    fn funding(&self, order: &ChargeOrder) -> Result<Amount, AgentError> {
+        /// Request, commitment, payment, cancel, close or force-close, sweep.
+        const TRANSACTIONS: u64 = 6;
+        /// More than any of these has, the hashes aside.
+        const BYTES_EACH: u64 = 400;
+        const BYTES_OF_HASH: u64 = 32;
+        let bytes = TRANSACTIONS * BYTES_EACH + BYTES_OF_HASH * u64::from(order.installments.get());
+        let too_much =
+            || AgentError::Settings("the highest price and the fees are more than there can be".to_owned());
+        let flat = self.params.fee_flat.get().checked_mul(TRANSACTIONS);
+        let by_bytes = self.params.fee_per_byte.get().checked_mul(bytes);
+        flat.zip(by_bytes)
+            .and_then(|(flat, by_bytes)| {
+                flat.checked_add(by_bytes)?.checked_add(order.choice.max_price.get())
+            })
+            .map(Amount::new)
+            .ok_or_else(too_much)
+    }
+
+    async fn warn_of_few_stations(&mut self, order: &ChargeOrder) -> Result<(), AgentError> {
+        let region = order.region;
+        let page = self
+            .nodes
+            .need(
+                "ask for the region's stations",
+                |rpc| async move { rpc.stations(Some(region), None).await },
+            )
+            .await?;
+        let stations = page.items.len();
+        if stations < order.min_stations && page.next.is_none() {
+            self.recorder.warn(Warning::FewStations { region, stations, wanted: order.min_stations });
+        }
+        Ok(())
+    }
+
+    async fn evaluate(
+        &mut self,
+        order: &ChargeOrder,
+        request: TxRef,
+        heard: &BTreeMap<PublicKey, TxRef>,
+    ) -> Result<Option<(Candidate, ConsideredBid)>, AgentError> {
+        let bids = self.nodes.ask("ask for the bids", |rpc| async move { rpc.bids(request).await }).await?;
+        let bids = bids.unwrap_or_default();
+        match bids.len() {
+            0 => self.recorder.warn(Warning::NoBids { request }),
+            1 => self.recorder.warn(Warning::OnlyOneBid { request }),
+            _ => {}
+        }
+        let mut stations: BTreeMap<PublicKey, Station> = BTreeMap::new();
+        for producer in bids.iter().map(|bid| bid.producer) {
+            let found =
+                self.nodes.ask("ask for a station", |rpc| async move { rpc.station(producer).await }).await?;
+            stations.extend(found.map(|info| (producer, info.station)));
+        }
+        let Evaluation { considered, best } = evaluate(order, bids, &stations, heard);
+        for bid in &considered {
+            if let Some(reason) = bid.unusable.clone() {
+                self.recorder.warn(Warning::UnusableBid { producer: bid.producer, reason });
+            }
+        }
+        self.considered = considered;
+        Ok(best)
+    }
+
+    async fn commit_and_pay(
+        &mut self,
+        order: &ChargeOrder,
+        request: TxRef,
+        candidate: Candidate,
+        weighed: ConsideredBid,
+    ) -> Result<Auction, AgentError> {
+        let Candidate { bid, contact, power_w, kind, .. } = candidate;
+        let count = order.installments.min(bid.bid.max_installments);
+        let opening = Opening {
+            request,
+            price: bid.bid.price,
+            consumer: self.zeta.address(),
+            producer: bid.producer,
+            secret: random_preimage()?,
+        };
+        let decision = Decision {
+            opening,
+            kind,
+            installments: count.get(),
+            secrets: secrets(kind, count)?,
+            contact,
+            power_w,
+            distance_m: weighed.distance_m.unwrap_or_default(),
+        };
+        self.journal.append(&ChargeRecord::Decided(decision.clone())).await?;
+        self.decision = Some(decision.clone());
+        self.nodes.observe(&AgentEvent::Chosen {
+            producer: bid.producer,
+            price: bid.bid.price,
+            distance_m: decision.distance_m,
+        });
+        self.chosen = Some(weighed);
+        let commit = Action::Commit(Commit { request, commitment: opening.commitment(self.nodes.chain()) });
+        self.take_step(Step::Commit, &commit).await?;
+        self.recorder.begin(Phase::Deposit);
+        let pay = self.payment(order, &decision, count);
+        self.take_step(Step::Pay, &pay).await?;
+        Ok(Auction::Paid)
+    }
+
+    /// The transaction that locks the price.
+    fn payment(&self, order: &ChargeOrder, decision: &Decision, count: InstallmentCount) -> Action {
+        let Opening { request, producer, .. } = decision.opening;
+        let locks = match &decision.secrets {
+            Secrets::Hashes(preimages) => InstallmentLocks::Hashes(preimages.map(Preimage::lock)),
+            Secrets::Chain(seed) => {
+                InstallmentLocks::Chain(ChainAnchor { anchor: HashChain::new(*seed, count).anchor(), count })
+            }
+            Secrets::Channel => {
+                let challenge = self.params.min_challenge;
+                let earliest =
+                    order.window.end.saturating_after(self.params.claim_margin).saturating_after(challenge);
+                let deadline = earliest.saturating_after(CHANNEL_SLACK);
+                return Action::OpenChannel(OpenChannel { request, producer, count, challenge, deadline });
+            }
+        };
+        let deposit = match order.deposit {
+            Deposit::Forfeit => DepositRule::Forfeit,
+            Deposit::Refund(lead) => DepositRule::Refund(order.window.start.before(lead)),
+        };
+        Action::LockInstallments(LockInstallments { request, producer, deposit, locks })
+    }
+
+    /// Sends what the fresh key has left to the main key. Gives the amount.
+    pub(super) async fn sweep(&mut self) -> Result<Amount, AgentError> {
+        let Some(account) = self.nodes.account(self.zeta.address()).await? else { return Ok(Amount::ZERO) };
+        let to = self.main.address();
+        let transfer = |amount| Action::Transfer(Transfer { to, amount });
+        // Amounts have a fixed width, so any stands for the fee.
+        let bytes = self.zeta.sign(transfer(account.balance)).await?.to_bytes().len() as u64;
+        let fee =
+            self.params.fee_per_byte.get().saturating_mul(bytes).saturating_add(self.params.fee_flat.get());
+        let amount = account.balance.saturating_sub(Amount::new(fee));
+        if amount == Amount::ZERO {
+            return Ok(Amount::ZERO);
+        }
+        self.recorder.begin(Phase::Sweep);
+        self.take_step(Step::Sweep, &transfer(amount)).await?;
+        Ok(amount)
+    }
+}
+
+/// How long before the window the last transaction is under way. With `refund`, charging must begin
+/// before `t_max`, so there has to be time for it.
+fn lock_lead(order: &ChargeOrder) -> Span {
+    match order.deposit {
+        Deposit::Forfeit => LOCK_LEAD,
+        Deposit::Refund(lead) => LOCK_LEAD.saturating_add(lead).saturating_add(lead),
+    }
+}
+
+fn secrets(kind: PaymentKind, count: InstallmentCount) -> Result<Secrets, AgentError> {
+    Ok(match kind {
+        PaymentKind::Hashes => {
+            let preimages = (0..count.get()).map(|_| random_preimage()).collect::<Result<Vec<_>, _>>()?;
+            Secrets::Hashes(List::new(preimages).map_err(|error| AgentError::Settings(error.to_string()))?)
+        }
+        PaymentKind::Chain => Secrets::Chain(random_preimage()?),
+        PaymentKind::Channel => Secrets::Channel,
+    })
+}

@@ -1,0 +1,92 @@
+//! Which bid: the evaluation of P21 III-C.
+
+use std::collections::BTreeMap;
+
+use evchain_protocol::crypto::PublicKey;
+use evchain_protocol::primitives::{Position, TxRef};
+use evchain_protocol::session::PaymentKind;
+use evchain_protocol::session::decide::{Distance, Offer};
+use evchain_protocol::state::auction::{BidPosition, MAX_CONTACT_BYTES, Station};
+use evchain_protocol::text::Text;
+
+use super::config::ChargeOrder;
+use crate::agents::report::ConsideredBid;
+use crate::network::Multiaddr;
+use crate::rpc::BidInfo;
+
+/// A bid and where it leads.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub(super) bid: BidInfo,
+    pub(super) position: Position,
+    pub(super) contact: Text<MAX_CONTACT_BYTES>,
+    /// What the station gives; vehicles do not say.
+    pub(super) power_w: Option<u32>,
+    pub(super) kind: PaymentKind,
+}
+
+/// The bids as they were weighed, and the best.
+#[derive(Debug)]
+pub(super) struct Evaluation {
+    pub(super) considered: Vec<ConsideredBid>,
+    pub(super) best: Option<(Candidate, ConsideredBid)>,
+}
+
+/// Weighs the bids. `stations` are the bidders' records, `placed` when each was heard of.
+pub(super) fn evaluate(
+    order: &ChargeOrder,
+    bids: Vec<BidInfo>,
+    stations: &BTreeMap<PublicKey, Station>,
+    placed: &BTreeMap<PublicKey, TxRef>,
+) -> Evaluation {
+    let mut considered = Vec::new();
+    let mut candidates = Vec::new();
+    for bid in bids {
+        let (producer, price) = (bid.producer, bid.bid.price);
+        let offer = candidate(order, bid, stations).and_then(|candidate| {
+            let distance = Distance::between(order.position, candidate.position);
+            let placed = placed.get(&producer).copied().unwrap_or(TxRef::MAX);
+            let offer = Offer { producer, price, distance, placed };
+            match order.choice.cost(&offer) {
+                Some(_) => Ok((offer, candidate)),
+                None if price > order.choice.max_price => Err("it costs more than you would pay".to_owned()),
+                None => Err(format!("it is {} m away, farther than you would go", distance.get())),
+            }
+        });
+        considered.push(ConsideredBid {
+            producer,
+            price,
+            distance_m: offer.as_ref().ok().map(|(offer, _)| offer.distance.get()),
+            unusable: offer.as_ref().err().cloned(),
+        });
+        candidates.extend(offer.ok());
+    }
+    let best = order.choice.best(candidates.iter().map(|(offer, _)| offer)).copied();
+    let best = best.and_then(|best| {
+        let (_, candidate) = candidates.into_iter().find(|(offer, _)| *offer == best)?;
+        let weighed = considered.iter().find(|bid| bid.producer == best.producer)?.clone();
+        Some((candidate, weighed))
+    });
+    Evaluation { considered, best }
+}
+
+/// What a bid comes to, or why it cannot be taken.
+fn candidate(
+    order: &ChargeOrder,
+    bid: BidInfo,
+    stations: &BTreeMap<PublicKey, Station>,
+) -> Result<Candidate, String> {
+    let (position, contact, power_w) = match &bid.bid.position {
+        BidPosition::Public(place) => (place.position, place.contact.clone(), None),
+        BidPosition::Station => {
+            let station = stations.get(&bid.producer).ok_or("its station has no record")?;
+            (station.position, station.contact.clone(), Some(station.power_w))
+        }
+    };
+    if let Err(error) = contact.as_str().parse::<Multiaddr>() {
+        return Err(format!("its contact is no address for a session ({error})"));
+    }
+    let kind = order.kinds.iter().copied().find(|kind| bid.bid.kinds.contains(kind.offered()));
+    let kind = kind.ok_or("it offers no kind of payment that you accept")?;
+    Ok(Candidate { position, contact, power_w, kind, bid })
+}

@@ -1,0 +1,107 @@
+//! What a consumer's journal holds.
+
+use evchain_protocol::codec::{Decode, Encode};
+use evchain_protocol::commitment::Opening;
+use evchain_protocol::crypto::PublicKey;
+use evchain_protocol::primitives::{Amount, TxRef};
+use evchain_protocol::session::{ConsumerRecord, PaymentKind, Secrets};
+use evchain_protocol::state::auction::MAX_CONTACT_BYTES;
+use evchain_protocol::tagged_enum;
+use evchain_protocol::text::Text;
+use evchain_protocol::transaction::SignedTransaction;
+
+use crate::agents::report::Phase;
+
+/// A record of a charge with one fresh key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // a few in a charge
+pub(super) enum ChargeRecord {
+    /// It began.
+    Started(Started),
+    /// This transaction is about to be sent: the same bytes are sent again after a crash, so that
+    /// nothing is ever done twice.
+    Sending(Sending),
+    /// That transaction is final.
+    Final(Landed),
+    /// The bid is chosen. Stands before the commitment and the locks, which hang on its secrets.
+    Decided(Decision),
+    /// The session's own.
+    Session(ConsumerRecord),
+}
+
+tagged_enum!(ChargeRecord {
+    0 => Started(Started),
+    1 => Sending(Sending),
+    2 => Final(Landed),
+    3 => Decided(Decision),
+    4 => Session(ConsumerRecord),
+});
+
+/// Whose charge it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(super) struct Started {
+    /// The wallet's index of the fresh key.
+    pub(super) key_index: u64,
+    /// zeta.
+    pub(super) consumer: PublicKey,
+}
+
+/// A transaction on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(super) struct Sending {
+    pub(super) step: Step,
+    pub(super) transaction: SignedTransaction,
+}
+
+/// A transaction that is final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(super) struct Landed {
+    pub(super) step: Step,
+    pub(super) place: TxRef,
+    pub(super) fee: Amount,
+}
+
+/// The transactions that a charge takes besides its settlement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Step {
+    /// The fresh key gets money.
+    Fund,
+    /// The request.
+    Request,
+    /// The commitment.
+    Commit,
+    /// The price is locked.
+    Pay,
+    /// What is left goes back.
+    Sweep,
+}
+
+tagged_enum!(Step { 0 => Fund, 1 => Request, 2 => Commit, 3 => Pay, 4 => Sweep });
+
+/// The bid chosen, and the secrets that go with it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(super) struct Decision {
+    pub(super) opening: Opening,
+    pub(super) kind: PaymentKind,
+    /// N.
+    pub(super) installments: u32,
+    pub(super) secrets: Secrets,
+    /// Where the producer takes sessions.
+    pub(super) contact: Text<MAX_CONTACT_BYTES>,
+    /// What the station gives, if it says so.
+    pub(super) power_w: Option<u32>,
+    pub(super) distance_m: u64,
+}
+
+impl Step {
+    /// For which phase it is.
+    pub(super) const fn phase(self) -> Phase {
+        match self {
+            Self::Fund => Phase::Funding,
+            Self::Request => Phase::Exploration,
+            Self::Commit => Phase::Evaluation,
+            Self::Pay => Phase::Deposit,
+            Self::Sweep => Phase::Sweep,
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! From the locked price to the last payout.
+
+use std::sync::Arc;
+
+use evchain_protocol::primitives::TxRef;
+use evchain_protocol::session::{
+    Beginning, ConsumerOutput, ConsumerRecord, ConsumerSession, EndReason, Open, RejectReason, Terms,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::Attempt;
+use super::config::ConsumerConfig;
+use super::record::Decision;
+use super::session::{Driven, Driver};
+use crate::agents::blocks::{Change, News, changes_of};
+use crate::agents::error::AgentError;
+use crate::agents::event::AgentEvent;
+use crate::agents::link::Link;
+use crate::agents::meter::Meter;
+use crate::agents::report::{Phase, SessionReport};
+use crate::agents::timing::until;
+use crate::clock;
+use crate::network::{Multiaddr, NetworkLimits, SessionEndpoint};
+use crate::rpc::NodeApiClient;
+
+/// What a vehicle's simulated meter counts where neither the vehicle nor the station says.
+const USUAL_POWER_W: u32 = 22_000;
+
+impl Attempt {
+    /// Charges: opens the session as often as the producer asks to come again, and runs it to its
+    /// end. None if there was nothing left to open.
+    pub(super) async fn charge(
+        &mut self,
+        config: &ConsumerConfig,
+        decision: &Decision,
+        payment: TxRef,
+        mut records: Vec<ConsumerRecord>,
+        stop: &CancellationToken,
+    ) -> Result<Option<SessionReport>, AgentError> {
+        self.recorder.begin(Phase::Charging);
+        loop {
+            let mut out = Vec::new();
+            let (session, resumed) = if has_begun(&records) {
+                (self.recover(config, &records, &mut out)?, true)
+            } else {
+                let Some(beginning) = self.beginning(decision, payment).await? else { return Ok(None) };
+                let key = self.zeta.key.clone();
+                (ConsumerSession::new(key, beginning, config.policy, &mut out), false)
+            };
+            if resumed {
+                self.nodes.observe(&AgentEvent::Resumed { payment });
+            }
+            let terms = *session.terms();
+            let driven = self.drive(config, decision, session, out, stop).await?;
+            let outcome = driven.outcome;
+            if let EndReason::Rejected(RejectReason::TooEarly(from)) = outcome.reason
+                && from < terms.plan.window.end
+                && !stop.is_cancelled()
+            {
+                let reason = "the producer serves from then on".to_owned();
+                self.nodes.observe(&AgentEvent::Waiting { until: from, reason });
+                tokio::select! {
+                    () = tokio::time::sleep(until(from)) => {}
+                    () = stop.cancelled() => {}
+                }
+                records.clear();
+                continue;
+            }
+            return Ok(Some(self.report(&terms, driven)));
+        }
+    }
+
+    /// Waits until the chain has paid out all that was locked.
+    pub(super) async fn wait_settled(
+        &mut self,
+        decision: &Decision,
+        payment: TxRef,
+    ) -> Result<(), AgentError> {
+        self.recorder.begin(Phase::Settlement);
+        let mut news = self.blocks.reader();
+        while self.nodes.payment(decision.kind, payment).await?.is_some() {
+            loop {
+                match news.next().await {
+                    News::Gap => break,
+                    News::Block(block) => {
+                        self.nodes.saw(block.header.height);
+                        let changes = changes_of(&block, payment);
+                        if changes.iter().any(|change| matches!(change, Change::Ended | Change::Cancelled)) {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn recover(
+        &self,
+        config: &ConsumerConfig,
+        records: &[ConsumerRecord],
+        out: &mut Vec<ConsumerOutput>,
+    ) -> Result<ConsumerSession, AgentError> {
+        let key = self.zeta.key.clone();
+        ConsumerSession::recover(key, config.policy, records, clock::now(), out)
+            .map_err(|source| AgentError::Damaged { path: self.journal.path().to_owned(), source })
+    }
+
+    /// What the final chain says about the session to open; none where it has ended already.
+    async fn beginning(&self, decision: &Decision, payment: TxRef) -> Result<Option<Beginning>, AgentError> {
+        let opening = decision.opening;
+        let name = opening.request;
+        let request =
+            self.nodes.ask("ask for the request", |rpc| async move { rpc.energy_request(name).await });
+        let Some(request) = request.await? else { return Ok(None) };
+        let Some(on_chain) = self.nodes.payment(decision.kind, payment).await? else { return Ok(None) };
+        let open = Open { opening, kind: decision.kind, payment };
+        let terms = Terms::new(self.nodes.chain(), &open, &request.value, &on_chain);
+        Ok(Some(Beginning { terms, opening, secrets: decision.secrets.clone() }))
+    }
+
+    async fn drive(
+        &mut self,
+        config: &ConsumerConfig,
+        decision: &Decision,
+        session: ConsumerSession,
+        first: Vec<ConsumerOutput>,
+        stop: &CancellationToken,
+    ) -> Result<Driven, AgentError> {
+        let terms = session.terms();
+        let (endpoint, _) =
+            SessionEndpoint::start(None, terms.chain, &self.zeta.key, NetworkLimits::default())?;
+        // The bid was chosen because this is an address; a journal may hold what it likes.
+        let address = decision.contact.as_str().parse::<Multiaddr>();
+        let link = Link::new(endpoint, terms.producer, address.into_iter().collect());
+        let power_w = config.power_w.or(decision.power_w).unwrap_or(USUAL_POWER_W);
+        let meter = Meter::new(power_w, config.speed, session.outcome().energy);
+        let (signer, news) = (Arc::clone(&self.zeta), self.blocks.reader());
+        Driver::new(session, signer, &mut self.journal, link, news, meter, stop.clone()).run(first).await
+    }
+
+    fn report(&mut self, terms: &Terms, driven: Driven) -> SessionReport {
+        let Driven { outcome, accepted, payment_messages, transactions, warnings } = driven;
+        for transaction in &transactions {
+            self.recorder.sent(transaction.clone());
+        }
+        self.recorder.keep(warnings);
+        let report = SessionReport {
+            request: terms.request,
+            payment: terms.payment,
+            kind: terms.kind,
+            consumer: terms.consumer,
+            producer: terms.producer,
+            price: terms.plan.price,
+            installments: terms.plan.count.get(),
+            window: terms.plan.window,
+            energy_asked: terms.energy,
+            outcome,
+            accepted,
+            ended: clock::now(),
+            payment_messages,
+            transactions,
+        };
+        self.nodes.observe(&AgentEvent::SessionEnded(report.clone()));
+        report
+    }
+}
+
+/// Whether the records are those of a session that is to go on, not of one that came too early.
+fn has_begun(records: &[ConsumerRecord]) -> bool {
+    let too_early = |record: &ConsumerRecord| {
+        matches!(record, ConsumerRecord::Ended(EndReason::Rejected(RejectReason::TooEarly(_))))
+    };
+    !records.is_empty() && !records.iter().any(too_early)
+}

@@ -1,0 +1,289 @@
+//! Drives the consumer's machine: carries out its outputs in order, and feeds it what happens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evchain_protocol::primitives::{Energy, Timestamp};
+use evchain_protocol::session::{
+    ConsumerInput, ConsumerOutput, ConsumerRecord, ConsumerSession, Message, Outcome, PaymentKind,
+    Settlement, StopReason,
+};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::record::ChargeRecord;
+use crate::agents::blocks::{Change, News, NewsReader, changes_of};
+use crate::agents::error::AgentError;
+use crate::agents::event::{AgentEvent, Warning};
+use crate::agents::journal::Journal;
+use crate::agents::link::{Link, LinkEvent};
+use crate::agents::meter::Meter;
+use crate::agents::nodes::Signer;
+use crate::agents::report::TransactionReport;
+use crate::agents::settle::settle;
+use crate::agents::timing::{sleep_until, until};
+use crate::clock;
+use crate::rpc::NodeApiClient;
+
+/// How often the meter is read while energy flows, besides when it is full.
+const METER_INTERVAL: Duration = Duration::from_millis(250);
+/// The pause before a settlement that failed is tried again.
+const SETTLE_PAUSE: Duration = Duration::from_secs(2);
+
+/// One session under way.
+pub(super) struct Driver<'a> {
+    pub(super) session: ConsumerSession,
+    pub(super) signer: Arc<Signer>,
+    pub(super) journal: &'a mut Journal<ChargeRecord>,
+    pub(super) link: Link,
+    pub(super) news: NewsReader,
+    pub(super) meter: Meter,
+    pub(super) stop: CancellationToken,
+    is_open: bool,
+    is_cancelling: bool,
+    chain_time: Timestamp,
+    settling: JoinSet<Result<Option<TransactionReport>, AgentError>>,
+    result: Driven,
+}
+
+/// What came of a session.
+#[derive(Debug)]
+pub(super) struct Driven {
+    pub(super) outcome: Outcome,
+    pub(super) accepted: Option<Timestamp>,
+    pub(super) payment_messages: u32,
+    pub(super) transactions: Vec<TransactionReport>,
+    pub(super) warnings: Vec<Warning>,
+}
+
+enum Happened {
+    Link(LinkEvent),
+    News(News),
+    Settled(Result<Option<TransactionReport>, AgentError>),
+    Input(ConsumerInput),
+    Metered,
+}
+
+impl<'a> Driver<'a> {
+    pub(super) fn new(
+        session: ConsumerSession,
+        signer: Arc<Signer>,
+        journal: &'a mut Journal<ChargeRecord>,
+        link: Link,
+        news: NewsReader,
+        meter: Meter,
+        stop: CancellationToken,
+    ) -> Self {
+        let result = Driven {
+            outcome: session.outcome(),
+            accepted: None,
+            payment_messages: 0,
+            transactions: Vec::new(),
+            warnings: Vec::new(),
+        };
+        Self {
+            session,
+            signer,
+            journal,
+            link,
+            news,
+            meter,
+            stop,
+            is_open: false,
+            is_cancelling: false,
+            chain_time: Timestamp::ZERO,
+            settling: JoinSet::new(),
+            result,
+        }
+    }
+
+    /// Runs the session to its end. `first` are the outputs that came with it.
+    pub(super) async fn run(mut self, first: Vec<ConsumerOutput>) -> Result<Driven, AgentError> {
+        self.carry_out(first).await?;
+        self.look_at_chain().await?;
+        let mut told_stop = false;
+        while !self.session.is_over() {
+            let now = Instant::now();
+            let deadline = self.session.deadline().map(|at| now + until(at));
+            let reading = self.meter.full_at(now).map(|full| full.min(now + METER_INTERVAL));
+            let happened = tokio::select! {
+                event = self.link.next() => Happened::Link(event),
+                news = self.news.next() => Happened::News(news),
+                Some(settled) = self.settling.join_next() => Happened::Settled(settled.unwrap_or_else(|error| {
+                    Err(AgentError::Settings(format!("the settlement's task failed: {error}")))
+                })),
+                () = sleep_until(deadline) => Happened::Input(ConsumerInput::Timeout),
+                () = sleep_until(reading) => Happened::Metered,
+                () = self.stop.cancelled(), if !told_stop => {
+                    told_stop = true;
+                    Happened::Input(ConsumerInput::Stop(StopReason::Requested))
+                }
+            };
+            self.take(happened).await?;
+        }
+        self.link.close().await;
+        Ok(self.result)
+    }
+
+    async fn take(&mut self, happened: Happened) -> Result<(), AgentError> {
+        match happened {
+            Happened::Link(LinkEvent::Connected) => self.step(ConsumerInput::Connected).await,
+            Happened::Link(LinkEvent::Said(message)) => {
+                // What the producer says is compared with what the meter shows now.
+                self.step(ConsumerInput::Metered(self.meter.read(Instant::now()))).await?;
+                self.observe_message(&message);
+                self.step(ConsumerInput::Message(message)).await
+            }
+            Happened::Link(LinkEvent::Lost(reason)) => {
+                let peer = self.session.terms().producer;
+                self.warn(Warning::PeerUnreachable { peer, reason });
+                Ok(())
+            }
+            Happened::News(News::Block(block)) => {
+                self.signer.nodes.saw(block.header.height);
+                self.chain_time = self.chain_time.max(block.header.time_ms);
+                self.flow();
+                self.step(ConsumerInput::ChainTime(block.header.time_ms)).await?;
+                for change in changes_of(&block, self.session.terms().payment) {
+                    self.changed(change).await?;
+                }
+                Ok(())
+            }
+            Happened::News(News::Gap) => self.look_at_chain().await,
+            Happened::Settled(Ok(report)) => {
+                self.result.transactions.extend(report);
+                self.look_at_chain().await
+            }
+            Happened::Settled(Err(error)) => {
+                // A deadline settles in the end what this side could not.
+                self.warn(Warning::Trouble { reason: format!("cannot settle: {error}") });
+                Ok(())
+            }
+            Happened::Input(input) => self.step(input).await,
+            Happened::Metered => self.step(ConsumerInput::Metered(self.meter.read(Instant::now()))).await,
+        }
+    }
+
+    async fn changed(&mut self, change: Change) -> Result<(), AgentError> {
+        let terms = self.session.terms();
+        match change {
+            Change::Cancelled => self.step(ConsumerInput::Cancelled).await,
+            Change::Ended if terms.kind == PaymentKind::Channel => self.step(ConsumerInput::PaidOut).await,
+            Change::Posted(by) if by == terms.producer => self.step(ConsumerInput::ForceClosed).await,
+            // Installments are the producer's to collect, or return by themselves.
+            Change::Ended | Change::Posted(_) | Change::SettledBelow(_) => Ok(()),
+        }
+    }
+
+    /// Asks for what the news did not tell.
+    async fn look_at_chain(&mut self) -> Result<(), AgentError> {
+        let terms = *self.session.terms();
+        let status =
+            self.signer.nodes.need("ask for the chain's time", |rpc| async move { rpc.status().await });
+        let time = status.await?.time;
+        self.chain_time = self.chain_time.max(time);
+        let state = self.signer.nodes.payment(terms.kind, terms.payment).await?;
+        self.flow();
+        self.step(ConsumerInput::ChainTime(time)).await?;
+        if state.is_some() {
+            return Ok(());
+        }
+        match terms.kind {
+            PaymentKind::Channel => self.step(ConsumerInput::PaidOut).await,
+            // All claimed, all returned, or taken back: for a session that waits for its cancel it is the latter.
+            PaymentKind::Hashes | PaymentKind::Chain if self.is_cancelling => {
+                self.step(ConsumerInput::Cancelled).await
+            }
+            PaymentKind::Hashes | PaymentKind::Chain => Ok(()),
+        }
+    }
+
+    async fn step(&mut self, input: ConsumerInput) -> Result<(), AgentError> {
+        let mut out = Vec::new();
+        if let Err(unexpected) = self.session.step(clock::now(), input, &mut out) {
+            tracing::debug!(payment = %self.session.terms().payment, %unexpected, "consumer: ignoring an input");
+        }
+        self.carry_out(out).await
+    }
+
+    async fn carry_out(&mut self, outputs: Vec<ConsumerOutput>) -> Result<(), AgentError> {
+        for output in outputs {
+            match output {
+                ConsumerOutput::Persist(record) => {
+                    self.observe_record(&record);
+                    self.journal.append(&ChargeRecord::Session(record)).await?;
+                }
+                ConsumerOutput::Send(message) => {
+                    if matches!(message, Message::Release(_)) {
+                        self.result.payment_messages += 1;
+                    }
+                    self.link.send(&message).await;
+                }
+                ConsumerOutput::OpenValve => self.is_open = true,
+                ConsumerOutput::CloseValve => {
+                    self.is_open = false;
+                    self.meter.stop(Instant::now());
+                }
+                ConsumerOutput::Settle(settlement) => self.settle(settlement),
+                ConsumerOutput::Finished(outcome) => self.result.outcome = outcome,
+            }
+        }
+        self.flow();
+        Ok(())
+    }
+
+    /// Lets the simulated energy come: what is paid, and not before the producer can let it go (S8).
+    fn flow(&mut self) {
+        if self.is_open && self.chain_time >= self.session.terms().cancel_by {
+            self.meter.flow_to(self.session.progress().energy, Instant::now());
+        }
+    }
+
+    fn settle(&mut self, settlement: Settlement) {
+        self.is_cancelling |= settlement == Settlement::Cancel;
+        let (signer, terms) = (Arc::clone(&self.signer), *self.session.terms());
+        self.settling.spawn(async move {
+            let attempt = settle(&signer, terms.kind, terms.payment, settlement.clone()).await;
+            match attempt {
+                Err(AgentError::Rejected { .. }) => {
+                    tokio::time::sleep(SETTLE_PAUSE).await;
+                    settle(&signer, terms.kind, terms.payment, settlement).await
+                }
+                attempt => attempt,
+            }
+        });
+    }
+
+    fn observe_message(&mut self, message: &Message) {
+        if let Message::Reject(reason) = message {
+            let payment = self.session.terms().payment;
+            self.signer.nodes.observe(&AgentEvent::Refused { payment, reason: *reason });
+        }
+    }
+
+    fn observe_record(&mut self, record: &ConsumerRecord) {
+        let payment = self.session.terms().payment;
+        match record {
+            ConsumerRecord::Accepted(_) => {
+                self.result.accepted = Some(clock::now());
+                self.signer.nodes.observe(&AgentEvent::Accepted { payment });
+            }
+            ConsumerRecord::Delivered(delivered) => {
+                let (index, energy): (u32, Energy) = (delivered.index, delivered.energy);
+                self.signer.nodes.observe(&AgentEvent::Delivered { payment, index, energy });
+            }
+            _ => {}
+        }
+    }
+
+    fn warn(&mut self, warning: Warning) {
+        self.signer.nodes.warn(warning.clone());
+        if self.result.warnings.len() < MAX_WARNINGS {
+            self.result.warnings.push(warning);
+        }
+    }
+}
+
+/// The most warnings that a report keeps of one session.
+const MAX_WARNINGS: usize = 100;

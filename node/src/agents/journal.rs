@@ -1,0 +1,187 @@
+//! What an agent must not forget: records in a file, each synced before the agent goes on.
+//!
+//! A file begins with [`MAGIC`]. A record is its length and the first bytes of its BLAKE3 hash, then
+//! its encoding. A last record that was cut by a crash never mattered to anybody and is cut off.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::marker::PhantomData;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use evchain_protocol::codec::{self, Decode, Encode};
+use evchain_protocol::session::RecoverError;
+
+use super::error::AgentError;
+
+const MAGIC: &[u8; 8] = b"evjrnl1\n";
+const LENGTH_BYTES: usize = 4;
+const CHECK_BYTES: usize = 8;
+const HEADER_BYTES: usize = LENGTH_BYTES + CHECK_BYTES;
+/// The longest record: a session's beginning with a secret for each of 1024 installments.
+const MAX_RECORD_BYTES: usize = 128 * 1024;
+/// The longest journal: every record of 1024 installments, several times over.
+const MAX_JOURNAL_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The ending of a journal under way.
+const OPEN: &str = "journal";
+/// The ending of a journal that nothing is left to do for.
+const CLOSED: &str = "closed";
+
+/// An open journal. Nobody else can open it.
+#[derive(Debug)]
+pub(super) struct Journal<R> {
+    file: Arc<File>,
+    path: PathBuf,
+    records: PhantomData<fn(R)>,
+}
+
+impl<R: Encode + Decode<()>> Journal<R> {
+    /// A new journal of this name. Only the owner can read it: it holds secrets that are worth money.
+    pub(super) fn create(folder: &Path, name: &str) -> Result<Self, AgentError> {
+        let path = folder.join(format!("{name}.{OPEN}"));
+        let create = || {
+            std::fs::create_dir_all(folder)?;
+            let mut file =
+                OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+            file.write_all(MAGIC)?;
+            file.sync_all()?;
+            // So that the file has its name after a crash too.
+            File::open(folder)?.sync_all()?;
+            Ok(file)
+        };
+        let file = create().map_err(AgentError::journal("create the journal", &path))?;
+        Self::locked(file, path)
+    }
+
+    /// Opens a journal and reads it; cuts off a record that a crash left unfinished.
+    pub(super) fn open(path: &Path) -> Result<(Self, Vec<R>), AgentError> {
+        let failed = |action| AgentError::journal(action, path);
+        let file =
+            OpenOptions::new().read(true).write(true).open(path).map_err(failed("open the journal"))?;
+        let mut journal = Self::locked(file, path.to_owned())?;
+        let bytes = journal.read_all().map_err(failed("read the journal"))?;
+        let damaged =
+            |place| AgentError::Damaged { path: path.to_owned(), source: RecoverError::OutOfPlace(place) };
+        let mut rest = match bytes.strip_prefix(MAGIC) {
+            Some(rest) => rest,
+            // A crash in `create`, before anything was written.
+            None if bytes.len() < MAGIC.len() => {
+                journal.cut(0, MAGIC).map_err(failed("mend the journal"))?;
+                return Ok((journal, Vec::new()));
+            }
+            None => return Err(damaged(0)),
+        };
+        let mut records = Vec::new();
+        while let Some((record, after)) = next_record(rest).map_err(|Broken| damaged(records.len()))? {
+            records.push(codec::decode(record, MAX_RECORD_BYTES).map_err(|_| damaged(records.len()))?);
+            rest = after;
+        }
+        journal.cut(bytes.len() - rest.len(), &[]).map_err(failed("mend the journal"))?;
+        Ok((journal, records))
+    }
+
+    /// Writes a record; it is on disk when this returns.
+    pub(super) async fn append(&mut self, record: &R) -> Result<(), AgentError> {
+        let frame = frame(&codec::encode(record));
+        let file = Arc::clone(&self.file);
+        let write = move || {
+            (&*file).write_all(&frame)?;
+            file.sync_data()
+        };
+        let written =
+            tokio::task::spawn_blocking(write).await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        written.map_err(AgentError::journal("write the journal", &self.path))
+    }
+
+    /// Marks the journal as one that nothing is left to do for.
+    pub(super) fn close(self) -> Result<(), AgentError> {
+        let closed = self.path.with_extension(CLOSED);
+        std::fs::rename(&self.path, closed).map_err(AgentError::journal("close the journal", &self.path))
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn locked(file: File, path: PathBuf) -> Result<Self, AgentError> {
+        match file.try_lock() {
+            Ok(()) => Ok(Self { file: Arc::new(file), path, records: PhantomData }),
+            Err(TryLockError::WouldBlock) => Err(AgentError::InUse(path)),
+            Err(TryLockError::Error(source)) => Err(AgentError::journal("lock the journal", &path)(source)),
+        }
+    }
+
+    fn read_all(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        (&*self.file).take(MAX_JOURNAL_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_JOURNAL_BYTES {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "longer than a journal can be"));
+        }
+        Ok(bytes)
+    }
+
+    /// Keeps the first `len` bytes, appends `more`, and stands at the end.
+    fn cut(&mut self, len: usize, more: &[u8]) -> io::Result<()> {
+        let mut file = &*self.file;
+        file.set_len(len as u64)?;
+        file.seek(SeekFrom::End(0))?;
+        file.write_all(more)?;
+        file.sync_all()
+    }
+}
+
+/// The journals in a folder that something is left to do for, in the order of their names.
+pub(super) fn unfinished(folder: &Path) -> Result<Vec<PathBuf>, AgentError> {
+    let list = || {
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|ending| ending == OPEN) {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        Ok(paths)
+    };
+    match list() {
+        Err(error) if io::Error::kind(&error) == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map_err(AgentError::journal("list the journals in", folder)),
+    }
+}
+
+/// Whether there is, or was, a journal of this name.
+pub(super) fn is_known(folder: &Path, name: &str) -> bool {
+    [OPEN, CLOSED].iter().any(|ending| folder.join(format!("{name}.{ending}")).exists())
+}
+
+/// A frame that a crash cannot explain.
+struct Broken;
+
+/// The next record's bytes and what follows it; none at the end, or before a frame that was cut.
+fn next_record(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, Broken> {
+    let Some((header, rest)) = bytes.split_at_checked(HEADER_BYTES) else { return Ok(None) };
+    let (length, check) = header.split_at(LENGTH_BYTES);
+    let length = u32::from_le_bytes(length.try_into().unwrap_or_default()) as usize;
+    match rest.split_at_checked(length) {
+        Some((record, after)) if length > 0 && check_of(record) == check => Ok(Some((record, after))),
+        // A file system may have made room for the record and not filled it.
+        Some((_, after)) if after.is_empty() || bytes.iter().all(|byte| *byte == 0) => Ok(None),
+        None => Ok(None),
+        Some(_) => Err(Broken),
+    }
+}
+
+fn frame(record: &[u8]) -> Vec<u8> {
+    debug_assert!(record.len() <= MAX_RECORD_BYTES, "records have bounded parts");
+    let length = u32::try_from(record.len()).unwrap_or(u32::MAX);
+    [&length.to_le_bytes(), check_of(record).as_slice(), record].concat()
+}
+
+fn check_of(record: &[u8]) -> [u8; CHECK_BYTES] {
+    let mut check = [0; CHECK_BYTES];
+    check.copy_from_slice(&blake3::hash(record).as_bytes()[..CHECK_BYTES]);
+    check
+}

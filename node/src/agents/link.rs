@@ -1,0 +1,103 @@
+//! The consumer's connection to a producer, made anew whenever it is lost.
+
+use std::time::Duration;
+
+use evchain_protocol::crypto::PublicKey;
+use evchain_protocol::session::Message;
+use futures::future::BoxFuture;
+
+use crate::network::{Multiaddr, SessionEndpoint, SessionError, SessionStream};
+
+/// The first pause before dialing again; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// How long one receive waits; only a bound, the next follows at once.
+const RECEIVE: Duration = Duration::from_secs(3600);
+
+pub(super) struct Link {
+    endpoint: SessionEndpoint,
+    peer: PublicKey,
+    addresses: Vec<Multiaddr>,
+    stream: Option<SessionStream>,
+    dial: Option<BoxFuture<'static, Result<SessionStream, SessionError>>>,
+    pause: Duration,
+}
+
+/// What happened to the connection.
+#[derive(Debug)]
+pub(super) enum LinkEvent {
+    /// There is a new one.
+    Connected,
+    /// The producer said this.
+    Said(Message),
+    /// It is gone, or could not be made; another is tried.
+    Lost(String),
+}
+
+impl Link {
+    pub(super) fn new(endpoint: SessionEndpoint, peer: PublicKey, addresses: Vec<Multiaddr>) -> Self {
+        Self { endpoint, peer, addresses, stream: None, dial: None, pause: Duration::ZERO }
+    }
+
+    /// What happens next. Cancel safe.
+    pub(super) async fn next(&mut self) -> LinkEvent {
+        loop {
+            let Some(stream) = &mut self.stream else { return self.connect().await };
+            match stream.receive(RECEIVE).await {
+                Ok(bytes) => match Message::decode(&bytes) {
+                    Ok(message) => {
+                        self.pause = FIRST_PAUSE;
+                        return LinkEvent::Said(message);
+                    }
+                    Err(error) => return self.lost(format!("it says what is no message: {error}")),
+                },
+                Err(SessionError::Timeout) => {}
+                Err(error) => return self.lost(error.to_string()),
+            }
+        }
+    }
+
+    /// Sends if there is a connection. A message that is lost is repeated by the machine (C16).
+    pub(super) async fn send(&mut self, message: &Message) {
+        if let Some(stream) = &mut self.stream
+            && stream.send(&message.encode()).await.is_err()
+        {
+            // The loss shows again at the next receive of whoever drives the session.
+            self.stream = None;
+        }
+    }
+
+    /// Ends the connection after all that was said has arrived.
+    pub(super) async fn close(self) {
+        if let Some(stream) = self.stream {
+            stream.close().await;
+        }
+    }
+
+    async fn connect(&mut self) -> LinkEvent {
+        let dial = self.dial.get_or_insert_with(|| {
+            let (endpoint, peer, addresses, pause) =
+                (self.endpoint.clone(), self.peer, self.addresses.clone(), self.pause);
+            Box::pin(async move {
+                tokio::time::sleep(pause).await;
+                endpoint.open_session(peer, addresses).await
+            })
+        });
+        let dialed = dial.await;
+        self.dial = None;
+        self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        match dialed {
+            Ok(stream) => {
+                self.stream = Some(stream);
+                LinkEvent::Connected
+            }
+            Err(error) => LinkEvent::Lost(error.to_string()),
+        }
+    }
+
+    fn lost(&mut self, reason: String) -> LinkEvent {
+        self.stream = None;
+        LinkEvent::Lost(reason)
+    }
+}

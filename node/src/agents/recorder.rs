@@ -1,0 +1,64 @@
+//! Collects what a report tells, and tells the observer at once.
+
+use super::event::{AgentEvent, Warning};
+use super::nodes::Nodes;
+use super::report::{Phase, PhaseReport, TransactionReport};
+use crate::clock;
+
+/// The most entries of each list in a report. A charge has a few dozen.
+const MAX_ENTRIES: usize = 1_000;
+
+pub(super) struct Recorder {
+    nodes: Nodes,
+    phases: Vec<PhaseReport>,
+    transactions: Vec<TransactionReport>,
+    warnings: Vec<Warning>,
+}
+
+impl Recorder {
+    pub(super) fn new(nodes: Nodes) -> Self {
+        Self { nodes, phases: Vec::new(), transactions: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// A phase begins, which ends the one before.
+    pub(super) fn begin(&mut self, phase: Phase) {
+        self.finish();
+        let now = clock::now();
+        if self.phases.len() < MAX_ENTRIES {
+            self.phases.push(PhaseReport { phase, begun: now, ended: now });
+        }
+        self.nodes.observe(&AgentEvent::PhaseBegun { phase });
+    }
+
+    /// The last phase ends.
+    pub(super) fn finish(&mut self) {
+        if let Some(last) = self.phases.last_mut() {
+            last.ended = clock::now();
+        }
+    }
+
+    pub(super) fn sent(&mut self, report: TransactionReport) {
+        if self.transactions.len() < MAX_ENTRIES {
+            self.transactions.push(report);
+        }
+    }
+
+    pub(super) fn warn(&mut self, warning: Warning) {
+        self.nodes.warn(warning.clone());
+        if self.warnings.len() < MAX_ENTRIES {
+            self.warnings.push(warning);
+        }
+    }
+
+    /// Keeps warnings that the observer knows of.
+    pub(super) fn keep(&mut self, warnings: Vec<Warning>) {
+        let room = MAX_ENTRIES.saturating_sub(self.warnings.len());
+        self.warnings.extend(warnings.into_iter().take(room));
+    }
+
+    /// Everything, in order.
+    pub(super) fn into_parts(mut self) -> (Vec<PhaseReport>, Vec<TransactionReport>, Vec<Warning>) {
+        self.finish();
+        (self.phases, self.transactions, self.warnings)
+    }
+}

@@ -1,0 +1,83 @@
+//! Brings to the chain what a session's end asks for.
+
+use evchain_protocol::codec::List;
+use evchain_protocol::primitives::{Timestamp, TxRef};
+use evchain_protocol::session::{OnChain, PaymentKind, Settlement};
+use evchain_protocol::state::payment::Payment;
+use evchain_protocol::transaction::Action;
+use evchain_protocol::transaction::cancel::Cancel;
+use evchain_protocol::transaction::channel::{CloseChannel, ForceCloseChannel};
+use evchain_protocol::transaction::claim::{Claim, ClaimChain, ClaimHashes, IndexedPreimage};
+
+use super::error::AgentError;
+use super::nodes::Signer;
+use super::report::{Phase, TransactionReport};
+use crate::rpc::NodeApiClient;
+
+/// How often a settlement is tried that the ledger rejects although the chain says that it is due.
+const ATTEMPTS: u32 = 3;
+
+/// Carries out a settlement of a payment or channel. `None` if there is nothing (left) to do: it is
+/// on the chain already, or the chain settled in another way meanwhile.
+pub(super) async fn settle(
+    signer: &Signer,
+    kind: PaymentKind,
+    name: TxRef,
+    settlement: Settlement,
+) -> Result<Option<TransactionReport>, AgentError> {
+    let mut rejected = None;
+    for _ in 0..ATTEMPTS {
+        // A deadline may pass between question and transaction, so each attempt asks anew.
+        let time = signer
+            .nodes
+            .need("ask for the chain's time", |rpc| async move { rpc.status().await })
+            .await?
+            .time;
+        let Some(state) = signer.nodes.payment(kind, name).await? else { return Ok(None) };
+        let Some(action) = action(name, &settlement, &state, time) else { return Ok(None) };
+        match signer.send(Phase::Settlement, &action).await {
+            Ok((_, report)) => return Ok(Some(report)),
+            Err(error @ AgentError::Rejected { .. }) => rejected = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match (rejected, signer.nodes.payment(kind, name).await?) {
+        (Some(error), Some(_)) => Err(error),
+        _ => Ok(None),
+    }
+}
+
+/// What is to be sent in this state of the payment; none if it is settled as far as it can be.
+fn action(name: TxRef, settlement: &Settlement, state: &OnChain, time: Timestamp) -> Option<Action> {
+    match (settlement, state) {
+        (Settlement::ClaimHashes(preimages), OnChain::Installments(payment)) => {
+            let open: Vec<IndexedPreimage> = preimages
+                .iter()
+                .filter(|(index, _)| is_collectable(payment, *index, time))
+                .map(|(index, preimage)| IndexedPreimage { index: *index, preimage: *preimage })
+                .collect();
+            let preimages = List::new(open).ok().filter(|open| !open.is_empty())?;
+            Some(Action::Claim(Claim::Hashes(ClaimHashes { payment: name, preimages })))
+        }
+        (Settlement::ClaimChain { index, link }, OnChain::Installments(payment)) => {
+            is_collectable(payment, *index, time).then(|| {
+                Action::Claim(Claim::Chain(ClaimChain { payment: name, index: *index, link: *link }))
+            })
+        }
+        (Settlement::Close(signed), OnChain::Channel(channel)) => {
+            let is_newest = channel.posted.is_none_or(|posted| posted.released <= signed.state.released);
+            is_newest.then_some(Action::CloseChannel(CloseChannel { state: *signed }))
+        }
+        (Settlement::ForceClose(signed), OnChain::Channel(channel)) => channel
+            .posted
+            .is_none()
+            .then_some(Action::ForceCloseChannel(ForceCloseChannel { channel: name, state: *signed })),
+        (Settlement::Cancel, OnChain::Installments(_)) => Some(Action::Cancel(Cancel::Payment(name))),
+        (Settlement::Cancel, OnChain::Channel(_)) => Some(Action::Cancel(Cancel::Channel(name))),
+        _ => None,
+    }
+}
+
+fn is_collectable(payment: &Payment, index: u32, time: Timestamp) -> bool {
+    !payment.is_settled(index) && time < payment.plan.deadline(index)
+}
