@@ -22,12 +22,16 @@ const MAX_WATCHERS: usize = 50_000;
 const RECHECK_EVERY: Duration = Duration::from_millis(500);
 /// What has waited less is not checked again: most transactions are final sooner.
 const RECHECK_AFTER: Span = Span::new(1_000);
+/// Clients' transactions that are passed on again at a time.
+const MAX_REPEATED: usize = 256;
 /// What has waited this long is forgotten; its sender may send it again.
 const FORGET_AFTER: Span = Span::new(600_000);
 
 /// The task that owns the pool.
 pub struct Mempool {
     pool: Pool,
+    /// Those of this node's clients, to be passed on until they are final.
+    own: BTreeMap<Hash, Arc<VerifiedTransaction>>,
     chain: ChainReader,
     network: NetworkHandle,
     watchers: BTreeMap<Hash, Vec<oneshot::Sender<Outcome>>>,
@@ -50,6 +54,7 @@ pub fn new(chain: ChainReader, network: NetworkHandle, limits: PoolLimits) -> (M
     };
     let mempool = Mempool {
         pool: Pool::new(limits),
+        own: BTreeMap::new(),
         chain,
         network,
         watchers: BTreeMap::new(),
@@ -82,7 +87,10 @@ impl Mempool {
                     Some(command) => self.take_command(command),
                     None => return,
                 },
-                _ = recheck.tick() => self.recheck(RECHECK_AFTER),
+                _ = recheck.tick() => {
+                    self.recheck(RECHECK_AFTER);
+                    self.repeat_own();
+                }
             }
             self.status
                 .send_replace(MempoolStatus { transactions: self.pool.len(), bytes: self.pool.bytes() });
@@ -136,10 +144,25 @@ impl Mempool {
         }
         self.pool.insert(Arc::clone(&transaction), next, clock::now())?;
         self.arrivals.notify_waiters();
-        if gossip && let Err(error) = self.network.publish_transaction(transaction.signed().to_bytes()) {
-            warn!(%error, "mempool: a transaction is known here only until this node leads");
+        if gossip {
+            self.publish(&transaction);
+            self.own.insert(transaction.id(), transaction);
         }
         Ok(())
+    }
+
+    fn publish(&self, transaction: &VerifiedTransaction) {
+        if let Err(error) = self.network.publish_transaction(transaction.signed().to_bytes()) {
+            warn!(%error, "mempool: a transaction was not passed on; it will be tried again");
+        }
+    }
+
+    /// Passes clients' transactions on again: there may have been no peers, or none that led since.
+    fn repeat_own(&mut self) {
+        self.own.retain(|id, _| self.pool.get(id).is_some());
+        for transaction in self.own.values().take(MAX_REPEATED) {
+            self.publish(transaction);
+        }
     }
 
     fn watch(&mut self, id: Hash, reply: oneshot::Sender<Outcome>) {
