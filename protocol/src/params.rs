@@ -56,7 +56,7 @@ pub struct Params {
     /// D of the consensus: within which time a message is assumed to arrive. Default 500 ms.
     pub hop_bound: Span,
     /// How long a leader with nothing to propose waits before it proposes an empty block, so that
-    /// deadlines pass. Below twice `hop_bound`, the leader timeout. Default 800 ms.
+    /// deadlines pass. At most `hop_bound`, or the others would give up on the leader. Default 500 ms.
     pub idle_interval: Span,
     /// How long after its parent a leader proposes at the earliest. Default 50 ms.
     pub min_block_interval: Span,
@@ -80,7 +80,7 @@ impl Default for Params {
             max_block_bytes: 2 * 1024 * 1024,
             state_tree_depth: 20,
             hop_bound: Span::new(500),
-            idle_interval: Span::new(800),
+            idle_interval: Span::new(500),
             min_block_interval: Span::new(50),
         }
     }
@@ -104,7 +104,6 @@ impl Params {
     /// # Errors
     /// [`BadParam`] for the first that it cannot.
     pub fn validate(&self) -> Result<(), BadParam> {
-        let leader_timeout_ms = self.hop_bound.get().saturating_mul(2);
         let within = |name, value: u64, low: u64, high: u64| {
             if (low..=high).contains(&value) {
                 return Ok(());
@@ -130,7 +129,7 @@ impl Params {
         let longest = crate::transaction::MAX_TRANSACTION_BYTES as u64;
         within("max_block_bytes", self.max_block_bytes.into(), longest, MAX_BLOCK_BYTES.into())?;
         within("hop_bound", self.hop_bound.get(), 1, HOUR_MS)?;
-        within("idle_interval", self.idle_interval.get(), 1, leader_timeout_ms.saturating_sub(1))?;
+        within("idle_interval", self.idle_interval.get(), 1, self.hop_bound.get())?;
         within("min_block_interval", self.min_block_interval.get(), 0, self.idle_interval.get())
     }
 }

@@ -60,7 +60,7 @@ fn parameters_are_bounded() {
     assert_eq!(bad_param(|p| p.max_block_transactions = 16_385), "max_block_transactions");
     // A block must have room for the longest transaction.
     assert_eq!(bad_param(|p| p.max_block_bytes = 40 * 1024 - 1), "max_block_bytes");
-    assert_eq!(bad_param(|p| p.idle_interval = Span::new(2 * p.hop_bound.get())), "idle_interval");
+    assert_eq!(bad_param(|p| p.idle_interval = Span::new(p.hop_bound.get() + 1)), "idle_interval");
     assert_eq!(bad_param(|p| p.min_block_interval = Span::new(801)), "min_block_interval");
 }
 
