@@ -96,11 +96,12 @@ impl Committee {
         self.authorities.quorum()
     }
 
-    /// leader(e, v) = authority[(v + offset_e) mod n], the offset from the hash of the epoch's root.
+    /// `leader(e, v) = authority[(v + offset_e) mod n]`, the offset from the hash of the epoch's root.
     pub fn leader(&self, view: View) -> AuthorityIndex {
-        let n = u64::try_from(self.len()).unwrap_or(u64::MAX).max(1);
+        let n = u64::try_from(self.len()).unwrap_or(u64::MAX);
+        let modulo_n = |number: u64| number.checked_rem(n).unwrap_or(0);
         // Modulo first, so that the sum cannot overflow.
-        let place = (view.get() % n).saturating_add(self.offset % n) % n;
+        let place = modulo_n(modulo_n(view.get()).saturating_add(modulo_n(self.offset)));
         AuthorityIndex(u8::try_from(place).unwrap_or(0))
     }
 

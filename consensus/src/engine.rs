@@ -3,6 +3,7 @@
 //! The rules are numbered in `docs/protocol.md`. A step takes one input, then applies the rules until
 //! none has anything left to do.
 
+mod bodies;
 mod catch_up;
 mod receive;
 mod recover;

@@ -13,3 +13,4 @@ pub mod network;
 pub mod properties;
 pub mod random;
 pub mod rng;
+pub mod setup;

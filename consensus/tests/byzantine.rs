@@ -8,10 +8,11 @@ use common::{progresses, seeds};
 use evchain_consensus::sim::byzantine::{
     BadBody, Behaviour, BogusJustification, DeliversToOne, Equivocator, Forker, SignsEverything, Withholder,
 };
-use evchain_consensus::sim::cluster::{Cluster, Setup};
+use evchain_consensus::sim::cluster::Cluster;
 use evchain_consensus::sim::random;
+use evchain_consensus::sim::setup::Setup;
 
-fn tolerates(behaviour: impl Behaviour + Clone + 'static) {
+fn tolerates(behaviour: &(impl Behaviour + Clone + 'static)) {
     for seed in seeds(5) {
         for authorities in [4, 7] {
             let mut cluster = Cluster::new(Setup::new(seed, authorities));
@@ -30,43 +31,43 @@ fn tolerates(behaviour: impl Behaviour + Clone + 'static) {
 /// Scenario 11: two or three blocks in a view, to overlapping halves.
 #[test]
 fn equivocating_leader() {
-    tolerates(Equivocator);
+    tolerates(&Equivocator);
 }
 
 /// Scenario 12: votes for everything.
 #[test]
 fn signs_everything() {
-    tolerates(SignsEverything::default());
+    tolerates(&SignsEverything::default());
 }
 
 /// Scenario 12: keeps certificates and bodies to itself.
 #[test]
 fn withholds_certificates() {
-    tolerates(Withholder);
+    tolerates(&Withholder);
 }
 
 /// Scenario 12: tells everything to one node only.
 #[test]
 fn delivers_to_one_node() {
-    tolerates(DeliversToOne);
+    tolerates(&DeliversToOne);
 }
 
 /// Scenario 13: justifications with a certificate missing, repeated or forged.
 #[test]
 fn bogus_justification() {
-    tolerates(BogusJustification);
+    tolerates(&BogusJustification);
 }
 
 /// Scenario 13: blocks beside their parent, without the nullifications that this takes.
 #[test]
 fn forks_off_the_parent() {
-    tolerates(Forker::default());
+    tolerates(&Forker::default());
 }
 
 /// A payload that is not the header's says nothing about the block: it is fetched elsewhere.
 #[test]
 fn bodies_that_are_not_the_headers() {
-    tolerates(BadBody);
+    tolerates(&BadBody);
 }
 
 /// Random faults of all kinds; the seed that fails is named.

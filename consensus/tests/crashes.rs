@@ -5,7 +5,9 @@
 mod common;
 
 use common::{leader, progresses, running_cluster, seeds, sound, stalls, view_ahead};
-use evchain_consensus::sim::cluster::{Cluster, Setup};
+use evchain_consensus::engine::Engine;
+use evchain_consensus::sim::cluster::Cluster;
+use evchain_consensus::sim::setup::Setup;
 
 /// Scenario 1: everybody online, in clusters of every shape.
 #[test]
@@ -64,14 +66,18 @@ fn all_crash_after_their_nullify() {
         let rest: Vec<usize> = (0..4).filter(|node| *node != absent).collect();
         cluster.network.set_filter(|_, _, _| false);
         let nullified = |cluster: &Cluster, node: usize| {
-            let view = cluster.engine(node).map(|engine| engine.view());
+            let view = cluster.engine(node).map(Engine::view);
             view.is_some_and(|view| cluster.disk(node).holds_nullify(view))
         };
         let all = rest.clone();
         assert!(cluster.run_until(10_000, |cluster| all.iter().all(|node| nullified(cluster, *node))));
-        rest.iter().for_each(|node| cluster.crash(*node));
+        for node in &rest {
+            cluster.crash(*node);
+        }
         cluster.network.heal();
-        rest.iter().for_each(|node| cluster.restart(*node));
+        for node in &rest {
+            cluster.restart(*node);
+        }
         progresses(&mut cluster, seed, 6, 5_000);
     }
 }

@@ -15,6 +15,7 @@ use crate::message::{
     Message, Status, Vote,
 };
 use crate::output::{Output, Rejection};
+use crate::view::ViewState;
 
 /// Own votes of past views that a retry repeats, at most.
 const MAX_REPEATED_VOTES: usize = 64;
@@ -93,7 +94,7 @@ impl Engine {
                 .best
                 .iter()
                 .filter(|best| best.subject.view() > their_final_view)
-                .chain(held.into_iter().flat_map(|state| state.certificates()))
+                .chain(held.into_iter().flat_map(ViewState::certificates))
                 .cloned();
             let answer = Certificates::gather(useful);
             step.emit(Output::Send { to: from, message: Message::Certificates(answer) });

@@ -1,9 +1,9 @@
-//! The rules of voting: P, N, U, C, F, Enter and Commit.
+//! The rules of voting (P, N, U, C1, F), of views and commits (R), and of aggregation (A).
 
 use std::sync::Arc;
 
 use evchain_protocol::codec::List;
-use evchain_protocol::crypto::{Hash, PublicKey};
+use evchain_protocol::crypto::Hash;
 use evchain_protocol::primitives::{Span, View};
 
 use super::recover::following;
@@ -12,7 +12,7 @@ use crate::block::{Block, BlockRef, Justification, MAX_SKIPS, ParentProof};
 use crate::blocks::{Entry, Progress};
 use crate::certificate::{Certificate, Subject};
 use crate::message::{GetCertificates, Message, Proposal, Vote};
-use crate::output::{BuildRequest, HaltReason, Output, Rejection};
+use crate::output::{BuildRequest, HaltReason, Output};
 use crate::view::Proposed;
 use crate::wal::LogRecord;
 
@@ -348,111 +348,6 @@ impl Engine {
                 }
             }
         }
-        self.unreviewed.insert(view);
-    }
-
-    /// C2: a body that a quorum vouches for is taken from the proposal, or fetched from the signers.
-    fn obtain_body(&mut self, notarization: &Arc<Certificate>, step: &mut Step<'_>) {
-        let view = notarization.subject.view();
-        let Some(hash) = notarization.subject.block() else { return };
-        if let Some(entry) = self.blocks.get_mut(&hash) {
-            entry.vouched = true;
-            if let Progress::Invalid(reason) = &entry.progress {
-                let (height, reason) = (entry.block.header().height, reason.clone());
-                self.halt(HaltReason::CertifiedBlockInvalid { block: hash, height, reason }, step);
-            } else if entry.progress == Progress::Waiting {
-                self.want_ancestor(hash, view, notarization.signers);
-            }
-            return;
-        }
-        let proposed = match self.views.get(&view).and_then(|state| state.proposal.as_ref()) {
-            Some(Proposed::Sound(block)) if block.hash() == hash => Some(block.clone()),
-            _ => None,
-        };
-        match proposed {
-            Some(block) => {
-                let source = self.committee.leader_key(view);
-                self.hold(block, true, source, step);
-                self.want_ancestor(hash, view, notarization.signers);
-            }
-            None => self.block_fetches.want(hash, view, notarization.signers),
-        }
-    }
-
-    /// Takes a block into the tree and has it executed as soon as its parent is.
-    pub(super) fn hold(
-        &mut self,
-        block: Arc<Block>,
-        vouched: bool,
-        source: Option<PublicKey>,
-        step: &mut Step<'_>,
-    ) -> bool {
-        let (hash, parent) = (block.hash(), block.header().parent_hash);
-        let entry = Entry { block, progress: Progress::Waiting, durable: false, vouched, source };
-        if !self.blocks.insert(entry) {
-            return false;
-        }
-        if parent == self.tip.hash || self.blocks.is_executed(&parent) {
-            self.execute(hash, step);
-        }
-        true
-    }
-
-    pub(super) fn execute_children(&mut self, parent: Hash, step: &mut Step<'_>) {
-        for child in self.blocks.children_of(parent) {
-            self.execute(child, step);
-        }
-    }
-
-    fn execute(&mut self, hash: Hash, step: &mut Step<'_>) {
-        if let Some(entry) = self.blocks.get_mut(&hash)
-            && entry.progress == Progress::Waiting
-        {
-            entry.progress = Progress::Executing;
-            step.emit(Output::Execute(entry.block.clone()));
-        }
-    }
-
-    pub(super) fn block_is_valid(&mut self, hash: Hash, step: &mut Step<'_>) {
-        let best_final_view = self.best_final_view();
-        let Some(entry) = self.blocks.get_mut(&hash) else { return };
-        entry.progress = Progress::Executed;
-        let view = entry.block.header().view;
-        // D4: what is about to be committed goes into the store and not into the log.
-        if !entry.durable && view > best_final_view {
-            entry.durable = true;
-            step.emit(Output::Persist(LogRecord::Block(entry.block.clone())));
-        }
-        self.unreviewed.insert(view);
-        self.execute_children(hash, step);
-    }
-
-    /// C4: says something about who sent it, and nothing about the block.
-    pub(super) fn body_is_wrong(&mut self, hash: Hash, step: &mut Step<'_>) {
-        let Some(entry) = self.blocks.remove(&hash) else { return };
-        let view = entry.block.header().view;
-        if let Some(from) = entry.source {
-            step.emit(Output::Reject { from, reason: Rejection::BadBlocks });
-            self.blocks.remove_waiting_from(from);
-        }
-        if let Some(state) = self.views.get_mut(&view)
-            && matches!(&state.proposal, Some(Proposed::Sound(block)) if block.hash() == hash)
-        {
-            state.proposal = Some(Proposed::Unsound);
-        }
-        // Whatever a quorum vouches for and is gone now is fetched again.
-        self.unreviewed.extend(self.views.keys());
-        self.chain_fetch.failed();
-    }
-
-    /// N8, C3: an invalid proposal ends its view; with a quorum's votes it ends the node.
-    pub(super) fn block_is_invalid(&mut self, hash: Hash, reason: String, step: &mut Step<'_>) {
-        let Some(entry) = self.blocks.get_mut(&hash) else { return };
-        let (height, view) = (entry.block.header().height, entry.block.header().view);
-        if entry.vouched {
-            return self.halt(HaltReason::CertifiedBlockInvalid { block: hash, height, reason }, step);
-        }
-        entry.progress = Progress::Invalid(reason);
         self.unreviewed.insert(view);
     }
 

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use evchain_protocol::authority::AuthoritySet;
 use evchain_protocol::codec::{decode, encode};
 use evchain_protocol::crypto::{ChainId, Hash, KeyPair, PublicKey, Purpose};
-use evchain_protocol::primitives::{Epoch, Height, Span, Timestamp, View};
+use evchain_protocol::primitives::{Epoch, Height, Timestamp, View};
 
 use super::byzantine::{Behaviour, Forge, Target};
 use super::disk::Disk;
 use super::ledger::Ledger;
-use super::network::{Network, Quality};
+use super::network::Network;
 use super::properties::{Properties, Violation};
 use super::rng::Rng;
+use super::setup::Setup;
 use crate::authority_set::Committee;
 use crate::block::{Block, BlockRef, Payload};
 use crate::certificate::Subject;
-use crate::config::Config;
 use crate::engine::Engine;
 use crate::input::{Execution, Input, Moment, Now};
 use crate::message::{MAX_MESSAGE_BYTES, Message};
@@ -26,40 +26,6 @@ use crate::wal::LogRecord;
 
 /// The wall clock when a simulation starts, in ms since the Unix epoch.
 const START_MS: u64 = 1_700_000_000_000;
-
-/// What a cluster is made of.
-#[derive(Debug, Clone, Copy)]
-pub struct Setup {
-    /// Everything random follows from it.
-    pub seed: u64,
-    /// n.
-    pub authorities: usize,
-    /// Nodes without a key.
-    pub observers: usize,
-    /// The engines' parameters.
-    pub config: Config,
-    /// The network.
-    pub quality: Quality,
-    /// How long the execution of a block takes at most, in ms.
-    pub max_execution_ms: u64,
-    /// How long a leader waits for transactions at most, in ms; at most the idle interval.
-    pub max_build_ms: u64,
-}
-
-impl Setup {
-    /// A cluster of this size in a good network, with D = 50 ms.
-    pub const fn new(seed: u64, authorities: usize) -> Self {
-        Self {
-            seed,
-            authorities,
-            observers: 0,
-            config: Config { hop_bound: Span::new(50), idle: Span::new(40), max_clock_drift: Span::new(500) },
-            quality: Quality::GOOD,
-            max_execution_ms: 3,
-            max_build_ms: 5,
-        }
-    }
-}
 
 /// Nodes 0 to n-1 are the authorities in the committee's order, the observers follow.
 pub struct Cluster {
@@ -105,6 +71,9 @@ enum Event {
 
 impl Cluster {
     /// The cluster, with all nodes started.
+    ///
+    /// # Panics
+    /// With no or too many authorities.
     pub fn new(setup: Setup) -> Self {
         let mut rng = Rng::new(setup.seed);
         let chain = ChainId(Hash::of(Purpose::Genesis, &setup.seed.to_le_bytes()));
@@ -447,12 +416,12 @@ impl Cluster {
         let Some(mut behaviour) = state.behaviour.take() else {
             let result = self.properties.sent(node, &message, &state.disk);
             self.check(result);
-            return self.transmit(node, target, &message);
+            return self.transmit(node, &target, &message);
         };
         let messages = behaviour.send(&mut self.forge(node), target, message);
         self.nodes[node].behaviour = Some(behaviour);
         for (target, message) in messages {
-            self.transmit(node, target, &message);
+            self.transmit(node, &target, &message);
         }
     }
 
@@ -461,7 +430,7 @@ impl Cluster {
         let messages = behaviour.hear(&mut self.forge(node), message);
         self.nodes[node].behaviour = Some(behaviour);
         for (target, message) in messages {
-            self.transmit(node, target, &message);
+            self.transmit(node, &target, &message);
         }
     }
 
@@ -470,7 +439,7 @@ impl Cluster {
         Forge { key: &state.key, committee: &self.committee, ledger: &state.ledger, rng: &mut self.rng }
     }
 
-    fn transmit(&mut self, from: usize, target: Target, message: &Message) {
+    fn transmit(&mut self, from: usize, target: &Target, message: &Message) {
         let bytes: Arc<[u8]> = encode(message).into();
         self.trace.push(Hash::of_parts(Purpose::MerkleLeaf, &[&self.now_ms.to_le_bytes(), &bytes]));
         let all = 0..self.nodes.len();

@@ -5,10 +5,11 @@ use evchain_protocol::crypto::Hash;
 use super::byzantine::{
     BadBody, BogusJustification, DeliversToOne, Equivocator, Forker, SignsEverything, Withholder,
 };
-use super::cluster::{Cluster, Setup};
+use super::cluster::Cluster;
 use super::network::Quality;
 use super::properties::Violation;
 use super::rng::Rng;
+use super::setup::Setup;
 
 /// How a random run ended.
 #[derive(Debug)]

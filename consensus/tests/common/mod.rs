@@ -2,7 +2,8 @@
 
 #![allow(dead_code, unreachable_pub)]
 
-use evchain_consensus::sim::cluster::{Cluster, Setup};
+use evchain_consensus::sim::cluster::Cluster;
+use evchain_consensus::sim::setup::Setup;
 use evchain_protocol::primitives::View;
 
 /// The seeds to run a scenario with: `count` of them, or the one in `EVCHAIN_SEED`.
