@@ -1,12 +1,49 @@
-use evchain_protocol::crypto::KeyPair;
-use tokio_util::sync::CancellationToken;
+//! A producer at work: its record, its bids, its sessions.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evchain_protocol::crypto::{KeyPair, PublicKey};
+use evchain_protocol::params::Params;
+use evchain_protocol::primitives::{Energy, TxRef};
+use evchain_protocol::session::{
+    Message, ProducerOutput, ProducerPolicy, ProducerRecord, ProducerSession, RejectReason, StopReason,
+};
+use evchain_protocol::state::auction::{BidPosition, MAX_CONTACT_BYTES, Place, Station};
+use evchain_protocol::text::Text;
+use evchain_protocol::transaction::Action;
+use evchain_protocol::transaction::station::RecordStation;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::bidder::Bidder;
 use super::config::{ProducerConfig, ProducerReport};
-use crate::agents::{AgentError, Observer};
-use crate::rpc::RpcClient;
+use super::greet::{Greeted, greet};
+use super::session::Driver;
+use super::tariff::Mobility;
+use crate::agents::blocks::Blocks;
+use crate::agents::error::AgentError;
+use crate::agents::event::{AgentEvent, Observer, Warning};
+use crate::agents::journal::{self, Journal};
+use crate::agents::meter::Meter;
+use crate::agents::nodes::{Nodes, Signer};
+use crate::agents::report::{Phase, SessionReport};
+use crate::clock;
+use crate::network::{Multiaddr, NetworkLimits, SessionEndpoint, SessionStream};
+use crate::rpc::{NodeApiClient, RpcClient};
+
+/// Connections of one session that wait to be taken up.
+const CONNECTIONS: usize = 4;
+/// How much longer than a receipt may take the sessions get to end when the agent is stopped.
+const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// Sells energy until `stop` is cancelled. Sessions that run then are stopped and settled as far as
-/// they are in a few seconds; what is left goes on with the next start. Dropping the future is like a crash: nothing is lost either.
+/// they are in a few seconds; what is left goes on with the next start. Dropping the future is like
+/// a crash: nothing is lost either.
 ///
 /// # Errors
 /// [`AgentError`] where the agent cannot start, or its journals cannot be written.
@@ -17,6 +54,317 @@ pub async fn run(
     observer: Observer,
     stop: CancellationToken,
 ) -> Result<ProducerReport, AgentError> {
-    let _ = (config, rpc, key, observer, stop);
-    Err(AgentError::Settings("the producer's agent is being built".to_owned()))
+    config.tariff.check().map_err(|error| AgentError::Settings(error.to_string()))?;
+    let nodes = Nodes::new(rpc.clone(), Arc::clone(&observer));
+    check_account(&nodes, key.public_key()).await?;
+    let params =
+        nodes.need("ask for the chain's parameters", |rpc| async move { rpc.params().await }).await?;
+    let (endpoint, sessions) =
+        SessionEndpoint::start(Some(config.listen.clone()), nodes.chain(), &key, NetworkLimits::default())?;
+    let contact = contact(&config, &endpoint).await?;
+    observer(&AgentEvent::Listening { contact: contact.as_str().to_owned() });
+    let signer = Arc::new(Signer::new(nodes, key));
+    let position = announce(&config, &signer, contact).await?;
+    let blocks = Blocks::follow(rpc.clone(), Arc::clone(&observer));
+    let bidder = bidder(&config, &params, &signer, &blocks, rpc, position).await?;
+    let mut producer = Producer {
+        policy: config.policy(&params),
+        folder: config.state_dir.join("sessions"),
+        config,
+        signer,
+        blocks,
+        running: BTreeMap::new(),
+        tasks: JoinSet::new(),
+        greeting: JoinSet::new(),
+        stop,
+        report: ProducerReport::default(),
+    };
+    producer.resume().await?;
+    producer.work(bidder, sessions).await?;
+    // The endpoint lives as long as its sessions.
+    drop(endpoint);
+    Ok(producer.report)
+}
+
+/// A key that cannot bid is told so at once and not with the first request.
+async fn check_account(nodes: &Nodes, key: PublicKey) -> Result<(), AgentError> {
+    match nodes.account(key).await? {
+        Some(account) if account.standing.is_producer() => Ok(()),
+        _ => Err(AgentError::Settings(format!(
+            "{key} is not admitted as a producer: an authority admits it by `evchain tx admit`"
+        ))),
+    }
+}
+
+/// Where consumers reach this agent.
+async fn contact(
+    config: &ProducerConfig,
+    endpoint: &SessionEndpoint,
+) -> Result<Text<MAX_CONTACT_BYTES>, AgentError> {
+    let address = match &config.advertise {
+        Some(address) => address.clone(),
+        None => {
+            let addresses = endpoint.listen_addresses().await?;
+            let outside = addresses.iter().find(|address| !is_loopback(address));
+            let none = || AgentError::Settings(format!("{} gives no address to listen on", config.listen));
+            outside.or(addresses.first()).cloned().ok_or_else(none)?
+        }
+    };
+    Text::new(address.to_string())
+        .map_err(|error| AgentError::Settings(format!("the session's address cannot be a contact: {error}")))
+}
+
+fn is_loopback(address: &Multiaddr) -> bool {
+    let text = address.to_string();
+    text.starts_with("/ip4/127.") || text.starts_with("/ip6/::1/")
+}
+
+/// Brings the station's record up to date, or makes what a vehicle's bids state.
+async fn announce(
+    config: &ProducerConfig,
+    signer: &Signer,
+    contact: Text<MAX_CONTACT_BYTES>,
+) -> Result<BidPosition, AgentError> {
+    let tariff = &config.tariff;
+    if tariff.mobility == Mobility::Vehicle {
+        return Ok(BidPosition::Public(Place { position: tariff.position, contact }));
+    }
+    let station = Station {
+        region: tariff.region,
+        position: tariff.position,
+        power_w: tariff.power_w,
+        connectors: tariff.connectors,
+        contact,
+    };
+    let own = signer.address();
+    let found =
+        signer.nodes.ask("ask for the own station", |rpc| async move { rpc.station(own).await }).await?;
+    if found.is_none_or(|info| info.station != station) {
+        signer.send(Phase::Exploration, &Action::RecordStation(RecordStation { station })).await?;
+    }
+    Ok(BidPosition::Station)
+}
+
+async fn bidder(
+    config: &ProducerConfig,
+    params: &Params,
+    signer: &Arc<Signer>,
+    blocks: &Blocks,
+    rpc: RpcClient,
+    position: BidPosition,
+) -> Result<Bidder, AgentError> {
+    let news = blocks.reader();
+    Ok(Bidder {
+        requests: rpc.follow_requests(Some(config.tariff.region)).await?,
+        tariff: config.tariff.clone(),
+        speed: config.speed,
+        position,
+        max_installments: params.max_installments,
+        signer: Arc::clone(signer),
+        news,
+        answered: BTreeSet::new(),
+        booked: BTreeMap::new(),
+        sold: Energy::ZERO,
+        bids: 0,
+    })
+}
+
+/// The sessions of a producer.
+struct Producer {
+    config: ProducerConfig,
+    policy: ProducerPolicy,
+    folder: PathBuf,
+    signer: Arc<Signer>,
+    blocks: Blocks,
+    /// By payment: the consumer, and where its new connections go.
+    running: BTreeMap<TxRef, Running>,
+    tasks: JoinSet<(TxRef, Result<SessionReport, AgentError>)>,
+    /// Connections that have not said what they want. As many as the endpoint lets in.
+    greeting: JoinSet<Option<Greeted>>,
+    stop: CancellationToken,
+    report: ProducerReport,
+}
+
+struct Running {
+    consumer: PublicKey,
+    connections: mpsc::Sender<Greeted>,
+}
+
+impl Producer {
+    /// Bids and serves until told to stop.
+    async fn work(
+        &mut self,
+        mut bidder: Bidder,
+        mut sessions: mpsc::Receiver<SessionStream>,
+    ) -> Result<(), AgentError> {
+        let stop = self.stop.clone();
+        let bidding_stops = stop.clone();
+        let mut bidding = AbortOnDropHandle::new(tokio::spawn(async move {
+            let outcome = tokio::select! {
+                outcome = bidder.run() => outcome,
+                () = bidding_stops.cancelled() => Ok(()),
+            };
+            outcome.map(|()| bidder.bids)
+        }));
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                bids = &mut bidding => {
+                    if !stop.is_cancelled() {
+                        return Err(bids.unwrap_or_else(|error| Err(task_failed(&error))).err().unwrap_or_else(|| {
+                            AgentError::Settings("the bidding ended by itself".to_owned())
+                        }));
+                    }
+                    break;
+                }
+                stream = sessions.recv() => match stream {
+                    Some(stream) => {
+                        let (nodes, own) = (self.signer.nodes.clone(), self.signer.address());
+                        self.greeting.spawn(greet(nodes, own, stream));
+                    }
+                    None => return Err(crate::network::SessionError::Stopped.into()),
+                },
+                Some(greeted) = self.greeting.join_next() => {
+                    if let Ok(Some(greeted)) = greeted {
+                        self.welcome(greeted).await?;
+                    }
+                }
+                Some(ended) = self.tasks.join_next() => self.ended(ended)?,
+            }
+        }
+        if let Ok(Ok(bids)) = bidding.await {
+            self.report.bids = bids;
+        }
+        self.wind_up().await
+    }
+
+    /// Lets the sessions end, which were told to stop, as far as they can soon.
+    async fn wind_up(&mut self) -> Result<(), AgentError> {
+        let grace = STOP_GRACE + Duration::from_millis(self.policy.answer_timeout.get());
+        let deadline = tokio::time::Instant::now() + grace;
+        while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.tasks.join_next()).await {
+            self.ended(ended)?;
+        }
+        self.report.unfinished = self.running.len() as u64;
+        Ok(())
+    }
+
+    /// Goes on with every session that was interrupted.
+    async fn resume(&mut self) -> Result<(), AgentError> {
+        for path in journal::unfinished(&self.folder)? {
+            let (journal, records) = Journal::<ProducerRecord>::open(&path)?;
+            if records.is_empty() {
+                journal.close()?;
+                continue;
+            }
+            let mut out = Vec::new();
+            let key = self.signer.key.clone();
+            let session = ProducerSession::recover(key, self.policy, &records, clock::now(), &mut out)
+                .map_err(|source| AgentError::Damaged { path, source })?;
+            self.signer.nodes.observe(&AgentEvent::Resumed { payment: session.terms().payment });
+            self.start(session, journal, None, out);
+        }
+        Ok(())
+    }
+
+    /// Takes up a new connection: for a new session, or for one that runs.
+    async fn welcome(&mut self, greeted: Greeted) -> Result<(), AgentError> {
+        let Some(payment) = greeted.payment() else { return Ok(()) };
+        let remote = greeted.stream.remote();
+        if let Some(running) = self.running.get(&payment) {
+            if running.consumer == remote {
+                // A full queue: the consumer connects again.
+                let _ = running.connections.try_send(greeted);
+            }
+            return Ok(());
+        }
+        match (greeted.message, greeted.facts) {
+            (Message::Open(open), Some(mut facts)) => {
+                let name = payment.to_string();
+                facts.served = journal::is_known(&self.folder, &name);
+                if self.running.len() >= usize::from(self.config.tariff.connectors) && !facts.served {
+                    // Without an answer the consumer tries again, and a connector may be free then.
+                    tracing::info!(%payment, consumer = %remote, "producer: no connector is free");
+                    return Ok(());
+                }
+                let mut out = Vec::new();
+                let key = self.signer.key.clone();
+                match ProducerSession::open(key, remote, &open, &facts, self.policy, clock::now(), &mut out) {
+                    Ok(session) => {
+                        let journal = Journal::create(&self.folder, &name)?;
+                        self.start(session, journal, Some(greeted.stream), out);
+                    }
+                    Err(reason) => self.refuse(payment, reason, greeted.stream),
+                }
+            }
+            // A session that is over: its last word was said.
+            (Message::Resume(_), _) => say(greeted.stream, Message::Stop(StopReason::Ended)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, payment: TxRef, reason: RejectReason, stream: SessionStream) {
+        self.signer.nodes.observe(&AgentEvent::Refused { payment, reason });
+        say(stream, Message::Reject(reason));
+    }
+
+    fn start(
+        &mut self,
+        session: ProducerSession,
+        journal: Journal<ProducerRecord>,
+        stream: Option<SessionStream>,
+        first: Vec<ProducerOutput>,
+    ) {
+        let (connections, queue) = mpsc::channel(CONNECTIONS);
+        let terms = *session.terms();
+        self.running.insert(terms.payment, Running { consumer: terms.consumer, connections });
+        let driver = Driver {
+            meter: Meter::new(self.config.tariff.power_w, self.config.speed, session.outcome().energy),
+            session,
+            signer: Arc::clone(&self.signer),
+            journal,
+            stream,
+            connections: queue,
+            news: self.blocks.reader(),
+            stop: self.stop.clone(),
+            settling: JoinSet::new(),
+            accepted: None,
+            transactions: Vec::new(),
+        };
+        self.tasks.spawn(async move { (terms.payment, driver.run(first).await) });
+    }
+
+    fn ended(
+        &mut self,
+        ended: Result<(TxRef, Result<SessionReport, AgentError>), tokio::task::JoinError>,
+    ) -> Result<(), AgentError> {
+        let (payment, outcome) = ended.map_err(|error| task_failed(&error))?;
+        self.running.remove(&payment);
+        self.report.sessions += 1;
+        match outcome {
+            Ok(_) => Ok(()),
+            // Without a journal nothing may be promised.
+            Err(error @ AgentError::Journal { .. }) => Err(error),
+            Err(error) => {
+                let reason = format!("the session of {payment} failed: {error}");
+                self.signer.nodes.warn(Warning::Trouble { reason });
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Says one thing and hangs up.
+fn say(mut stream: SessionStream, message: Message) {
+    // Bounded by the endpoint's number of sessions and by the timeout of a send.
+    tokio::spawn(async move {
+        if stream.send(&message.encode()).await.is_ok() {
+            stream.close().await;
+        }
+    });
+}
+
+fn task_failed(error: &tokio::task::JoinError) -> AgentError {
+    AgentError::Settings(format!("a task of the agent failed: {error}"))
 }

@@ -1,0 +1,103 @@
+//! Hears a new connection's first message, and asks the chain whether it is true.
+
+use std::time::Duration;
+
+use evchain_protocol::crypto::PublicKey;
+use evchain_protocol::primitives::TxRef;
+use evchain_protocol::session::{ChainFacts, Message, Open};
+
+use crate::agents::error::AgentError;
+use crate::agents::nodes::Nodes;
+use crate::network::SessionStream;
+use crate::rpc::{NodeApiClient, Status};
+
+/// How long a new connection may stay silent.
+const FIRST_MESSAGE: Duration = Duration::from_secs(10);
+/// How long the own node may need to have a block that the consumer's has.
+const CATCH_UP: Duration = Duration::from_secs(5);
+/// The pause between looks at a node that is behind.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// A connection that has said what it wants.
+#[derive(Debug)]
+pub(super) struct Greeted {
+    pub(super) stream: SessionStream,
+    pub(super) message: Message,
+    /// For an `Open`.
+    pub(super) facts: Option<ChainFacts>,
+}
+
+impl Greeted {
+    /// The payment that it is about, if it can begin or go on with a session.
+    pub(super) fn payment(&self) -> Option<TxRef> {
+        match &self.message {
+            Message::Open(open) => Some(open.payment),
+            Message::Resume(resume) => Some(resume.payment),
+            _ => None,
+        }
+    }
+}
+
+/// Waits for the first message. None for a connection that says nothing of use.
+pub(super) async fn greet(nodes: Nodes, own: PublicKey, mut stream: SessionStream) -> Option<Greeted> {
+    let remote = stream.remote();
+    let bytes = stream.receive(FIRST_MESSAGE).await.ok()?;
+    let message = match Message::decode(&bytes) {
+        Ok(message) => message,
+        Err(error) => {
+            tracing::debug!(%remote, %error, "producer: a first message that is none");
+            return None;
+        }
+    };
+    let facts = match &message {
+        Message::Open(open) => match facts(&nodes, own, open).await {
+            Ok(facts) => Some(facts),
+            Err(error) => {
+                tracing::warn!(%remote, %error, "producer: cannot ask the chain about a session");
+                return None;
+            }
+        },
+        _ => None,
+    };
+    Some(Greeted { stream, message, facts })
+}
+
+/// What the final chain says about an `Open`.
+///
+/// The questions go to one node, one after the other, and blocks may come between. That is as good
+/// as one state: a commitment stands when the payment does and ends the bidding, a payment only
+/// ever loses installments and time only grows, and those two are asked for last.
+async fn facts(nodes: &Nodes, own: PublicKey, open: &Open) -> Result<ChainFacts, AgentError> {
+    wait_for(nodes, open.payment).await?;
+    let name = open.opening.request;
+    let request = nodes.ask("ask for a request", |rpc| async move { rpc.energy_request(name).await }).await?;
+    let bids =
+        nodes.ask("ask for bids", |rpc| async move { rpc.bids(name).await }).await?.unwrap_or_default();
+    let payment = nodes.payment(open.kind, open.payment).await?;
+    Ok(ChainFacts {
+        chain: nodes.chain(),
+        time: status(nodes).await?.time,
+        request: request.map(|found| found.value),
+        bid: bids.into_iter().find(|bid| bid.producer == own).map(|bid| bid.bid),
+        payment,
+        served: false,
+    })
+}
+
+/// The consumer's node may have the payment's block a little earlier.
+async fn wait_for(nodes: &Nodes, payment: TxRef) -> Result<(), AgentError> {
+    let has_block = async {
+        loop {
+            if status(nodes).await?.height >= payment.height() {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    // A payment in a block that does not come is none, and the facts will say so.
+    tokio::time::timeout(CATCH_UP, has_block).await.unwrap_or(Ok(()))
+}
+
+async fn status(nodes: &Nodes) -> Result<Status, AgentError> {
+    nodes.need("ask where the chain is", |rpc| async move { rpc.status().await }).await
+}

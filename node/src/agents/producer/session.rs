@@ -1,0 +1,281 @@
+//! Drives the producer's machine: carries out its outputs in order, and feeds it what happens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evchain_protocol::primitives::Timestamp;
+use evchain_protocol::session::{
+    Message, OnChain, PaymentKind, ProducerInput, ProducerOutput, ProducerRecord, ProducerSession,
+    Settlement, StopReason,
+};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::greet::Greeted;
+use crate::agents::blocks::{Change, News, NewsReader, changes_of};
+use crate::agents::error::AgentError;
+use crate::agents::event::{AgentEvent, Warning};
+use crate::agents::journal::Journal;
+use crate::agents::meter::Meter;
+use crate::agents::nodes::Signer;
+use crate::agents::report::{SessionReport, TransactionReport};
+use crate::agents::settle::settle;
+use crate::agents::timing::{sleep_until, until};
+use crate::clock;
+use crate::network::{SessionError, SessionStream};
+use crate::rpc::NodeApiClient;
+
+/// How long one receive waits; only a bound, the next follows at once.
+const RECEIVE: Duration = Duration::from_secs(3600);
+/// The pause before a settlement that failed is tried again.
+const SETTLE_PAUSE: Duration = Duration::from_secs(2);
+
+/// One session under way.
+pub(super) struct Driver {
+    pub(super) session: ProducerSession,
+    pub(super) signer: Arc<Signer>,
+    pub(super) journal: Journal<ProducerRecord>,
+    /// The connection, and the consumer's later ones.
+    pub(super) stream: Option<SessionStream>,
+    pub(super) connections: mpsc::Receiver<Greeted>,
+    pub(super) news: NewsReader,
+    pub(super) meter: Meter,
+    pub(super) stop: CancellationToken,
+    pub(super) settling: JoinSet<Result<Option<TransactionReport>, AgentError>>,
+    pub(super) accepted: Option<Timestamp>,
+    pub(super) transactions: Vec<TransactionReport>,
+}
+
+enum Happened {
+    Said(Result<Vec<u8>, SessionError>),
+    Connected(Greeted),
+    News(News),
+    Settled(Result<Option<TransactionReport>, AgentError>),
+    Input(ProducerInput),
+    Metered,
+}
+
+impl Driver {
+    /// Runs the session to its end. `first` are the outputs that came with it.
+    pub(super) async fn run(mut self, first: Vec<ProducerOutput>) -> Result<SessionReport, AgentError> {
+        self.carry_out(first).await?;
+        self.look_at_chain().await?;
+        let mut told_stop = false;
+        while !self.session.is_over() {
+            let now = Instant::now();
+            let deadline = self.session.deadline().map(|at| now + until(at));
+            let full = self.meter.full_at(now);
+            let happened = tokio::select! {
+                said = receive(&mut self.stream) => Happened::Said(said),
+                Some(greeted) = self.connections.recv() => Happened::Connected(greeted),
+                news = self.news.next() => Happened::News(news),
+                Some(settled) = self.settling.join_next() => Happened::Settled(settled.unwrap_or_else(|error| {
+                    Err(AgentError::Settings(format!("the settlement's task failed: {error}")))
+                })),
+                () = sleep_until(deadline) => Happened::Input(ProducerInput::Timeout),
+                () = sleep_until(full) => Happened::Metered,
+                () = self.stop.cancelled(), if !told_stop => {
+                    told_stop = true;
+                    Happened::Input(ProducerInput::Stop(StopReason::Requested))
+                }
+            };
+            self.take(happened).await?;
+        }
+        // What the news told may be known before the transaction's own answer came.
+        while let Some(settled) = self.settling.join_next().await {
+            if let Ok(Ok(report)) = settled {
+                self.transactions.extend(report);
+            }
+        }
+        if let Some(stream) = self.stream.take() {
+            stream.close().await;
+        }
+        let report = self.report();
+        self.journal.close()?;
+        self.signer.nodes.observe(&AgentEvent::SessionEnded(report.clone()));
+        Ok(report)
+    }
+
+    async fn take(&mut self, happened: Happened) -> Result<(), AgentError> {
+        match happened {
+            Happened::Said(Ok(bytes)) => match Message::decode(&bytes) {
+                Ok(message) => self.hear(message).await,
+                Err(error) => {
+                    self.lost(&format!("it says what is no message: {error}"));
+                    Ok(())
+                }
+            },
+            Happened::Said(Err(SessionError::Timeout)) => Ok(()),
+            Happened::Said(Err(error)) => {
+                self.lost(&error.to_string());
+                Ok(())
+            }
+            Happened::Connected(Greeted { stream, message, .. }) => {
+                self.stream = Some(stream);
+                self.hear(message).await
+            }
+            Happened::News(News::Block(block)) => {
+                self.signer.nodes.saw(block.header.height);
+                self.step(ProducerInput::ChainTime(block.header.time_ms)).await?;
+                for change in changes_of(&block, self.session.terms().payment) {
+                    self.changed(change).await?;
+                }
+                Ok(())
+            }
+            Happened::News(News::Gap) => self.look_at_chain().await,
+            Happened::Settled(Ok(report)) => {
+                self.transactions.extend(report);
+                self.look_at_chain().await
+            }
+            Happened::Settled(Err(error)) => {
+                let terms = self.session.terms();
+                let reason = format!("cannot settle {}: {error}", terms.payment);
+                self.signer.nodes.warn(Warning::Trouble { reason });
+                Ok(())
+            }
+            Happened::Input(input) => self.step(input).await,
+            Happened::Metered => self.step(ProducerInput::Metered(self.meter.read(Instant::now()))).await,
+        }
+    }
+
+    async fn hear(&mut self, message: Message) -> Result<(), AgentError> {
+        // A receipt is compared with what the meter shows now.
+        self.step(ProducerInput::Metered(self.meter.read(Instant::now()))).await?;
+        self.step(ProducerInput::Message(message)).await
+    }
+
+    async fn changed(&mut self, change: Change) -> Result<(), AgentError> {
+        let terms = self.session.terms();
+        let (all, consumer) = (terms.plan.count.get(), terms.consumer);
+        match change {
+            Change::SettledBelow(below) => self.step(ProducerInput::Settled(below)).await,
+            Change::Ended => self.step(ProducerInput::Settled(all)).await,
+            Change::Cancelled => self.step(ProducerInput::Cancelled).await,
+            Change::Posted(by) if by == consumer => self.step(ProducerInput::ForceClosed).await,
+            Change::Posted(_) => Ok(()),
+        }
+    }
+
+    /// Asks for what the news did not tell.
+    async fn look_at_chain(&mut self) -> Result<(), AgentError> {
+        let terms = *self.session.terms();
+        let nodes = &self.signer.nodes;
+        let state = nodes.payment(terms.kind, terms.payment).await?;
+        let time =
+            nodes.need("ask for the chain's time", |rpc| async move { rpc.status().await }).await?.time;
+        self.step(ProducerInput::ChainTime(time)).await?;
+        match state {
+            None => self.step(ProducerInput::Settled(terms.plan.count.get())).await,
+            Some(OnChain::Installments(payment)) => {
+                let below = payment.unsettled().next().unwrap_or(terms.plan.count.get());
+                self.step(ProducerInput::Settled(below)).await
+            }
+            // The producer posts nothing itself: it closes.
+            Some(OnChain::Channel(channel)) if channel.posted.is_some() => {
+                self.step(ProducerInput::ForceClosed).await
+            }
+            Some(OnChain::Channel(_)) => Ok(()),
+        }
+    }
+
+    async fn step(&mut self, input: ProducerInput) -> Result<(), AgentError> {
+        let mut out = Vec::new();
+        if let Err(unexpected) = self.session.step(clock::now(), input, &mut out) {
+            tracing::debug!(payment = %self.session.terms().payment, %unexpected, "producer: ignoring an input");
+        }
+        self.carry_out(out).await
+    }
+
+    async fn carry_out(&mut self, outputs: Vec<ProducerOutput>) -> Result<(), AgentError> {
+        for output in outputs {
+            match output {
+                ProducerOutput::Persist(record) => {
+                    self.observe(&record);
+                    self.journal.append(&record).await?;
+                }
+                ProducerOutput::Send(message) => self.send(&message).await,
+                ProducerOutput::Deliver(target) => self.meter.flow_to(target, Instant::now()),
+                ProducerOutput::StopEnergy => self.meter.stop(Instant::now()),
+                ProducerOutput::Settle(settlement) => self.settle(settlement),
+                // `is_over` says the same.
+                ProducerOutput::Finished(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends if there is a connection. What matters is repeated on the next (P10).
+    async fn send(&mut self, message: &Message) {
+        if let Some(stream) = &mut self.stream
+            && let Err(error) = stream.send(&message.encode()).await
+        {
+            self.lost(&error.to_string());
+        }
+    }
+
+    fn settle(&mut self, settlement: Settlement) {
+        let (signer, terms) = (Arc::clone(&self.signer), *self.session.terms());
+        self.settling.spawn(async move {
+            match settle(&signer, terms.kind, terms.payment, settlement.clone()).await {
+                Err(AgentError::Rejected { .. }) => {
+                    tokio::time::sleep(SETTLE_PAUSE).await;
+                    settle(&signer, terms.kind, terms.payment, settlement).await
+                }
+                attempt => attempt,
+            }
+        });
+    }
+
+    fn lost(&mut self, reason: &str) {
+        self.stream = None;
+        tracing::debug!(payment = %self.session.terms().payment, reason, "producer: lost the consumer");
+    }
+
+    fn observe(&mut self, record: &ProducerRecord) {
+        let payment = self.session.terms().payment;
+        let event = match record {
+            ProducerRecord::Accepted(_) => {
+                self.accepted = Some(clock::now());
+                AgentEvent::Accepted { payment }
+            }
+            ProducerRecord::Delivered((index, energy)) => {
+                AgentEvent::Delivered { payment, index: *index, energy: *energy }
+            }
+            _ => return,
+        };
+        self.signer.nodes.observe(&event);
+    }
+
+    fn report(&self) -> SessionReport {
+        let terms = self.session.terms();
+        let progress = self.session.progress();
+        let initial = u32::from(terms.kind == PaymentKind::Channel);
+        SessionReport {
+            request: terms.request,
+            payment: terms.payment,
+            kind: terms.kind,
+            consumer: terms.consumer,
+            producer: terms.producer,
+            price: terms.plan.price,
+            installments: terms.plan.count.get(),
+            window: terms.plan.window,
+            energy_asked: terms.energy,
+            outcome: self.session.outcome(),
+            accepted: self.accepted,
+            ended: clock::now(),
+            // The deposit of a channel takes no message (S3).
+            payment_messages: progress.released.saturating_sub(initial),
+            transactions: self.transactions.clone(),
+        }
+    }
+}
+
+/// The next message, if there is somebody to say one. Cancel safe.
+async fn receive(stream: &mut Option<SessionStream>) -> Result<Vec<u8>, SessionError> {
+    match stream {
+        Some(stream) => stream.receive(RECEIVE).await,
+        None => std::future::pending().await,
+    }
+}
