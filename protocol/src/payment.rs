@@ -103,7 +103,7 @@ bincode::impl_borrow_decode!(InstallmentCount);
 pub enum DepositRule {
     /// The producer gets it at the window's start: a consumer that does not come pays it.
     Forfeit,
-    /// The consumer gets it back at this moment, t_max of P21 III-D.
+    /// The consumer gets it back at this moment, `t_max` of P21 III-D.
     Refund(Timestamp),
 }
 

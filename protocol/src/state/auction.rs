@@ -18,7 +18,7 @@ pub const MAX_CONTACT_BYTES: usize = 128;
 pub struct Station {
     /// The region in which it stands.
     pub region: RegionId,
-    /// w_i, where it stands.
+    /// `w_i`, where it stands.
     pub position: Position,
     /// What one connector gives at most, in W.
     pub power_w: u32,
@@ -100,7 +100,7 @@ pub struct Place {
 /// A producer's binding offer for a request.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct Bid {
-    /// b_i, for all of the energy.
+    /// `b_i`, for all of the energy.
     pub price: Amount,
     /// How it accepts to be paid.
     pub kinds: PaymentKinds,

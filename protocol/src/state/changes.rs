@@ -10,11 +10,14 @@ use crate::codec::encode;
 
 /// New values of entries, none where the entry is removed, in the order of keys.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Changes(BTreeMap<StateKey, Option<StateValue>>);
+pub struct Changes(BTreeMap<StateKey, Change>);
+
+/// An entry's new value, none where it is removed.
+pub type Change = Option<StateValue>;
 
 impl Changes {
     /// What the entry changes to, if it changes.
-    pub fn get(&self, key: &StateKey) -> Option<&Option<StateValue>> {
+    pub fn get(&self, key: &StateKey) -> Option<&Change> {
         self.0.get(key)
     }
 
@@ -43,8 +46,8 @@ impl Changes {
         self.0.is_empty()
     }
 
-    pub(super) fn insert(&mut self, key: StateKey, value: Option<StateValue>) -> Option<Option<StateValue>> {
-        self.0.insert(key, value)
+    pub(super) fn insert(&mut self, key: StateKey, change: Change) -> Option<Change> {
+        self.0.insert(key, change)
     }
 
     pub(super) fn remove(&mut self, key: &StateKey) {

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::changes::Changes;
+use super::changes::{Change, Changes};
 use super::key::StateKey;
 use super::read::{ReadError, StateRead};
 use super::value::StateValue;
@@ -13,7 +13,7 @@ pub struct Overlay<'a> {
     base: &'a dyn StateRead,
     changes: Changes,
     /// What stood in `changes` before each change since the last checkpoint, newest last.
-    undo: Vec<(StateKey, Option<Option<StateValue>>)>,
+    undo: Vec<(StateKey, Option<Change>)>,
 }
 
 impl<'a> Overlay<'a> {

@@ -238,10 +238,10 @@ fn check_state(
     if released < INITIAL_RELEASED || released > count.get() {
         return Err(ChannelReason::ReleasedOutOfRange { released, count });
     }
-    let signer = channel.other_side(&sender).ok_or(ChannelReason::NotParty { channel: name, sender })?;
+    let other = channel.other_side(&sender).ok_or(ChannelReason::NotParty { channel: name, sender })?;
     signed
-        .verify(&signer, ledger.block.chain)
-        .map_err(|BadSignature| ChannelReason::NotCoSigned { signer })?;
+        .verify(&other, ledger.block.chain)
+        .map_err(|BadSignature| ChannelReason::NotCoSigned { signer: other })?;
     Ok(released)
 }
 

@@ -54,7 +54,7 @@ pub struct ClaimHashes {
 pub struct IndexedPreimage {
     /// k.
     pub index: u32,
-    /// r_k.
+    /// `r_k`.
     pub preimage: Preimage,
 }
 

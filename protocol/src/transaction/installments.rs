@@ -35,7 +35,7 @@ pub struct LockInstallments {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InstallmentLocks {
-    /// A hash for each, y_k = H(r_k).
+    /// A hash for each, `y_k = H(r_k)`.
     Hashes(List<Hash, MAX_INSTALLMENTS_LEN>),
     /// One hash chain for all.
     Chain(ChainAnchor),
