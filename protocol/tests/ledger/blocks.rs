@@ -107,7 +107,7 @@ fn k3_a_leader_fills_a_block_and_a_follower_refuses_more() {
     let bytes = transactions[0].encoded_len();
     let max = 40 * 1024;
     let chain = Chain::with(Params { max_block_bytes: max, ..params() });
-    let fit = max as usize / bytes;
+    let fit = usize::try_from(max).unwrap() / bytes;
     let transactions = payments(&chain, fit as u64 + 2);
     let built = chain.try_block(at(5), transactions.clone()).unwrap();
     assert_eq!((built.transactions.len(), built.left_over.len()), (fit, 2));
@@ -152,7 +152,7 @@ fn k1_the_queue_is_bounded_and_in_order() {
             chain.sign_with(&alice(), Nonce::new(first + nonce), action).unwrap()
         })
         .collect();
-    assert_eq!(chain.block(at(1), locks).transactions.len(), total as usize);
+    assert_eq!(chain.block(at(1), locks).transactions.len() as u64, total);
 
     let late = at(1_000_000);
     let refunded = |events: Vec<Event>| -> Vec<u32> {

@@ -4,16 +4,19 @@
 //! meant, the failing test prints what to write there); random values go to bytes and to JSON and
 //! back; changed and random bytes either fail to decode or are the one encoding of what they gave.
 
-use evchain_protocol::codec::{Decode, Encode, decode, encode};
+use evchain_protocol::authority::AuthoritySet;
+use evchain_protocol::codec::{Decode, Encode, List, decode, encode};
 use evchain_protocol::commitment::Opening;
 use evchain_protocol::crypto::{Hash, PublicKey};
 use evchain_protocol::event::EventRecord;
 use evchain_protocol::genesis::Genesis;
+use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Nonce, Span, TxRef};
 use evchain_protocol::state::account::Roles;
 use evchain_protocol::state::channel::ChannelState;
 use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::value::{MAX_VALUE_BYTES, StateValue};
+use evchain_protocol::text::Text;
 use evchain_protocol::transaction::bid::PlaceBid;
 use evchain_protocol::transaction::cancel::Cancel;
 use evchain_protocol::transaction::channel::{
@@ -90,8 +93,7 @@ fn one_of_each_action() -> Vec<(&'static str, Action)> {
 fn encodings_are_pinned() {
     let mut lines = String::new();
     let mut line = |name: &str, bytes: &[u8]| {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        lines.push_str(&format!("{name} {hex}\n"));
+        lines.extend([name, " ", &hex_of(bytes), "\n"]);
     };
     for (name, action) in one_of_each_action() {
         line(name, &encode(&action));
@@ -122,7 +124,7 @@ fn encodings_are_pinned() {
 }
 
 fn hex_of(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(bytes)
 }
 
 /// The longest transactions fit under the limit, so that no valid one is refused for its length.
@@ -235,4 +237,29 @@ proptest! {
         prop_assert_eq!(StateKey::from_bytes(&a.to_bytes()), Ok(a));
         prop_assert_eq!(a.cmp(&b), a.to_bytes().cmp(&b.to_bytes()));
     }
+}
+
+/// Bytes that would encode again to themselves, but mean what no value of the type does.
+#[test]
+fn values_outside_their_range_do_not_decode() {
+    assert!(decode::<Roles>(&[0b111], 1).is_ok());
+    assert!(decode::<Roles>(&[0b1000], 1).is_err());
+    for (count, good) in [(0u32, false), (1, true), (1024, true), (1025, false)] {
+        assert_eq!(decode::<InstallmentCount>(&encode(&count), 4).is_ok(), good, "{count}");
+    }
+    assert!(decode::<Action>(&[15], 1).is_err(), "an unknown kind");
+    assert!(decode::<Text<9>>(&encode(&List::<u8, 9>::new(b"a\nb".to_vec()).unwrap()), 99).is_err());
+
+    let set = AuthoritySet::new(vec![alice().public_key(), bob().public_key()]).unwrap();
+    let mut keys = set.keys().to_vec();
+    let as_set = |keys: &[PublicKey]| {
+        let list = List::<PublicKey, 9>::new(keys.to_vec()).unwrap();
+        decode::<AuthoritySet>(&encode(&list), 999)
+    };
+    assert_eq!(as_set(&keys), Ok(set));
+    keys.reverse();
+    assert!(as_set(&keys).is_err(), "the same authorities under another root");
+    keys[1] = keys[0];
+    assert!(as_set(&keys).is_err(), "an authority twice");
+    assert!(as_set(&[]).is_err(), "no authority");
 }

@@ -145,8 +145,8 @@ fn l4_l5_a_lock_pays_for_the_preimage_until_its_deadline() {
     assert_eq!(claimed.pass(deadline), []);
 
     assert_eq!(chain.pass(at(10 * MINUTE - 1)), []);
-    let payer = alice().public_key();
-    assert_eq!(chain.pass(deadline), [Event::LockRefunded { lock, payer, amount: money(500) }]);
+    let refunded = Event::LockRefunded { lock, payer: alice().public_key(), amount: money(500) };
+    assert_eq!(chain.pass(deadline), [refunded]);
     assert_eq!(chain.balance(&alice()), MONEY - 2);
 }
 
