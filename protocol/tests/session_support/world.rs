@@ -49,6 +49,8 @@ pub struct World {
     pub consumer_meter_percent: u64,
     pub producer_meter_percent: u64,
     pub is_faulty: bool,
+    /// The consumer goes on as if it knew nothing of what it did on the chain.
+    pub consumer_pretends: bool,
     wire: VecDeque<(Side, Message)>,
     pub messages: Vec<(Side, Message)>,
     pub connected: bool,
@@ -92,6 +94,7 @@ impl World {
             consumer_meter_percent: 100,
             producer_meter_percent: 100,
             is_faulty: false,
+            consumer_pretends: false,
             wire: VecDeque::new(),
             messages: Vec::new(),
             connected: false,
@@ -191,7 +194,9 @@ impl World {
             self.producer_step(ProducerInput::Settled(below));
         } else if self.bank.posted.is_some() && !self.told_posted {
             self.told_posted = true;
-            self.consumer_step(ConsumerInput::ForceClosed);
+            if !self.consumer_pretends {
+                self.consumer_step(ConsumerInput::ForceClosed);
+            }
             self.producer_step(ProducerInput::ForceClosed);
         }
     }
