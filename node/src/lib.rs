@@ -2,6 +2,7 @@
 
 pub mod agents;
 pub mod chain;
+pub mod cli;
 pub mod clock;
 pub mod consensus;
 pub mod gossip;

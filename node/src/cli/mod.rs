@@ -1,0 +1,18 @@
+//! The command line: what a person does by hand with a node and a wallet.
+
+mod args;
+pub mod exit;
+mod genesis;
+mod human;
+mod keys;
+mod output;
+mod query;
+mod run;
+mod secret;
+mod start;
+mod tx;
+pub mod values;
+
+pub use args::{Cli, Command, KeyArgs, RpcArgs, WalletArgs};
+pub use output::print_json;
+pub use run::run;

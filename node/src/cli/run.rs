@@ -1,0 +1,33 @@
+use std::process::ExitCode;
+
+use super::args::{Cli, Command};
+use super::{exit, genesis, keys, query, secret, start, tx};
+
+/// Does what the command line says, and says how it went: results on stdout, the rest on stderr.
+pub fn run(cli: Cli) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start threads: {error}");
+            return ExitCode::from(exit::FAILED);
+        }
+    };
+    let result = match cli.command {
+        Command::Keys(command) => keys::run(command),
+        Command::Genesis(command) => genesis::run(command),
+        Command::Secret(command) => secret::run(command),
+        Command::Start(args) => runtime.block_on(start::run(args)),
+        Command::Tx(command) => runtime.block_on(tx::run(command)),
+        Command::Query(command) => runtime.block_on(query::run(command)),
+        Command::ChannelState(command) => runtime.block_on(secret::run_channel_state(command)),
+    };
+    // A thread that still reads stdin would hold up the end for ever.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::from(exit::OK),
+        Err(error) => {
+            eprintln!("error: {}", exit::message_of(&error));
+            ExitCode::from(exit::code_of(&error))
+        }
+    }
+}

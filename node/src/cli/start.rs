@@ -1,0 +1,280 @@
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Args;
+use evchain_protocol::crypto::PublicKey;
+use prometheus_client::registry::Registry;
+use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+use tracing_subscriber::EnvFilter;
+
+use super::args::WalletArgs;
+use super::exit::UsageError;
+use super::genesis;
+use super::output::{print_json, print_text};
+use crate::mempool::PoolLimits;
+use crate::network::{Admission, Multiaddr, NetworkConfig, NetworkLimits};
+use crate::node::{Node, NodeConfig};
+use crate::rpc::{RpcConfig, RpcServer};
+use crate::wallet::Wallet;
+
+/// Run a node: a validator if its key is an authority's, else an observer.
+///
+/// The main key of the wallet is the node's identity on the network and, if it is an authority's, in
+/// the consensus. Logs go to stderr; EVCHAIN_LOG sets what is logged, as in `debug` or
+/// `info,evchain_node::network=debug`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  evchain start --genesis genesis.json --wallet authority.json --data data \\\n      --listen /ip4/0.0.0.0/tcp/9000 --peer /ip4/10.0.0.2/tcp/9000/p2p/12D3KooW...\n  evchain start --config node.toml\n\nEvery option can stand in the TOML file too, with the same name and _ for -; an option on the\ncommand line wins. `wallet`, `genesis` and `data` are relative to the file's folder there."
+)]
+pub struct StartArgs {
+    /// A TOML file with any of these options.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The chain's genesis file.
+    #[arg(long, value_name = "FILE")]
+    genesis: Option<PathBuf>,
+    /// The node's wallet.
+    #[command(flatten)]
+    wallet: WalletArgs,
+    /// The folder for the node's database.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where to listen for peers; repeat for several [default: /ip4/0.0.0.0/tcp/9000].
+    #[arg(long, value_name = "MULTIADDR")]
+    listen: Vec<Multiaddr>,
+    /// A peer to stay connected with, ending in /p2p/ and its peer id; repeat for several.
+    #[arg(long = "peer", value_name = "MULTIADDR")]
+    peers: Vec<Multiaddr>,
+    /// Let only this key connect, besides authorities and --peer; repeat for several.
+    #[arg(long = "allow", value_name = "ADDRESS")]
+    allow: Vec<PublicKey>,
+    /// Where to serve RPC, /health and /metrics [default: 127.0.0.1:9100].
+    #[arg(long, value_name = "IP:PORT")]
+    rpc: Option<SocketAddr>,
+    /// Follow the chain and sign nothing, even with an authority's key.
+    #[arg(long)]
+    observe: bool,
+    /// Vote with a key that has voted before although its database is gone. Only safe when
+    /// everything that the key ever signed is final.
+    #[arg(long)]
+    vote_without_log: bool,
+    /// Stop when stdin ends, so that the node ends with the program that started it.
+    #[arg(long)]
+    stop_with_stdin: bool,
+    /// Log lines as JSON.
+    #[arg(long)]
+    log_json: bool,
+    /// Say in JSON that the node is ready.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The options in a TOML file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ConfigFile {
+    genesis: Option<PathBuf>,
+    wallet: Option<PathBuf>,
+    data: Option<PathBuf>,
+    listen: Vec<Multiaddr>,
+    peers: Vec<Multiaddr>,
+    allow: Vec<PublicKey>,
+    rpc: Option<SocketAddr>,
+    observe: bool,
+    log_json: bool,
+    /// See `docs/network.md`.
+    network_limits: NetworkLimits,
+    rpc_limits: RpcLimits,
+    mempool: MempoolLimits,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RpcLimits {
+    max_connections: usize,
+    max_subscriptions: u32,
+    max_batch: u32,
+    max_queued_messages: u32,
+}
+
+impl Default for RpcLimits {
+    fn default() -> Self {
+        let config = RpcConfig::default();
+        Self {
+            max_connections: config.max_connections,
+            max_subscriptions: config.max_subscriptions,
+            max_batch: config.max_batch,
+            max_queued_messages: config.max_queued_messages,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct MempoolLimits {
+    max_transactions: usize,
+    max_bytes: usize,
+    max_per_sender: usize,
+}
+
+impl Default for MempoolLimits {
+    fn default() -> Self {
+        let PoolLimits { max_transactions, max_bytes, max_per_sender } = PoolLimits::default();
+        Self { max_transactions, max_bytes, max_per_sender }
+    }
+}
+
+impl ConfigFile {
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = genesis::read_text(path)?;
+        let mut config: Self =
+            toml::from_str(&text).map_err(|error| UsageError(format!("{}: {error}", path.display())))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for file in [&mut config.genesis, &mut config.wallet, &mut config.data].into_iter().flatten() {
+            *file = folder.join(&*file);
+        }
+        Ok(config)
+    }
+}
+
+/// Flags and file together.
+struct Settings {
+    node: NodeConfig,
+    rpc: RpcConfig,
+}
+
+impl StartArgs {
+    fn settings(self, file: ConfigFile) -> anyhow::Result<Settings> {
+        let needed = |name: &str| {
+            UsageError(format!("--{name} is needed, on the command line or in the --config file"))
+        };
+        let genesis_file = self.genesis.or(file.genesis).ok_or_else(|| needed("genesis"))?;
+        let data_dir = self.data.or(file.data).ok_or_else(|| needed("data"))?;
+        let wallet = WalletArgs { wallet: self.wallet.wallet.or(file.wallet) };
+        let key_file = wallet.path()?;
+        let either =
+            |flags: Vec<Multiaddr>, file: Vec<Multiaddr>| if flags.is_empty() { file } else { flags };
+        let mut listen = either(self.listen, file.listen);
+        if listen.is_empty() {
+            listen.push("/ip4/0.0.0.0/tcp/9000".parse().context("the default address")?);
+        }
+        let allow: BTreeSet<PublicKey> = self.allow.into_iter().chain(file.allow).collect();
+        let admission = if allow.is_empty() { Admission::Open } else { Admission::AllowList(allow) };
+        let RpcLimits { max_connections, max_subscriptions, max_batch, max_queued_messages } =
+            file.rpc_limits;
+        let MempoolLimits { max_transactions, max_bytes, max_per_sender } = file.mempool;
+        let rpc = RpcConfig {
+            listen: self.rpc.or(file.rpc).unwrap_or(RpcConfig::default().listen),
+            max_connections,
+            max_subscriptions,
+            max_batch,
+            max_queued_messages,
+        };
+        let node = NodeConfig {
+            data_dir,
+            genesis: genesis::read(&genesis_file)?,
+            key: Wallet::open(&key_file)?.main_key(),
+            key_file,
+            network: NetworkConfig {
+                listen,
+                bootstrap: either(self.peers, file.peers),
+                admission,
+                limits: file.network_limits,
+            },
+            pool: PoolLimits { max_transactions, max_bytes, max_per_sender },
+            observe: self.observe || file.observe,
+            vote_without_log: self.vote_without_log,
+        };
+        Ok(Settings { node, rpc })
+    }
+}
+
+/// Said on stdout once the node serves.
+#[derive(Serialize)]
+struct Ready {
+    rpc: String,
+    listen: Vec<String>,
+    node: PublicKey,
+    chain: String,
+    height: u64,
+    votes: bool,
+}
+
+/// Runs a node until it is told to stop.
+///
+/// # Errors
+/// Where it cannot start or go on.
+pub(super) async fn run(mut args: StartArgs) -> anyhow::Result<()> {
+    let file = args.config.as_deref().map(ConfigFile::read).transpose()?.unwrap_or_default();
+    start_log(args.log_json || file.log_json);
+    let (json, stop_with_stdin) = (args.json, args.stop_with_stdin);
+    args.config = None;
+    let Settings { node, rpc } = args.settings(file)?;
+    // Set up before anything starts, so that a signal during the start is not lost.
+    let stop = stopped(stop_with_stdin)?;
+
+    let mut registry = Registry::with_prefix("evchain");
+    let node = Node::start(node, &mut registry).await?;
+    let handle = node.handle();
+    let rpc = match RpcServer::start(rpc, handle.clone(), Arc::new(registry)).await {
+        Ok(rpc) => rpc,
+        Err(error) => {
+            node.run_until(std::future::ready(())).await?;
+            return Err(error.into());
+        }
+    };
+    let listen = handle.network.listen_addresses().await.unwrap_or_default();
+    let ready = Ready {
+        rpc: format!("http://{}", rpc.address()),
+        listen: listen.iter().map(ToString::to_string).collect(),
+        node: handle.network.local_key(),
+        chain: handle.chain.reader().chain().to_string(),
+        height: handle.chain.reader().tip().height.get(),
+        votes: handle.consensus.status().votes,
+    };
+    info!(rpc = %ready.rpc, node = %ready.node, "node: ready");
+    if json {
+        print_json(&ready)?;
+    } else {
+        let role = if ready.votes { "validator" } else { "observer" };
+        print_text(&format!("{role} {} of chain {} at height {}", ready.node, ready.chain, ready.height))?;
+        print_text(&format!("rpc {}  p2p {}", ready.rpc, ready.listen.join(" ")))?;
+    }
+    let result = node.run_until(stop).await;
+    rpc.stop().await;
+    info!("node: stopped");
+    Ok(result?)
+}
+
+fn start_log(json: bool) {
+    let filter = EnvFilter::try_from_env("EVCHAIN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A log that is there already, as in a program with several nodes, stays.
+    let _ = if json { builder.json().try_init() } else { builder.try_init() };
+}
+
+/// Completes on SIGINT, SIGTERM and, if asked to, on the end of stdin.
+fn stopped(with_stdin: bool) -> anyhow::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (ended, stdin) = tokio::sync::oneshot::channel::<()>();
+    if with_stdin {
+        std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+            // Whether it ends or fails, nobody is there any more: dropping the sender says so.
+            let _ended = ended;
+            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        })?;
+    }
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = stdin, if with_stdin => {}
+        }
+    })
+}

@@ -1,0 +1,262 @@
+use std::path::{Path, PathBuf};
+
+use evchain_protocol::codec::List;
+use evchain_protocol::commitment::Opening;
+use evchain_protocol::crypto::{Preimage, PublicKey};
+use evchain_protocol::hash_chain::HashChain;
+use evchain_protocol::payment::DepositRule;
+use evchain_protocol::primitives::{Timestamp, TxRef, Window};
+use evchain_protocol::state::auction::{Bid, BidPosition, BiddingMode, Place, Station};
+use evchain_protocol::state::payment::{HashLocks, Payment};
+use evchain_protocol::transaction::Action;
+use evchain_protocol::transaction::bid::PlaceBid;
+use evchain_protocol::transaction::cancel::Cancel;
+use evchain_protocol::transaction::channel::{
+    ChallengeChannel, CloseChannel, ForceCloseChannel, OpenChannel,
+};
+use evchain_protocol::transaction::claim::{Claim, ClaimChain, ClaimHashes, ClaimLock, IndexedPreimage};
+use evchain_protocol::transaction::commitment::Commit;
+use evchain_protocol::transaction::installments::{ChainAnchor, InstallmentLocks, LockInstallments};
+use evchain_protocol::transaction::lock::CreateLock;
+use evchain_protocol::transaction::participant::{Admit, Revoke};
+use evchain_protocol::transaction::request::PlaceRequest;
+use evchain_protocol::transaction::station::RecordStation;
+use evchain_protocol::transaction::transfer::Transfer;
+
+use super::super::exit::UsageError;
+use super::super::secret::{Secret, SecretFile, read_channel_state};
+use super::args::{InstallmentsArgs, LockKind, TxKind};
+use crate::rpc::{CallError, NodeApiClient, RpcClient, RpcError};
+use crate::wallet::{WalletError, private_file};
+
+/// What the command line asks for, as an action. Secrets are on disk when this returns.
+///
+/// # Errors
+/// Where a file cannot be read or written, or the chain does not have what the action is about.
+pub(super) async fn action(kind: TxKind, rpc: &RpcClient, sender: PublicKey) -> anyhow::Result<Action> {
+    Ok(match kind {
+        TxKind::Transfer { to, amount } => Action::Transfer(Transfer { to, amount }),
+        TxKind::Admit { participant, roles } => Action::Admit(Admit { participant, roles }),
+        TxKind::Revoke { participant } => Action::Revoke(Revoke { participant }),
+        TxKind::Station { region, position, power, connectors, contact } => {
+            let station = Station { region, position, power_w: power, connectors, contact };
+            Action::RecordStation(RecordStation { station })
+        }
+        TxKind::Request { region, energy, start, end, bids_until, updates } => {
+            let mode = if updates { BiddingMode::Updates } else { BiddingMode::FirstOnly };
+            let window = Window { start, end };
+            Action::PlaceRequest(PlaceRequest { region, window, energy, mode, bid_deadline: bids_until })
+        }
+        TxKind::Bid { request, price, kinds, max_installments, position, contact, cancel_by } => {
+            let position = position
+                .map_or(BidPosition::Station, |position| BidPosition::Public(Place { position, contact }));
+            let cancel_by = cancel_by.unwrap_or(Timestamp::ZERO);
+            let bid = Bid { price, kinds, max_installments: max_installments.0, position, cancel_by };
+            Action::PlaceBid(PlaceBid { request, bid })
+        }
+        TxKind::Commit { request, producer, opening } => {
+            commit(rpc, sender, request, producer, &opening).await?
+        }
+        TxKind::Lock { payee, amount, hash, secret, deadline } => {
+            let hash = match (hash, secret) {
+                (Some(hash), _) => hash,
+                (None, Some(file)) => preimage_of(&file)?.lock(),
+                (None, None) => return Err(UsageError("--hash or --secret is needed".to_owned()).into()),
+            };
+            Action::CreateLock(CreateLock { payee, amount, hash, deadline })
+        }
+        TxKind::LockInstallments(args) => lock_installments(&args)?,
+        TxKind::Claim { object, preimage, secret, installment } => {
+            let release = match (preimage, secret) {
+                (Some(preimage), _) => Release::Preimage(preimage),
+                (None, Some(file)) => Release::File(SecretFile::read(&file)?.secret, file),
+                (None, None) => return Err(UsageError("--preimage or --secret is needed".to_owned()).into()),
+            };
+            Action::Claim(claim(rpc, object, &release, installment).await?)
+        }
+        TxKind::Cancel { object } => Action::Cancel(cancel(rpc, object).await?),
+        TxKind::ChannelOpen { request, producer, opening, installments, challenge, deadline } => {
+            let producer = producer_of(producer, opening.as_deref(), request)?;
+            let deadline = match deadline {
+                Some(deadline) => deadline,
+                None => {
+                    let window = rpc.energy_request(request).await.map_err(RpcError::from)?.value.window;
+                    let params = rpc.params().await.map_err(RpcError::from)?;
+                    window.end.after(params.claim_margin)?.after(challenge)?
+                }
+            };
+            let count = installments.0;
+            Action::OpenChannel(OpenChannel { request, producer, count, challenge, deadline })
+        }
+        TxKind::ChannelClose { state } => {
+            Action::CloseChannel(CloseChannel { state: read_channel_state(&state)? })
+        }
+        TxKind::ChannelForceClose { channel, state } => {
+            let state = state.as_deref().map(read_channel_state).transpose()?;
+            Action::ForceCloseChannel(ForceCloseChannel { channel, state })
+        }
+        TxKind::ChannelChallenge { state } => {
+            Action::ChallengeChannel(ChallengeChannel { state: read_channel_state(&state)? })
+        }
+    })
+}
+
+async fn commit(
+    rpc: &RpcClient,
+    consumer: PublicKey,
+    request: TxRef,
+    producer: PublicKey,
+    file: &Path,
+) -> anyhow::Result<Action> {
+    let bids = rpc.bids(request).await.map_err(RpcError::from)?;
+    let bid = bids.iter().find(|bid| bid.producer == producer).ok_or_else(|| {
+        let message =
+            format!("{producer} has no bid for {request}: `evchain query bids {request}` lists them");
+        RpcError::Call(CallError::NotFound(message))
+    })?;
+    let secret = private_file::random_preimage()?;
+    let opening = Opening { request, price: bid.bid.price, consumer, producer, secret };
+    // A commitment that cannot be opened is worth nothing, so the file is there before it is sent.
+    SecretFile::create(file, Secret::Opening { opening })?;
+    Ok(Action::Commit(Commit { request, commitment: opening.commitment(rpc.chain_id()) }))
+}
+
+fn lock_installments(args: &InstallmentsArgs) -> anyhow::Result<Action> {
+    let producer = producer_of(args.producer, args.opening.as_deref(), args.request)?;
+    let secret = match SecretFile::read(&args.secret) {
+        Ok(file) => file.secret,
+        Err(WalletError::Missing(_)) => {
+            let count = args.installments.ok_or_else(|| {
+                let file = args.secret.display();
+                UsageError(format!("there is no file {file} yet: give --installments for a new one"))
+            })?;
+            let secret = match args.locks {
+                LockKind::Chain => Secret::new_chain(count.0)?,
+                LockKind::Hashes => Secret::new_preimages(count.0)?,
+            };
+            SecretFile::create(&args.secret, secret)?.secret
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let locks = match (&secret, args.locks) {
+        (Secret::HashChain { seed, installments }, LockKind::Chain) => {
+            let anchor = HashChain::new(*seed, *installments).anchor();
+            InstallmentLocks::Chain(ChainAnchor { anchor, count: *installments })
+        }
+        (Secret::Preimages { preimages }, LockKind::Hashes) => {
+            InstallmentLocks::Hashes(List::new(preimages.iter().map(Preimage::lock).collect())?)
+        }
+        (other, _) => return Err(wrong_kind(&args.secret, other).into()),
+    };
+    let deposit = args.refund_at.map_or(DepositRule::Forfeit, DepositRule::Refund);
+    Ok(Action::LockInstallments(LockInstallments { request: args.request, producer, deposit, locks }))
+}
+
+/// What a claim is made with.
+enum Release {
+    Preimage(Preimage),
+    File(Secret, PathBuf),
+}
+
+impl Release {
+    fn of(&self, index: u32) -> Result<Preimage, UsageError> {
+        match self {
+            Self::Preimage(preimage) => Ok(*preimage),
+            Self::File(secret, path) => secret
+                .release(index)
+                .ok_or_else(|| UsageError(format!("{} has nothing for installment {index}", path.display()))),
+        }
+    }
+}
+
+async fn claim(rpc: &RpcClient, object: TxRef, release: &Release, index: u32) -> anyhow::Result<Claim> {
+    if found(rpc.lock(object).await)?.is_some() {
+        return Ok(Claim::Lock(ClaimLock { lock: object, preimage: release.of(0)? }));
+    }
+    let payment = found(rpc.payment(object).await)?.ok_or_else(|| {
+        RpcError::Call(CallError::NotFound(format!(
+            "there is no lock or payment {object}, or no longer: it is settled, or its deadline has passed"
+        )))
+    })?;
+    match &payment.value.locks {
+        HashLocks::Chain(_) => {
+            Ok(Claim::Chain(ClaimChain { payment: object, index, link: release.of(index)? }))
+        }
+        HashLocks::Hashes(_) => {
+            let preimages = claimed_hashes(&payment.value, release, index)?;
+            Ok(Claim::Hashes(ClaimHashes { payment: object, preimages: List::new(preimages)? }))
+        }
+    }
+}
+
+/// With a file every unsettled installment up to `index`, with a preimage the one that it is of.
+fn claimed_hashes(
+    payment: &Payment,
+    release: &Release,
+    index: u32,
+) -> Result<Vec<IndexedPreimage>, UsageError> {
+    let first = if matches!(release, Release::Preimage(_)) { index } else { 0 };
+    (first..=index)
+        // One that is settled is claimed only if it is the one asked for: the ledger says why not.
+        .filter(|other| *other == index || !payment.is_settled(*other))
+        .map(|index| Ok(IndexedPreimage { index, preimage: release.of(index)? }))
+        .collect()
+}
+
+async fn cancel(rpc: &RpcClient, object: TxRef) -> anyhow::Result<Cancel> {
+    if found(rpc.payment(object).await)?.is_some() {
+        return Ok(Cancel::Payment(object));
+    }
+    if found(rpc.channel(object).await)?.is_some() {
+        return Ok(Cancel::Channel(object));
+    }
+    Err(RpcError::Call(CallError::NotFound(format!("there is no payment or channel {object}, or no longer")))
+        .into())
+}
+
+/// An answer, or none where the node has no such thing.
+fn found<T>(answer: Result<T, jsonrpsee::core::client::Error>) -> Result<Option<T>, RpcError> {
+    match answer.map_err(RpcError::from) {
+        Ok(value) => Ok(Some(value)),
+        Err(RpcError::Call(CallError::NotFound(_))) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn producer_of(
+    producer: Option<PublicKey>,
+    opening: Option<&Path>,
+    request: TxRef,
+) -> anyhow::Result<PublicKey> {
+    let Some(file) = opening else {
+        return Ok(producer.ok_or_else(|| UsageError("--producer or --opening is needed".to_owned()))?);
+    };
+    match SecretFile::read(file)?.secret {
+        Secret::Opening { opening } if opening.request != request => {
+            let message = format!("{} is about request {}, not {request}", file.display(), opening.request);
+            Err(UsageError(message).into())
+        }
+        Secret::Opening { opening } if producer.is_some_and(|producer| producer != opening.producer) => {
+            Err(UsageError(format!("{} names {}, not --producer", file.display(), opening.producer)).into())
+        }
+        Secret::Opening { opening } => Ok(opening.producer),
+        other => Err(wrong_kind(file, &other).into()),
+    }
+}
+
+/// The preimage in a file, which is made if there is none.
+fn preimage_of(file: &Path) -> anyhow::Result<Preimage> {
+    let secret = match SecretFile::read(file) {
+        Ok(file) => file.secret,
+        Err(WalletError::Missing(_)) => SecretFile::create(file, Secret::new_preimage()?)?.secret,
+        Err(error) => return Err(error.into()),
+    };
+    match secret {
+        Secret::Preimage { preimage } => Ok(preimage),
+        other => Err(wrong_kind(file, &other).into()),
+    }
+}
+
+fn wrong_kind(file: &Path, secret: &Secret) -> UsageError {
+    UsageError(format!("{} holds {}, which is not what is needed here", file.display(), secret.kind()))
+}

@@ -1,0 +1,8 @@
+//! Transactions by hand: what they are made of, and how they are sent.
+
+mod args;
+mod build;
+mod send;
+
+pub(super) use args::TxCommand;
+pub(super) use send::run;
