@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use super::genesis;
 use super::output::{print_json, print_text};
 use crate::mempool::PoolLimits;
 use crate::network::{Admission, Multiaddr, NetworkConfig, NetworkLimits};
-use crate::node::{Node, NodeConfig};
+use crate::node::{Node, NodeConfig, NodeHandle};
 use crate::rpc::{RpcConfig, RpcServer};
 use crate::wallet::Wallet;
 
@@ -220,40 +221,51 @@ pub(super) async fn run(mut args: StartArgs) -> anyhow::Result<()> {
 
     let mut registry = Registry::with_prefix("evchain");
     let node = Node::start(node, &mut registry).await?;
-    let handle = node.handle();
-    let rpc = match RpcServer::start(rpc, handle.clone(), Arc::new(registry)).await {
+    let rpc = match RpcServer::start(rpc, node.handle(), Arc::new(registry)).await {
         Ok(rpc) => rpc,
         Err(error) => {
             node.run_until(std::future::ready(())).await?;
             return Err(error.into());
         }
     };
-    let listen = handle.network.listen_addresses().await.unwrap_or_default();
-    let ready = Ready {
-        rpc: format!("http://{}", rpc.address()),
-        listen: listen.iter().map(ToString::to_string).collect(),
-        node: handle.network.local_key(),
-        chain: handle.chain.reader().chain().to_string(),
-        height: handle.chain.reader().tip().height.get(),
-        votes: handle.consensus.status().votes,
-    };
-    info!(rpc = %ready.rpc, node = %ready.node, "node: ready");
-    if json {
-        print_json(&ready)?;
-    } else {
-        let role = if ready.votes { "validator" } else { "observer" };
-        print_text(&format!("{role} {} of chain {} at height {}", ready.node, ready.chain, ready.height))?;
-        print_text(&format!("rpc {}  p2p {}", ready.rpc, ready.listen.join(" ")))?;
-    }
-    let result = node.run_until(stop).await;
-    rpc.stop().await;
+    say_ready(&node.handle(), rpc.address(), json).await?;
+    // The RPC ends first: the node waits for everybody who talks to its ledger.
+    let result = node
+        .run_until(async move {
+            stop.await;
+            rpc.stop().await;
+        })
+        .await;
     info!("node: stopped");
     Ok(result?)
 }
 
+async fn say_ready(node: &NodeHandle, rpc: SocketAddr, json: bool) -> anyhow::Result<()> {
+    let listen = node.network.listen_addresses().await.unwrap_or_default();
+    let chain = node.chain.reader();
+    let ready = Ready {
+        rpc: format!("http://{rpc}"),
+        listen: listen.iter().map(ToString::to_string).collect(),
+        node: node.network.local_key(),
+        chain: chain.chain().to_string(),
+        height: chain.tip().height.get(),
+        votes: node.consensus.status().votes,
+    };
+    info!(rpc = %ready.rpc, node = %ready.node, "node: ready");
+    if json {
+        return print_json(&ready);
+    }
+    let role = if ready.votes { "validator" } else { "observer" };
+    print_text(&format!("{role} {} of chain {} at height {}", ready.node, ready.chain, ready.height))?;
+    print_text(&format!("rpc {}  p2p {}", ready.rpc, ready.listen.join(" ")))
+}
+
 fn start_log(json: bool) {
     let filter = EnvFilter::try_from_env("EVCHAIN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     // A log that is there already, as in a program with several nodes, stays.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
 }

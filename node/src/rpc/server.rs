@@ -124,6 +124,8 @@ impl RpcServer {
 
 impl Drop for RpcServer {
     fn drop(&mut self) {
+        // Connections have tasks of their own, which end at this signal.
+        let _ = self.stop.stop();
         self.task.abort();
     }
 }
