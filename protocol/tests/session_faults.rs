@@ -181,7 +181,7 @@ fn either_side_can_stop_after_any_installment() {
                             stopped = true;
                             match side {
                                 Side::Consumer => {
-                                    world.consumer_step(ConsumerInput::Stop(StopReason::Requested))
+                                    world.consumer_step(ConsumerInput::Stop(StopReason::Requested));
                                 }
                                 Side::Producer => world.producer_step(ProducerInput::Stop(StopReason::Fault)),
                             }
