@@ -1,0 +1,210 @@
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use evchain_node::network::peer_of_key;
+use evchain_node::rpc::{Endpoint, NodeApiClient, RpcClient};
+use evchain_protocol::crypto::PublicKey;
+use evchain_protocol::primitives::Height;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::chain_files::ChainFiles;
+use super::error::ClusterError;
+use super::ports::free_ports;
+use super::process::{Identity, Incident, Recipe, Validator};
+
+/// How often ports are chosen anew when another program took one.
+const PORT_ATTEMPTS: usize = 5;
+/// How long the validators may take until their first common block.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long to wait before asking a validator again.
+const POLL: Duration = Duration::from_millis(100);
+/// Incidents that wait to be read.
+const INCIDENTS: usize = 64;
+
+/// How to run a testnet.
+#[derive(Debug, Clone)]
+pub struct ClusterOptions {
+    /// The node's program.
+    pub node_bin: PathBuf,
+    /// After how long a validator that ended is started again, if it is.
+    pub restart_after: Option<Duration>,
+}
+
+/// Running validators.
+///
+/// They end when this is dropped, and when this process ends in any way.
+#[derive(Debug)]
+pub struct Cluster {
+    files: ChainFiles,
+    validators: Vec<Validator>,
+    incidents: mpsc::Receiver<Incident>,
+}
+
+impl Cluster {
+    /// Starts the chain's validators and waits until each has a block.
+    ///
+    /// # Errors
+    /// See [`ClusterError`].
+    pub async fn start(files: ChainFiles, options: &ClusterOptions) -> Result<Self, ClusterError> {
+        if !options.node_bin.is_file() {
+            return Err(ClusterError::NoProgram(options.node_bin.clone()));
+        }
+        let mut files = files;
+        let mut attempt = 1;
+        loop {
+            let mut cluster = Self::spawn(files, options)?;
+            match cluster.wait_until_up().await {
+                Ok(()) => return Ok(cluster),
+                Err(ClusterError::Ended { tail, .. })
+                    if attempt < PORT_ATTEMPTS && tail.contains("in use") =>
+                {
+                    attempt += 1;
+                    files = cluster.stop().await;
+                }
+                Err(error) => {
+                    cluster.stop().await;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// The chain's files.
+    pub fn files(&self) -> &ChainFiles {
+        &self.files
+    }
+
+    /// The validators.
+    pub fn validators(&self) -> &[Validator] {
+        &self.validators
+    }
+
+    /// The validators' RPC, beginning with another one for each `offset`, so that clients spread.
+    pub fn endpoints(&self, offset: usize) -> Vec<Endpoint> {
+        let count = self.validators.len();
+        (0..count).map(|index| self.validators[(index + offset) % count].rpc.clone()).collect()
+    }
+
+    /// A client that asks one validator only.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub async fn client_of(&self, validator: &Validator) -> Result<RpcClient, ClusterError> {
+        Ok(RpcClient::connect(std::slice::from_ref(&validator.rpc)).await?)
+    }
+
+    /// The next thing that happens to a validator's process. Cancel safe.
+    pub async fn next_incident(&mut self) -> Option<Incident> {
+        self.incidents.recv().await
+    }
+
+    /// Waits until every validator answers and has a block of at least this height.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoBlocks`].
+    pub async fn wait_for_height(&self, height: Height, patience: Duration) -> Result<(), ClusterError> {
+        let end = Instant::now() + patience;
+        for validator in &self.validators {
+            while !has_height(validator, height).await {
+                if Instant::now() >= end {
+                    let dir = self.files.dir().to_owned();
+                    return Err(ClusterError::NoBlocks { waited_s: patience.as_secs(), dir });
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops every validator. Returns when all have ended.
+    pub async fn stop(self) -> ChainFiles {
+        futures::future::join_all(self.validators.into_iter().map(Validator::stop)).await;
+        self.files
+    }
+
+    fn spawn(files: ChainFiles, options: &ClusterOptions) -> Result<Self, ClusterError> {
+        let count = files.validators().len();
+        let ports = free_ports(2 * count).map_err(ClusterError::Ports)?;
+        let (rpc_ports, p2p_ports) = ports.split_at(count);
+        let addresses = files
+            .validators()
+            .iter()
+            .zip(p2p_ports)
+            .map(|(key, port)| p2p_address(key, *port))
+            .collect::<Result<Vec<_>, _>>()?;
+        let (sender, incidents) = mpsc::channel(INCIDENTS);
+        let mut validators = Vec::new();
+        for (index, key) in files.validators().iter().enumerate() {
+            let number = index + 1;
+            let rpc = format!("127.0.0.1:{}", rpc_ports[index]);
+            let peers = addresses.iter().filter(|address| **address != addresses[index]);
+            let listen = format!("/ip4/127.0.0.1/tcp/{}", p2p_ports[index]);
+            let recipe = Recipe {
+                program: options.node_bin.clone(),
+                arguments: arguments(&files, number, &rpc, listen, peers),
+                log: files.validator_dir(number).join("log.txt"),
+            };
+            let rpc = rpc.parse().unwrap_or_else(|_| unreachable!("an address and a port are an endpoint"));
+            let identity = Identity { number, key: *key, rpc, p2p: addresses[index].clone() };
+            let validator = Validator::start(identity, recipe, options.restart_after, sender.clone())
+                .map_err(ClusterError::io("start", &options.node_bin))?;
+            validators.push(validator);
+        }
+        Ok(Self { files, validators, incidents })
+    }
+
+    /// Waits until each validator has made a block with the others.
+    async fn wait_until_up(&mut self) -> Result<(), ClusterError> {
+        let end = Instant::now() + START_TIMEOUT;
+        loop {
+            let mut up = 0;
+            for validator in &self.validators {
+                if let Some(how) = validator.ended() {
+                    let (log, tail) = (validator.log.clone(), validator.log_tail());
+                    return Err(ClusterError::Ended { number: validator.number, how, log, tail });
+                }
+                up += usize::from(has_height(validator, Height::new(1)).await);
+            }
+            if up == self.validators.len() {
+                return Ok(());
+            }
+            if Instant::now() >= end {
+                let dir = self.files.dir().to_owned();
+                return Err(ClusterError::NoBlocks { waited_s: START_TIMEOUT.as_secs(), dir });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+async fn has_height(validator: &Validator, height: Height) -> bool {
+    let Ok(client) = RpcClient::connect(std::slice::from_ref(&validator.rpc)).await else { return false };
+    client.status().await.is_ok_and(|status| status.height >= height)
+}
+
+fn p2p_address(key: &PublicKey, port: u16) -> Result<String, ClusterError> {
+    let peer = peer_of_key(key).map_err(|_| ClusterError::NotAPeer(*key))?;
+    Ok(format!("/ip4/127.0.0.1/tcp/{port}/p2p/{peer}"))
+}
+
+fn arguments<'a>(
+    files: &ChainFiles,
+    number: usize,
+    rpc: &str,
+    listen: String,
+    peers: impl Iterator<Item = &'a String>,
+) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["start".into(), "--stop-with-stdin".into()];
+    let mut option = |name: &str, value: OsString| arguments.extend([name.into(), value]);
+    option("--genesis", files.genesis_path().into());
+    option("--wallet", files.validator_wallet_path(number).into());
+    option("--data", files.validator_dir(number).join("data").into());
+    option("--rpc", rpc.into());
+    option("--listen", listen.into());
+    for peer in peers {
+        option("--peer", peer.into());
+    }
+    arguments
+}

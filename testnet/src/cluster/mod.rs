@@ -1,0 +1,14 @@
+//! Validators as real processes on this machine.
+
+mod chain_files;
+mod error;
+mod launch;
+mod ports;
+mod process;
+#[cfg(test)]
+mod tests;
+
+pub use chain_files::{ChainFiles, Participant};
+pub use error::ClusterError;
+pub use launch::{Cluster, ClusterOptions};
+pub use process::{Incident, Validator};
