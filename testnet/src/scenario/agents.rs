@@ -1,0 +1,108 @@
+use std::path::Path;
+
+use evchain_node::agents::consumer::{ChargeOrder, ConsumerConfig};
+use evchain_node::agents::producer::{Mobility, ProducerConfig, ProducerTariff};
+use evchain_node::clock;
+use evchain_node::network::Multiaddr;
+use evchain_protocol::payment::InstallmentCount;
+use evchain_protocol::primitives::{Amount, Span, Window};
+use evchain_protocol::session::decide::{Choice, Distance, Tariff};
+use evchain_protocol::state::account::Roles;
+use evchain_protocol::state::auction::PaymentKinds;
+
+use super::plan::{Consumer, Plan, Producer, Speed};
+use crate::cluster::Participant;
+use crate::data::ProducerKind;
+
+/// From the request to the beginning of its window, not compressed: time for bids, decision and deposit.
+pub const LEAD: Span = Span::new(9_000);
+/// How long producers may bid.
+const BIDDING: Span = Span::new(3_000);
+/// How long before its window a session may begin.
+const EARLY_TOLERANCE: Span = Span::new(1_000);
+/// What a kilometre is worth to a consumer: EUR 0.30.
+const PRICE_PER_KM: Amount = Amount::new(3_000);
+/// No station farther away, in metres.
+const MAX_DISTANCE: Distance = Distance::new(100_000);
+/// The most installments that producers offer.
+const MAX_INSTALLMENTS: u32 = 100;
+/// What a producer has for fees: EUR 10.
+const PRODUCER_BALANCE: Amount = Amount::new(100_000);
+/// What a consumer has: EUR 1,000.
+const CONSUMER_BALANCE: Amount = Amount::new(10_000_000);
+
+/// Everybody who takes part, for the chain's genesis.
+pub fn participants(plan: &Plan) -> Vec<Participant> {
+    let producers = (0..plan.producers.len()).map(|index| Participant {
+        name: producer_name(index),
+        roles: Roles::PRODUCER,
+        balance: PRODUCER_BALANCE,
+    });
+    let consumers = (0..plan.consumers.len()).map(|index| Participant {
+        name: consumer_name(index),
+        roles: Roles::CONSUMER,
+        balance: CONSUMER_BALANCE,
+    });
+    producers.chain(consumers).chain([Participant::bank()]).collect()
+}
+
+/// The name of a producer's wallet.
+pub(super) fn producer_name(index: usize) -> String {
+    format!("producer-{}", index + 1)
+}
+
+/// The name of a consumer's wallet.
+pub(super) fn consumer_name(index: usize) -> String {
+    format!("consumer-{}", index + 1)
+}
+
+/// How a producer's agent works.
+pub(super) fn producer_config(
+    producer: &Producer,
+    speed: Speed,
+    state_dir: &Path,
+    listen: Multiaddr,
+) -> ProducerConfig {
+    let row = &producer.row;
+    let tariff = ProducerTariff {
+        region: producer.region,
+        position: row.position,
+        mobility: match row.kind {
+            ProducerKind::Station => Mobility::Station,
+            ProducerKind::Vehicle => Mobility::Vehicle,
+        },
+        power_w: row.power_w,
+        connectors: row.connectors,
+        energy: None,
+        price: Tariff { price_per_kwh: row.price_per_kwh, flat: Amount::ZERO },
+        kinds: PaymentKinds::ALL,
+        max_installments: InstallmentCount::new(MAX_INSTALLMENTS).unwrap_or(InstallmentCount::ONE),
+        cancel_lead: None,
+        early_tolerance: EARLY_TOLERANCE,
+    };
+    ProducerConfig { speed: speed.get(), ..ProducerConfig::new(tariff, state_dir.to_owned(), listen) }
+}
+
+/// How a consumer's agent works.
+pub(super) fn consumer_config(speed: Speed, state_dir: &Path) -> ConsumerConfig {
+    ConsumerConfig { speed: speed.get(), ..ConsumerConfig::new(state_dir.to_owned()) }
+}
+
+/// What a consumer orders, now.
+pub(super) fn order(consumer: &Consumer, producers: &[Producer]) -> ChargeOrder {
+    let start = clock::now().saturating_after(LEAD);
+    let window = Window { start, end: start.saturating_after(consumer.window) };
+    let here = producers.iter().filter(|producer| producer.region == consumer.region);
+    let price = |producer: &Producer| {
+        let tariff = Tariff { price_per_kwh: producer.row.price_per_kwh, flat: Amount::ZERO };
+        tariff.price(consumer.energy).ok()
+    };
+    let max_price = here.filter_map(price).max().unwrap_or(Amount::ZERO);
+    let choice = Choice { price_per_km: PRICE_PER_KM, max_distance: MAX_DISTANCE, max_price };
+    ChargeOrder {
+        kinds: vec![consumer.payment],
+        installments: consumer.installments,
+        bidding: BIDDING,
+        ..ChargeOrder::new(consumer.region, window, consumer.energy, consumer.position, choice)
+    }
+}

@@ -1,0 +1,229 @@
+use std::path::Path;
+use std::time::Duration;
+
+use evchain_node::agents::{AgentError, ChargeOutcome, ChargeReport, consumer, producer};
+use evchain_node::network::Multiaddr;
+use evchain_node::rpc::{RpcClient, RpcError};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::agents::{consumer_config, consumer_name, order, producer_config, producer_name};
+use super::faults::{Fault, Faults};
+use super::plan::{Consumer, Plan};
+use super::recorder::{Recorder, Side};
+use crate::cluster::{Cluster, ClusterError};
+use crate::progress::Progress;
+
+pub use super::agents::LEAD;
+
+/// How long producers may take until they take sessions.
+const PRODUCERS_START: Duration = Duration::from_secs(60);
+/// How long producers may take to stop.
+const PRODUCERS_STOP: Duration = Duration::from_secs(30);
+/// What a session may take beyond its window before it is given up: deadlines on the chain, and
+/// validators that were killed.
+const PATIENCE: Duration = Duration::from_secs(180);
+const POLL: Duration = Duration::from_millis(100);
+
+/// What came of a request.
+#[derive(Debug)]
+pub struct SessionResult {
+    /// Which consumer of the plan.
+    pub index: usize,
+    /// The agent's report, or why there is none.
+    pub report: Result<ChargeReport, String>,
+}
+
+/// Why a scenario ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The testnet.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// No validator answers.
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
+    /// A producer that cannot start, or stopped before its time.
+    #[error("{name} has stopped: {source}")]
+    Producer {
+        /// Which.
+        name: String,
+        /// Why.
+        source: AgentError,
+    },
+    /// Producers that are not ready in time.
+    #[error("only {ready} of {all} producers are ready after {waited_s} s")]
+    NotReady {
+        /// How many are.
+        ready: usize,
+        /// Of how many.
+        all: usize,
+        /// After how long.
+        waited_s: u64,
+    },
+    /// A task that failed.
+    #[error("an agent's task failed: {0}")]
+    Task(#[from] tokio::task::JoinError),
+    /// The user wants no more.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// Runs a scenario to its end: every producer and consumer of the plan as an agent of its own.
+///
+/// # Errors
+/// See [`RunError`]. A session that fails is no error but a result.
+pub async fn run(
+    cluster: &mut Cluster,
+    plan: &Plan,
+    faults: Faults,
+    recorder: &Recorder,
+    progress: &Progress,
+) -> Result<Vec<SessionResult>, RunError> {
+    let stop = CancellationToken::new();
+    let mut producers = start_producers(cluster, plan, recorder, progress, &stop).await?;
+    progress.line(&format!("{} producers take sessions", plan.producers.len()));
+
+    let begin = Instant::now();
+    let mut consumers = start_consumers(cluster, plan, recorder, progress, begin).await?;
+    let mut faults = faults.in_order().into_iter().peekable();
+    let mut results = Vec::new();
+    while results.len() < plan.consumers.len() {
+        let next_fault = faults.peek().map_or(begin + Duration::from_secs(86_400), |(at, _)| begin + *at);
+        tokio::select! {
+            Some(result) = consumers.join_next() => {
+                let result: SessionResult = result?;
+                progress.session_ended(&describe(&plan.consumers[result.index], &result));
+                results.push(result);
+            }
+            Some(result) = producers.join_next() => {
+                let (name, result) = result?;
+                if let Err(source) = result {
+                    return Err(RunError::Producer { name, source });
+                }
+            }
+            Some(incident) = cluster.next_incident() => progress.line(&incident.to_string()),
+            () = sleep_until(next_fault) => if let Some((_, fault)) = faults.next() {
+                kill(cluster, fault, progress).await;
+            },
+            _ = tokio::signal::ctrl_c() => return Err(RunError::Interrupted),
+        }
+    }
+    stop.cancel();
+    // Nothing is open any more, so a producer that does not stop in time loses nothing.
+    let _ = timeout(PRODUCERS_STOP, async { while producers.join_next().await.is_some() {} }).await;
+    results.sort_by_key(|result| result.index);
+    Ok(results)
+}
+
+type Producers = JoinSet<(String, Result<(), AgentError>)>;
+
+async fn start_producers(
+    cluster: &Cluster,
+    plan: &Plan,
+    recorder: &Recorder,
+    progress: &Progress,
+    stop: &CancellationToken,
+) -> Result<Producers, RunError> {
+    let mut tasks = JoinSet::new();
+    for (index, producer) in plan.producers.iter().enumerate() {
+        let name = producer_name(index);
+        let key = cluster.files().wallet(&name)?.main_key();
+        let rpc = RpcClient::connect(&cluster.endpoints(index)).await?;
+        let state_dir = agent_dir(cluster.files().dir(), &name);
+        let config = producer_config(producer, plan.speed, &state_dir, any_port());
+        let observer = recorder.observer(Side::Producer, producer.row.name.clone(), progress.clone());
+        let (name, stop) = (producer.row.name.clone(), stop.clone());
+        tasks.spawn(async move {
+            let result = producer::run(config, rpc, key, observer, stop).await;
+            (name, result.map(drop))
+        });
+    }
+    let end = Instant::now() + PRODUCERS_START;
+    loop {
+        if let Some(result) = tasks.try_join_next() {
+            let (name, result) = result?;
+            result.map_err(|source| RunError::Producer { name, source })?;
+        }
+        let ready = recorder.records().listening;
+        if ready >= plan.producers.len() {
+            return Ok(tasks);
+        }
+        if Instant::now() >= end {
+            let (all, waited_s) = (plan.producers.len(), PRODUCERS_START.as_secs());
+            return Err(RunError::NotReady { ready, all, waited_s });
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn start_consumers(
+    cluster: &Cluster,
+    plan: &Plan,
+    recorder: &Recorder,
+    progress: &Progress,
+    begin: Instant,
+) -> Result<JoinSet<SessionResult>, RunError> {
+    let mut tasks = JoinSet::new();
+    for (index, consumer) in plan.consumers.iter().enumerate() {
+        let name = consumer_name(index);
+        let wallet = cluster.files().wallet(&name)?;
+        let rpc = RpcClient::connect(&cluster.endpoints(index)).await?;
+        let config = consumer_config(plan.speed, &agent_dir(cluster.files().dir(), &name));
+        let observer = recorder.observer(Side::Consumer, consumer.name.clone(), progress.clone());
+        let (consumer, producers) = (consumer.clone(), plan.producers.clone());
+        tasks.spawn(async move {
+            sleep_until(begin + Duration::from_millis(consumer.asks_after.get())).await;
+            let order = order(&consumer, &producers);
+            let charge = consumer::run(&config, &order, rpc, &wallet, observer, CancellationToken::new());
+            let whole = LEAD.saturating_add(consumer.window);
+            let report = match timeout(Duration::from_millis(whole.get()) + PATIENCE, charge).await {
+                Ok(Ok(report)) => Ok(report),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(_) => Err("the charge has not ended".to_owned()),
+            };
+            SessionResult { index, report }
+        });
+    }
+    Ok(tasks)
+}
+
+async fn kill(cluster: &Cluster, fault: Fault, progress: &Progress) {
+    let count = match fault {
+        Fault::One => 1,
+        Fault::All => cluster.validators().len(),
+    };
+    // The last ones, since the first is the one that people look at.
+    for validator in cluster.validators().iter().rev().take(count) {
+        progress.line(&format!("kills validator {} without warning", validator.number));
+        validator.kill().await;
+    }
+}
+
+fn describe(consumer: &Consumer, result: &SessionResult) -> String {
+    match &result.report {
+        Ok(report) => {
+            let outcome = match &report.outcome {
+                ChargeOutcome::Charged => "charged".to_owned(),
+                ChargeOutcome::Partial => "charged in part".to_owned(),
+                ChargeOutcome::NoBids => "nobody bid".to_owned(),
+                ChargeOutcome::NoUsableBid => "no usable bid".to_owned(),
+                ChargeOutcome::NotServed => "not served".to_owned(),
+                ChargeOutcome::GivenUp { reason } => format!("given up: {reason}"),
+            };
+            let settled = if report.settled { "settled" } else { "not settled" };
+            format!("{}: {outcome}, paid EUR {}, {settled}", consumer.name, report.paid)
+        }
+        Err(reason) => format!("{}: failed: {reason}", consumer.name),
+    }
+}
+
+fn agent_dir(dir: &Path, name: &str) -> std::path::PathBuf {
+    dir.join("agents").join(name)
+}
+
+/// An address on this machine, at a port that the system chooses.
+fn any_port() -> Multiaddr {
+    "/ip4/127.0.0.1/tcp/0".parse().unwrap_or_else(|_| unreachable!("it is an address"))
+}
