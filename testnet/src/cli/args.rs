@@ -1,0 +1,181 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use evchain_protocol::payment::InstallmentCount;
+use evchain_protocol::primitives::RegionId;
+
+use crate::cluster::ClusterOptions;
+use crate::scenario::{PaymentMix, Speed};
+
+/// Many evchain nodes on one machine.
+#[derive(Debug, Parser)]
+#[command(name = "evchain-testnet", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 a failure or a check that did not hold, 2 usage. EVCHAIN_LOG sets \
+what is logged, as in `debug`.";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    Up(UpArgs),
+    Demo(DemoArgs),
+    Replay(ReplayArgs),
+    Latency(LatencyArgs),
+}
+
+/// How the validators run.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ValidatorArgs {
+    /// How many validators.
+    #[arg(long, value_name = "COUNT", default_value_t = 4, value_parser = validators)]
+    pub(super) validators: usize,
+    /// Where keys, databases and logs go [default: a new folder for temporary files].
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
+    /// The node's program [default: `evchain` beside this one].
+    #[arg(long, value_name = "FILE")]
+    pub(super) node_bin: Option<PathBuf>,
+    /// After how many seconds a validator that ended is started again.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub(super) restart_after: Duration,
+    /// Leave a validator that ended as it is.
+    #[arg(long)]
+    pub(super) no_restart: bool,
+}
+
+impl ValidatorArgs {
+    /// How to run the cluster.
+    pub(super) fn options(&self) -> anyhow::Result<ClusterOptions> {
+        let node_bin = match &self.node_bin {
+            Some(path) => path.clone(),
+            None => std::env::current_exe()?.with_file_name("evchain"),
+        };
+        let restart_after = (!self.no_restart).then_some(self.restart_after);
+        Ok(ClusterOptions { node_bin, restart_after })
+    }
+}
+
+/// Start validators, show where they are, and keep them running until Ctrl-C.
+///
+/// With a folder that holds a testnet already, its chain goes on.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  evchain-testnet up\n  evchain-testnet up --validators 7 --dir net --json"
+)]
+pub(super) struct UpArgs {
+    #[command(flatten)]
+    pub(super) validators: ValidatorArgs,
+    /// One line of JSON in place of the table.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Run the built-in scenario around Salzburg: stations, vehicles and the grid trade energy.
+///
+/// Fails unless every session is settled, money is conserved and all validators agree.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  evchain-testnet demo --json report.json")]
+pub(super) struct DemoArgs {
+    #[command(flatten)]
+    pub(super) validators: ValidatorArgs,
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+    /// How many of the requests to make.
+    #[arg(long, value_name = "COUNT", default_value_t = usize::MAX, hide_default_value = true, value_parser = sessions)]
+    pub(super) sessions: usize,
+}
+
+/// Run stations and requests from files, compressed in time.
+///
+/// The files have the layout of the German register of charging stations and of ACN-Data. Fails
+/// as `demo` does; requests that no station can serve are listed and not made.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  evchain-testnet replay --stations stations_de.csv --requests requests_acn.csv \\\n      --region 244 --sessions 100 --kill-one-at 60"
+)]
+pub(super) struct ReplayArgs {
+    #[command(flatten)]
+    pub(super) validators: ValidatorArgs,
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+    /// The stations' CSV file.
+    #[arg(long, value_name = "FILE")]
+    pub(super) stations: PathBuf,
+    /// The requests' CSV file.
+    #[arg(long, value_name = "FILE")]
+    pub(super) requests: PathBuf,
+    /// The region whose stations take part, such as 244 for Traunstein.
+    #[arg(long, value_name = "ID")]
+    pub(super) region: RegionId,
+    /// How many requests to make.
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = sessions)]
+    pub(super) sessions: usize,
+}
+
+/// What a scenario can be told.
+#[derive(Debug, Clone, Args)]
+pub(super) struct RunArgs {
+    /// N, in how many installments each price is paid.
+    #[arg(long, value_name = "COUNT", default_value = "10", value_parser = installments)]
+    pub(super) installments: InstallmentCount,
+    /// How sessions are paid: what the file says, or all three in turn; or one for all.
+    #[arg(long, value_enum, default_value_t = PaymentMix::Mix)]
+    pub(super) payment: PaymentMix,
+    /// How many times faster than in reality [default: so that it takes about three minutes].
+    #[arg(long, value_name = "TIMES")]
+    pub(super) speed: Option<Speed>,
+    /// Also write the report to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+    /// Kill one validator so many seconds after the first request.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(super) kill_one_at: Option<Duration>,
+    /// Kill all validators so many seconds after the first request.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(super) kill_all_at: Option<Duration>,
+}
+
+/// Measure the time from submission to finality with hardly any load: transfers, one at a time.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  evchain-testnet latency --count 200")]
+pub(super) struct LatencyArgs {
+    #[command(flatten)]
+    pub(super) validators: ValidatorArgs,
+    /// How many transfers.
+    #[arg(long, value_name = "COUNT", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(super) count: u32,
+    /// The pause between them.
+    #[arg(long, value_name = "MS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(0..=60_000))]
+    pub(super) interval_ms: u64,
+    /// JSON in place of text.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// With more than 16, one machine is the bottleneck in everything.
+fn validators(text: &str) -> Result<usize, String> {
+    within(text, 1, 16)
+}
+
+fn sessions(text: &str) -> Result<usize, String> {
+    within(text, 1, 10_000)
+}
+
+fn installments(text: &str) -> Result<InstallmentCount, String> {
+    let count = within(text, 1, 100)?;
+    InstallmentCount::new(u32::try_from(count).unwrap_or(1)).map_err(|error| error.to_string())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    within(text, 0, 86_400).map(|seconds| Duration::from_secs(seconds as u64))
+}
+
+fn within(text: &str, low: usize, high: usize) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (low..=high).contains(number));
+    number.ok_or_else(|| format!("it is a whole number from {low} to {high}"))
+}

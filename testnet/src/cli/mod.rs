@@ -1,0 +1,11 @@
+//! The command line.
+
+mod args;
+mod exit;
+mod folder;
+mod latency;
+mod scenario;
+mod up;
+
+pub use args::Cli;
+pub use exit::main;
