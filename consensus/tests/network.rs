@@ -166,6 +166,19 @@ fn justifications_are_enough_to_follow() {
     }
 }
 
+/// An observer that nobody sends votes, proposals or certificates to follows by asking.
+#[test]
+fn an_observer_follows_by_asking() {
+    for seed in seeds(3) {
+        let mut cluster = Cluster::new(Setup { observers: 1, ..Setup::new(seed, 4) });
+        cluster.network.set_filter(|_, to, message| {
+            to != 4 || matches!(message, Message::Certificates(_) | Message::Finalized(_))
+        });
+        cluster.run_for(3_000);
+        progresses(&mut cluster, seed, 10, 5_000);
+    }
+}
+
 /// Scenario 15: a minority, a half and one direction cut off; each heals.
 #[test]
 fn partitions_heal() {

@@ -167,7 +167,6 @@ impl Engine {
     /// S6: a stretch of the final chain on top of the tip. It is judged as a whole before any of it is
     /// kept: the blocks follow from the tip, and a quorum finalized the last.
     pub(super) fn receive_finalized(&mut self, from: PublicKey, answer: Finalized, step: &mut Step<'_>) {
-        let Some(best) = self.best.clone() else { return };
         let Finalized { blocks, finalization } = answer;
         let view = finalization.subject.view();
         let (Some(hash), true) =
@@ -176,8 +175,8 @@ impl Engine {
             return;
         };
         let is_next = blocks.first().is_none_or(|first| Ok(first.header().height) == self.tip.height.next());
-        if view <= self.tip.view || view > best.subject.view() || !is_next || self.blocks.is_executed(&hash) {
-            return; // An answer that came too late, or was not asked for.
+        if view <= self.tip.view || !is_next || self.blocks.is_executed(&hash) {
+            return; // An answer that came too late.
         }
         if !self.follows_from_tip(&blocks, hash) || self.check_certificate(&finalization).is_err() {
             self.chain_fetch.failed();
