@@ -206,16 +206,16 @@ impl Producer {
             };
             outcome.map(|()| bidder.bids)
         }));
-        loop {
+        let bids = loop {
             tokio::select! {
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => break bidding.await,
                 bids = &mut bidding => {
                     if !stop.is_cancelled() {
                         return Err(bids.unwrap_or_else(|error| Err(task_failed(&error))).err().unwrap_or_else(|| {
                             AgentError::Settings("the bidding ended by itself".to_owned())
                         }));
                     }
-                    break;
+                    break bids;
                 }
                 stream = sessions.recv() => match stream {
                     Some(stream) => {
@@ -231,8 +231,8 @@ impl Producer {
                 }
                 Some(ended) = self.tasks.join_next() => self.ended(ended)?,
             }
-        }
-        if let Ok(Ok(bids)) = bidding.await {
+        };
+        if let Ok(Ok(bids)) = bids {
             self.report.bids = bids;
         }
         self.wind_up().await
