@@ -198,24 +198,19 @@ impl Producer {
         mut sessions: mpsc::Receiver<SessionStream>,
     ) -> Result<(), AgentError> {
         let stop = self.stop.clone();
-        let bidding_stops = stop.clone();
         let mut bidding = AbortOnDropHandle::new(tokio::spawn(async move {
             let outcome = tokio::select! {
                 outcome = bidder.run() => outcome,
-                () = bidding_stops.cancelled() => Ok(()),
+                () = stop.cancelled() => Ok(()),
             };
             outcome.map(|()| bidder.bids)
         }));
-        let bids = loop {
+        loop {
             tokio::select! {
-                () = stop.cancelled() => break bidding.await,
+                // When told to stop, or when it cannot go on.
                 bids = &mut bidding => {
-                    if !stop.is_cancelled() {
-                        return Err(bids.unwrap_or_else(|error| Err(task_failed(&error))).err().unwrap_or_else(|| {
-                            AgentError::Settings("the bidding ended by itself".to_owned())
-                        }));
-                    }
-                    break bids;
+                    self.report.bids = bids.unwrap_or_else(|error| Err(task_failed(&error)))?;
+                    return self.wind_up().await;
                 }
                 stream = sessions.recv() => match stream {
                     Some(stream) => {
@@ -231,11 +226,7 @@ impl Producer {
                 }
                 Some(ended) = self.tasks.join_next() => self.ended(ended)?,
             }
-        };
-        if let Ok(Ok(bids)) = bids {
-            self.report.bids = bids;
         }
-        self.wind_up().await
     }
 
     /// Lets the sessions end, which were told to stop, as far as they can soon.

@@ -1,0 +1,317 @@
+//! One real node, and agents that know it by its RPC alone.
+
+#![allow(dead_code, unreachable_pub)] // each test uses its part
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use evchain_node::agents::consumer::{self, ChargeOrder, ConsumerConfig};
+use evchain_node::agents::producer::{self, Mobility, ProducerConfig, ProducerReport, ProducerTariff};
+use evchain_node::agents::{AgentError, AgentEvent, ChargeReport, Observer};
+use evchain_node::clock;
+use evchain_node::mempool::PoolLimits;
+use evchain_node::network::{Multiaddr, NetworkConfig};
+use evchain_node::node::{Node, NodeConfig};
+use evchain_node::rpc::{NodeApiClient, RpcClient, RpcConfig, RpcServer};
+use evchain_node::wallet::Wallet;
+use evchain_protocol::codec::List;
+use evchain_protocol::crypto::{KeyPair, PublicKey};
+use evchain_protocol::genesis::{Genesis, GenesisAccount};
+use evchain_protocol::params::Params;
+use evchain_protocol::payment::InstallmentCount;
+use evchain_protocol::primitives::{Amount, Energy, Position, RegionId, Span, Window};
+use evchain_protocol::session::decide::{Choice, Distance, Tariff};
+use evchain_protocol::session::{ConsumerPolicy, PaymentKind};
+use evchain_protocol::state::account::Roles;
+use evchain_protocol::state::auction::PaymentKinds;
+use prometheus_client::registry::Registry;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// What is not there after this time is missing.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+/// What everybody has at the start.
+pub const START: Amount = Amount::new(1_000_000);
+pub const REGION: RegionId = RegionId::new(17);
+
+/// The outcome of a future that is expected to come.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+pub fn key(seed: u8) -> KeyPair {
+    KeyPair::from_secret(&[seed; 32])
+}
+
+/// A chain with one authority, whose node runs in this process.
+pub struct World {
+    pub folder: TempDir,
+    pub wallet: Wallet,
+    genesis: Genesis,
+    rpc_config: RpcConfig,
+    running: Option<Running>,
+}
+
+struct Running {
+    server: RpcServer,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl World {
+    /// A consumer with a wallet, and producers with these seeds.
+    pub async fn start(producers: &[u8], fee_flat: u64) -> Self {
+        // With RUST_LOG=debug a failure tells its story. Fails where another test did it already.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).try_init();
+        let folder = tempfile::tempdir().expect("a folder");
+        let wallet = Wallet::create(&folder.path().join("wallet.json")).expect("a wallet");
+        let account = |key: PublicKey, roles| GenesisAccount { key, balance: START, roles };
+        let mut accounts = vec![account(wallet.main_key().public_key(), Roles::CONSUMER)];
+        accounts.extend(producers.iter().map(|seed| account(key(*seed).public_key(), Roles::PRODUCER)));
+        let genesis = Genesis {
+            name: "agents".to_owned().try_into().expect("a name"),
+            time: clock::now(),
+            treasury: key(200).public_key(),
+            authorities: List::new(vec![key(200).public_key()]).expect("one authority"),
+            params: Params {
+                state_tree_depth: 8,
+                hop_bound: Span::new(200),
+                idle_interval: Span::new(100),
+                min_block_interval: Span::new(20),
+                claim_margin: Span::new(6_000),
+                min_challenge: Span::new(1_000),
+                fee_flat: Amount::new(fee_flat),
+                ..Params::default()
+            },
+            accounts: List::new(accounts).expect("few accounts"),
+        };
+        let rpc_config = RpcConfig { listen: ([127, 0, 0, 1], 0).into(), ..RpcConfig::default() };
+        let mut world = Self { folder, wallet, genesis, rpc_config, running: None };
+        world.start_node().await;
+        world
+    }
+
+    /// Starts the node on what it kept; its RPC has the same address each time.
+    pub async fn start_node(&mut self) {
+        let data_dir = self.folder.path().join("node");
+        std::fs::create_dir_all(&data_dir).expect("a folder");
+        let config = NodeConfig {
+            key_file: data_dir.join("key"),
+            data_dir,
+            genesis: self.genesis.clone(),
+            key: key(200),
+            network: NetworkConfig {
+                listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")],
+                ..NetworkConfig::default()
+            },
+            pool: PoolLimits::default(),
+            observe: false,
+            vote_without_log: false,
+        };
+        let node = Node::start(config, &mut Registry::default()).await.expect("the node starts");
+        let server = RpcServer::start(self.rpc_config, node.handle(), Arc::default()).await.expect("the RPC");
+        self.rpc_config.listen = server.address();
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            node.run_until(async move { drop(stopped.await) })
+                .await
+                .expect("the node runs until it is stopped");
+        });
+        self.running = Some(Running { server, stop, task });
+    }
+
+    pub async fn stop_node(&mut self) {
+        let Running { server, stop, task } = self.running.take().expect("the node runs");
+        server.stop().await;
+        stop.send(()).expect("the node waits for it");
+        task.await.expect("the node ends in order");
+    }
+
+    pub async fn rpc(&self) -> RpcClient {
+        let endpoint = format!("http://{}", self.rpc_config.listen).parse().expect("an endpoint");
+        RpcClient::connect(&[endpoint]).await.expect("the node answers")
+    }
+
+    pub async fn balance(&self, key: PublicKey) -> Amount {
+        self.rpc().await.account(key).await.expect("an account").account.balance
+    }
+
+    pub async fn consumer_balance(&self) -> Amount {
+        self.balance(self.wallet.main_key().public_key()).await
+    }
+
+    /// Where an agent keeps its journals.
+    pub fn state_dir(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Starts a producer's agent and waits until it takes sessions.
+    pub async fn produce(&self, seed: u8, tariff: ProducerTariff) -> Producing {
+        self.produce_at(seed, tariff, "/ip4/127.0.0.1/tcp/0".parse().expect("an address")).await
+    }
+
+    /// The same, at this address.
+    pub async fn produce_at(&self, seed: u8, tariff: ProducerTariff, listen: Multiaddr) -> Producing {
+        let listen: Multiaddr = listen.iter().take(2).collect();
+        let events = Events::default();
+        let stop = CancellationToken::new();
+        let mut config = ProducerConfig::new(tariff, self.state_dir(&format!("producer-{seed}")), listen);
+        config.speed = SPEED;
+        let running = producer::run(config, self.rpc().await, key(seed), events.observer(), stop.clone());
+        let task = tokio::spawn(running);
+        let producing = Producing { events, stop, task };
+        producing
+            .events
+            .wait("a listening producer", |event| matches!(event, AgentEvent::Listening { .. }))
+            .await;
+        producing
+    }
+
+    pub fn consumer_config(&self) -> ConsumerConfig {
+        let policy = ConsumerPolicy { close_grace: Span::new(3_000), ..ConsumerPolicy::default() };
+        ConsumerConfig { speed: SPEED, policy, ..ConsumerConfig::new(self.state_dir("consumer")) }
+    }
+
+    /// Charges in the background.
+    pub async fn charge(&self, order: ChargeOrder) -> Charging {
+        let (events, stop) = (Events::default(), CancellationToken::new());
+        let (rpc, config) = (self.rpc().await, self.consumer_config());
+        let (observer, token) = (events.observer(), stop.clone());
+        let wallet = Wallet::open(self.wallet.path()).expect("the wallet");
+        let task =
+            tokio::spawn(async move { consumer::run(&config, &order, rpc, &wallet, observer, token).await });
+        Charging { events, stop, task }
+    }
+
+    /// Goes on with what was interrupted.
+    pub async fn resume_charges(&self) -> Vec<ChargeReport> {
+        let (config, events) = (self.consumer_config(), Events::default());
+        let resumed = consumer::resume(
+            &config,
+            self.rpc().await,
+            &self.wallet,
+            events.observer(),
+            CancellationToken::new(),
+        );
+        soon("the resumed charges", resumed).await.expect("they go on")
+    }
+}
+
+/// 22 kW for a second are 6 Wh; with this a second is an hour.
+pub const SPEED: u32 = 3_600;
+
+pub struct Producing {
+    pub events: Events,
+    pub stop: CancellationToken,
+    pub task: JoinHandle<Result<ProducerReport, AgentError>>,
+}
+
+impl Producing {
+    pub async fn finish(self) -> ProducerReport {
+        self.stop.cancel();
+        soon("the producer's end", self.task).await.expect("no panic").expect("an orderly end")
+    }
+
+    /// As kill -9: nothing is said and nothing is written any more.
+    pub async fn kill(self) {
+        self.task.abort();
+        assert!(self.task.await.expect_err("it was aborted").is_cancelled());
+    }
+}
+
+pub struct Charging {
+    pub events: Events,
+    pub stop: CancellationToken,
+    pub task: JoinHandle<Result<ChargeReport, AgentError>>,
+}
+
+impl Charging {
+    pub async fn report(self) -> ChargeReport {
+        soon("the charge's end", self.task).await.expect("no panic").expect("a report")
+    }
+
+    pub async fn kill(self) {
+        self.task.abort();
+        assert!(self.task.await.expect_err("it was aborted").is_cancelled());
+    }
+}
+
+/// What an agent has told so far.
+#[derive(Clone, Default)]
+pub struct Events(Arc<Mutex<Vec<AgentEvent>>>);
+
+impl Events {
+    pub fn observer(&self) -> Observer {
+        let told = Arc::clone(&self.0);
+        Arc::new(move |event| {
+            tracing::info!(?event, "agent");
+            told.lock().expect("no panic").push(event.clone());
+        })
+    }
+
+    pub fn told(&self) -> Vec<AgentEvent> {
+        self.0.lock().expect("no panic").clone()
+    }
+
+    pub async fn wait(&self, what: &str, is_it: impl Fn(&AgentEvent) -> bool) {
+        soon(what, async {
+            while !self.told().iter().any(&is_it) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Waits until so many installments are delivered.
+    pub async fn wait_delivered(&self, index: u32) {
+        let delivered =
+            |event: &AgentEvent| matches!(event, AgentEvent::Delivered { index: k, .. } if *k >= index);
+        self.wait("a delivery", delivered).await;
+    }
+}
+
+pub fn position(latitude_e7: i32) -> Position {
+    Position { latitude_e7, longitude_e7: 130_000_000 }
+}
+
+pub fn tariff(cents_per_kwh: u64) -> ProducerTariff {
+    ProducerTariff {
+        region: REGION,
+        position: position(478_000_000),
+        mobility: Mobility::Station,
+        power_w: 22_000,
+        connectors: 2,
+        energy: None,
+        price: Tariff { price_per_kwh: Amount::new(cents_per_kwh * 100), flat: Amount::ZERO },
+        kinds: PaymentKinds::ALL,
+        max_installments: InstallmentCount::new(100).expect("a number"),
+        cancel_lead: None,
+        early_tolerance: Span::ZERO,
+    }
+}
+
+/// 44 kWh, two seconds of simulated power, in a window that starts soon.
+pub fn order(kind: PaymentKind, installments: u32) -> ChargeOrder {
+    order_from(kind, installments, 5_000, 6_000)
+}
+
+pub fn order_from(kind: PaymentKind, installments: u32, from_ms: u64, length_ms: u64) -> ChargeOrder {
+    let start = clock::now().saturating_after(Span::new(from_ms));
+    let window = Window { start, end: start.saturating_after(Span::new(length_ms)) };
+    let choice = Choice {
+        price_per_km: Amount::new(1_000),
+        max_distance: Distance::new(100_000),
+        max_price: Amount::new(500_000),
+    };
+    ChargeOrder {
+        kinds: vec![kind],
+        installments: InstallmentCount::new(installments).expect("a number"),
+        bidding: Span::new(1_000),
+        min_stations: 2,
+        ..ChargeOrder::new(REGION, window, Energy::new(44_000), position(478_100_000), choice)
+    }
+}
