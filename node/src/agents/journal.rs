@@ -185,3 +185,6 @@ fn check_of(record: &[u8]) -> [u8; CHECK_BYTES] {
     check.copy_from_slice(&blake3::hash(record).as_bytes()[..CHECK_BYTES]);
     check
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
+use super::charge::ChargeArgs;
 use super::genesis::GenesisCommand;
 use super::keys::KeysCommand;
+use super::produce::ProduceArgs;
 use super::query::QueryCommand;
 use super::secret::{ChannelStateCommand, SecretCommand};
 use super::start::StartArgs;
@@ -37,6 +39,8 @@ pub enum Command {
     Start(StartArgs),
     Tx(TxCommand),
     Query(QueryCommand),
+    Produce(ProduceArgs),
+    Charge(ChargeArgs),
     #[command(subcommand)]
     Secret(SecretCommand),
     #[command(subcommand)]

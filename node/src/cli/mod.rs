@@ -1,11 +1,14 @@
 //! The command line: what a person does by hand with a node and a wallet.
 
+mod agent;
 mod args;
+mod charge;
 pub mod exit;
 mod genesis;
 mod human;
 mod keys;
 mod output;
+mod produce;
 mod query;
 mod run;
 mod secret;

@@ -1,0 +1,56 @@
+//! Goal: a journal gives back what was written, whatever a crash cut off, and says when it is damaged.
+//! Method: files that are cut at every byte, or have a byte changed.
+
+use super::{Journal, is_known, unfinished};
+use crate::agents::AgentError;
+
+async fn written(folder: &std::path::Path, records: &[u64]) -> std::path::PathBuf {
+    let mut journal = Journal::<u64>::create(folder, "1-1").unwrap();
+    for record in records {
+        journal.append(record).await.unwrap();
+    }
+    journal.path().to_owned()
+}
+
+#[tokio::test]
+async fn a_torn_tail_is_cut_at_every_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = written(folder.path(), &[1, 2, 3]).await;
+    let whole = std::fs::read(&path).unwrap();
+    let record = (whole.len() - 8) / 3;
+    for len in 0..whole.len() {
+        std::fs::write(&path, &whole[..len]).unwrap();
+        let (mut journal, records) = Journal::<u64>::open(&path).unwrap();
+        let complete = len.saturating_sub(8) / record;
+        assert_eq!(records, [1, 2, 3][..complete], "cut at {len}");
+        // It goes on behind what was kept.
+        journal.append(&9).await.unwrap();
+        drop(journal);
+        let (_, records) = Journal::<u64>::open(&path).unwrap();
+        assert_eq!(records.last(), Some(&9), "cut at {len}");
+        assert_eq!(records.len(), complete + 1);
+    }
+}
+
+#[tokio::test]
+async fn damage_before_the_tail_is_no_torn_tail() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = written(folder.path(), &[1, 2, 3]).await;
+    let mut bytes = std::fs::read(&path).unwrap();
+    let in_first_record = 8 + 12 + 1;
+    bytes[in_first_record] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    assert!(matches!(Journal::<u64>::open(&path), Err(AgentError::Damaged { .. })));
+}
+
+#[tokio::test]
+async fn one_owner_and_an_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::<u64>::create(folder.path(), "1-1").unwrap();
+    assert!(matches!(Journal::<u64>::open(journal.path()), Err(AgentError::InUse(_))));
+    assert!(matches!(Journal::<u64>::create(folder.path(), "1-1"), Err(AgentError::Journal { .. })));
+    assert_eq!(unfinished(folder.path()).unwrap().len(), 1);
+    journal.close().unwrap();
+    assert!(unfinished(folder.path()).unwrap().is_empty());
+    assert!(is_known(folder.path(), "1-1") && !is_known(folder.path(), "1-2"));
+}

@@ -1,0 +1,97 @@
+//! What the commands that run an agent share.
+
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::exit::UsageError;
+use super::values::{show_energy, show_moment, show_span};
+use crate::agents::{AgentError, AgentEvent, Observer};
+use crate::rpc::{CallError, RpcError};
+
+/// Cancelled by Ctrl-C or SIGTERM. The second time the process ends at once, which loses nothing.
+///
+/// # Errors
+/// Where signals cannot be heard.
+pub(super) fn stop_on_signals() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let token = stop.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if token.is_cancelled() {
+                eprintln!("left at once; the next start goes on");
+                std::process::exit(super::exit::FAILED.into());
+            }
+            eprintln!("stopping; once more to leave at once");
+            token.cancel();
+        }
+    });
+    Ok(stop)
+}
+
+/// Tells a person on stderr what the agent does.
+pub(super) fn progress() -> Observer {
+    Arc::new(|event| {
+        if let Some(line) = line_of(event) {
+            eprintln!("{line}");
+        }
+    })
+}
+
+fn line_of(event: &AgentEvent) -> Option<String> {
+    Some(match event {
+        AgentEvent::Listening { contact } => format!("ready for sessions at {contact}"),
+        AgentEvent::Final(sent) => {
+            let (place, latency) = (sent.place, show_span(sent.latency_ms));
+            format!("{} is final: {place}, after {latency}, fee EUR {}", sent.kind, sent.fee)
+        }
+        AgentEvent::Requested { request, consumer } => format!("asked for energy: {request}, as {consumer}"),
+        AgentEvent::BidPlaced { request, price } => format!("bid EUR {price} for {request}"),
+        AgentEvent::NotBidding { request, reason } => format!("no bid for {request}: {reason}"),
+        AgentEvent::Chosen { producer, price, distance_m } => {
+            format!("chose {producer}: EUR {price}, {distance_m} m away")
+        }
+        AgentEvent::Accepted { payment } => format!("{payment}: charging begins"),
+        AgentEvent::Refused { payment, reason } => format!("{payment}: not served, {reason}"),
+        AgentEvent::Delivered { payment, index, energy } => {
+            format!("{payment}: installment {index}, {}", show_energy(*energy))
+        }
+        AgentEvent::Stopped { payment, reason } => format!("{payment}: {reason}"),
+        AgentEvent::Resumed { payment } => format!("{payment}: going on after an interruption"),
+        AgentEvent::SessionEnded(report) => {
+            let outcome = &report.outcome;
+            let receipt = if outcome.receipt.is_some() { "with receipt" } else { "without receipt" };
+            format!(
+                "{}: ended {receipt}: {} of {} installments, {}, EUR {}",
+                report.payment,
+                outcome.released,
+                report.installments,
+                show_energy(outcome.energy),
+                outcome.amount
+            )
+        }
+        AgentEvent::Waiting { until, reason } => format!("waiting until {}: {reason}", show_moment(*until)),
+        AgentEvent::Warned(warning) => format!("warning: {warning}"),
+        AgentEvent::PhaseBegun { .. } => return None,
+    })
+}
+
+/// The error with the exit code that other commands give for it.
+pub(super) fn exit_error(error: AgentError) -> anyhow::Error {
+    match error {
+        AgentError::Rpc(error) => error.into(),
+        AgentError::Rejected { reason, .. } if reason == "invalid_input" => UsageError(reason).into(),
+        AgentError::Rejected { action, reason, message } => {
+            let message = format!("the {action} was rejected: {message}");
+            RpcError::Call(CallError::Rejected { reason, message }).into()
+        }
+        AgentError::Settings(message) => UsageError(message).into(),
+        error => error.into(),
+    }
+}

@@ -1,0 +1,210 @@
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use evchain_protocol::payment::InstallmentCount;
+use evchain_protocol::primitives::{Amount, Energy, Position, RegionId, Span, Timestamp, Window};
+use evchain_protocol::session::PaymentKind;
+use evchain_protocol::session::decide::{Choice, Distance};
+use evchain_protocol::state::auction::BiddingMode;
+
+use super::agent::{exit_error, progress, stop_on_signals};
+use super::args::{RpcArgs, WalletArgs};
+use super::exit::UsageError;
+use super::output::{aligned, print_json, print_text};
+use super::values;
+use crate::agents::consumer::{self, ChargeOrder, ConsumerConfig, Deposit};
+use crate::agents::{ChargeOutcome, ChargeReport};
+use crate::rpc::{CallError, RpcError};
+
+/// Buy energy: ask, choose the best bid, pay in installments, and take back what is left.
+///
+/// A fresh key of the wallet asks, which the main key pays for. Goes on with interrupted charges
+/// first. Ctrl-C ends the session and settles it. The vehicle's meter is simulated.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  evchain charge --region 17 --energy 20kWh --from +2m --for 1h --at 47.8095,13.0550 --max-price 15\n  evchain charge --region 17 --energy 20kWh --from +2m --for 1h --at 47.8095,13.0550 --max-price 15 \\\n      --pay channel --installments 60 --json\n  evchain charge --resume"
+)]
+pub struct ChargeArgs {
+    /// Only go on with interrupted charges.
+    #[arg(long)]
+    resume: bool,
+    /// The region in which to charge.
+    #[arg(long, value_name = "NUMBER", required_unless_present = "resume")]
+    region: Option<RegionId>,
+    /// How much, such as 20kWh.
+    #[arg(long, value_parser = values::energy, required_unless_present = "resume")]
+    energy: Option<Energy>,
+    /// From when, such as +2m.
+    #[arg(long, value_name = "MOMENT", value_parser = values::moment, required_unless_present = "resume")]
+    from: Option<Timestamp>,
+    /// For how long, such as 1h.
+    #[arg(long = "for", value_name = "SPAN", value_parser = values::span, required_unless_present = "resume")]
+    length: Option<Span>,
+    /// Where you are then; nobody is told.
+    #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true, value_parser = values::position, required_unless_present = "resume")]
+    at: Option<Position>,
+    /// The most to pay, in EUR.
+    #[arg(long, value_name = "EUR", required_unless_present = "resume")]
+    max_price: Option<Amount>,
+    /// What a kilometre of way is worth to you, in EUR.
+    #[arg(long, value_name = "EUR", default_value = "0.3000")]
+    price_per_km: Amount,
+    /// No station farther away, in km.
+    #[arg(long, value_name = "KM", default_value_t = 20)]
+    max_km: u32,
+    /// How to pay, the best first.
+    #[arg(long = "pay", value_enum, value_delimiter = ',', default_values_t = [Pay::Channel, Pay::Chain, Pay::Hashes])]
+    kinds: Vec<Pay>,
+    /// In how many installments.
+    #[arg(long, default_value = "10", value_parser = installments)]
+    installments: InstallmentCount,
+    /// Get the deposit back so long before the window if charging has not begun; not with channels.
+    #[arg(long, value_name = "SPAN", value_parser = values::span)]
+    refund: Option<Span>,
+    /// How long to take bids.
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = values::span)]
+    bidding: Span,
+    /// Let producers lower their bids meanwhile.
+    #[arg(long)]
+    updates: bool,
+    /// Decide as soon as there are so many bids.
+    #[arg(long, value_name = "COUNT")]
+    enough_bids: Option<u32>,
+    /// Warn when the region has fewer stations.
+    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    min_stations: usize,
+    /// The folder for what it must not forget [default: beside the wallet].
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// How many times as fast as in reality the simulated meter counts; as the producer's.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    speed: u32,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+    /// The wallet.
+    #[command(flatten)]
+    wallet: WalletArgs,
+    /// The nodes.
+    #[command(flatten)]
+    rpc: RpcArgs,
+}
+
+/// A kind of payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Pay {
+    /// A channel.
+    Channel,
+    /// A hash chain.
+    Chain,
+    /// A hash for each installment.
+    Hashes,
+}
+
+impl Pay {
+    const fn kind(self) -> PaymentKind {
+        match self {
+            Self::Channel => PaymentKind::Channel,
+            Self::Chain => PaymentKind::Chain,
+            Self::Hashes => PaymentKind::Hashes,
+        }
+    }
+}
+
+fn installments(text: &str) -> Result<InstallmentCount, String> {
+    let count: u32 = text.parse().map_err(|_| format!("write a number, not '{text}'"))?;
+    InstallmentCount::new(count).map_err(|error| error.to_string())
+}
+
+pub(super) async fn run(args: ChargeArgs) -> anyhow::Result<()> {
+    let order = args.order()?;
+    let wallet = args.wallet.open()?;
+    let state = args.state.unwrap_or_else(|| wallet.path().with_extension("agent"));
+    let config = ConsumerConfig { speed: args.speed, ..ConsumerConfig::new(state) };
+    let rpc = args.rpc.connect().await?;
+    let stop = stop_on_signals()?;
+    let resumed = consumer::resume(&config, rpc.clone(), &wallet, progress(), stop.clone()).await;
+    let mut reports = resumed.map_err(exit_error)?;
+    if let Some(order) = order
+        && !stop.is_cancelled()
+    {
+        let report = consumer::run(&config, &order, rpc, &wallet, progress(), stop).await;
+        reports.push(report.map_err(exit_error)?);
+    }
+    if args.json {
+        print_json(&reports)?;
+    } else {
+        for report in &reports {
+            print_text(&shown(report))?;
+        }
+    }
+    reports.last().map_or(Ok(()), |report| check(&report.outcome))
+}
+
+impl ChargeArgs {
+    /// What is wanted; none for `--resume`.
+    fn order(&self) -> anyhow::Result<Option<ChargeOrder>> {
+        let given = (self.region, self.energy, self.from, self.length, self.at, self.max_price);
+        let (Some(region), Some(energy), Some(start), Some(length), Some(at), Some(max_price)) = given else {
+            return Ok(None);
+        };
+        if self.resume {
+            return Err(UsageError("--resume takes no order beside it".to_owned()).into());
+        }
+        let window = Window { start, end: start.saturating_after(length) };
+        let choice = Choice {
+            price_per_km: self.price_per_km,
+            max_distance: Distance::new(u64::from(self.max_km) * 1_000),
+            max_price,
+        };
+        Ok(Some(ChargeOrder {
+            kinds: self.kinds.iter().map(|kind| kind.kind()).collect(),
+            installments: self.installments,
+            deposit: self.refund.map_or(Deposit::Forfeit, Deposit::Refund),
+            bidding: self.bidding,
+            mode: if self.updates { BiddingMode::Updates } else { BiddingMode::FirstOnly },
+            enough_bids: self.enough_bids,
+            min_stations: self.min_stations,
+            ..ChargeOrder::new(region, window, energy, at, choice)
+        }))
+    }
+}
+
+/// Scripts see by the exit code whether there was energy.
+fn check(outcome: &ChargeOutcome) -> anyhow::Result<()> {
+    let not_found = |message: &str| Err(RpcError::Call(CallError::NotFound(message.to_owned())).into());
+    match outcome {
+        ChargeOutcome::Charged | ChargeOutcome::Partial => Ok(()),
+        ChargeOutcome::NoBids => not_found("nobody has bid"),
+        ChargeOutcome::NoUsableBid => not_found("no bid can be taken: see the warnings"),
+        ChargeOutcome::NotServed => anyhow::bail!("the producer did not serve"),
+        ChargeOutcome::GivenUp { reason } => anyhow::bail!("given up: {reason}"),
+    }
+}
+
+/// The report for people.
+fn shown(report: &ChargeReport) -> String {
+    let outcome = match &report.outcome {
+        ChargeOutcome::Charged => "charged".to_owned(),
+        ChargeOutcome::Partial => "charged in part".to_owned(),
+        ChargeOutcome::NoBids => "nobody has bid".to_owned(),
+        ChargeOutcome::NoUsableBid => "no bid can be taken".to_owned(),
+        ChargeOutcome::NotServed => "not served".to_owned(),
+        ChargeOutcome::GivenUp { reason } => format!("given up: {reason}"),
+    };
+    let mut rows = vec![("outcome", outcome)];
+    rows.extend(report.request.map(|request| ("request", request.to_string())));
+    rows.extend(report.chosen.as_ref().map(|bid| ("producer", bid.producer.to_string())));
+    rows.extend(report.chosen.as_ref().map(|bid| ("price", format!("EUR {}", bid.price))));
+    rows.extend(report.lowest_price.map(|price| ("lowest bid", format!("EUR {price}"))));
+    if let Some(session) = &report.session {
+        let outcome = &session.outcome;
+        rows.push(("energy", values::show_energy(outcome.energy)));
+        rows.push(("installments", format!("{} of {}", outcome.released, session.installments)));
+    }
+    rows.push(("paid", format!("EUR {}", report.paid)));
+    rows.push(("fees", format!("EUR {}", report.fees)));
+    rows.push(("returned", format!("EUR {}", report.returned)));
+    rows.push(("took", values::show_span(report.ended.since(report.begun))));
+    aligned(&rows)
+}
