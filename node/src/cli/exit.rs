@@ -57,6 +57,9 @@ pub fn message_of(error: &anyhow::Error) -> String {
             message = format!("{message}: {text}");
         }
     }
+    if code_of(error) == REJECTED {
+        message = format!("rejected by the ledger: {message}");
+    }
     let unreachable = error.chain().any(|cause| {
         matches!(cause.downcast_ref::<RpcError>(), Some(RpcError::Unreachable(_)))
             || matches!(cause.downcast_ref::<SendError>().map(SendError::rpc), Some(RpcError::Unreachable(_)))

@@ -19,6 +19,10 @@ pub(super) fn show<T: Serialize>(value: &T) -> anyhow::Result<String> {
     })
 }
 
+/// What a reader looks for first, where an object has it; the rest follows by name.
+const FIRST: [&str; 10] =
+    ["ref", "request", "id", "transaction", "kind", "name", "address", "height", "block", "time"];
+
 fn list(items: &[Value]) -> String {
     if items.is_empty() {
         return "none".to_owned();
@@ -47,7 +51,10 @@ fn list(items: &[Value]) -> String {
 /// An object's fields, those of objects within it too, each with its text.
 fn fields(object: &Map<String, Value>, short: bool) -> Vec<(String, String)> {
     let mut rows = Vec::new();
-    for (name, value) in object {
+    let rank = |name: &str| FIRST.iter().position(|first| *first == name).unwrap_or(FIRST.len());
+    let mut ordered: Vec<(&String, &Value)> = object.iter().collect();
+    ordered.sort_by_key(|(name, _)| rank(name));
+    for (name, value) in ordered {
         let text = match value {
             Value::Object(inner) if name == "position" && inner.contains_key("latitude_e7") => {
                 position(inner)

@@ -1,12 +1,18 @@
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
+use evchain_consensus::authority_set::Committee;
+use evchain_consensus::block::BlockRef;
 use evchain_protocol::crypto::{Hash, PublicKey};
-use evchain_protocol::primitives::{Height, RegionId, TxRef};
+use evchain_protocol::primitives::{Epoch, Height, RegionId, TxRef};
 use jsonrpsee::core::client::Error as ClientError;
 use serde::Serialize;
+use serde_json::json;
 
 use super::args::RpcArgs;
-use super::human;
+use super::exit::UsageError;
 use super::output::{print_json, print_text};
+use super::{genesis, human};
 use crate::rpc::{
     BlockKey, Follow, Followed, NodeApiClient, Page, RequestFilter, RpcClient, RpcError, StateName,
     TransactionKey,
@@ -153,6 +159,9 @@ enum Query {
         /// params, treasury, authorities, account/ADDRESS, station/ADDRESS, request/REF,
         /// bid/REF/ADDRESS, lock/REF, payment/REF or channel/REF.
         name: StateName,
+        /// Check it against the authorities of this genesis, and show what it proves.
+        #[arg(long, value_name = "FILE")]
+        genesis: Option<PathBuf>,
     },
     /// The node's peers.
     Peers,
@@ -221,7 +230,18 @@ pub(super) async fn run(command: QueryCommand) -> anyhow::Result<()> {
         Query::Channels { party } => show.value(&all(async |after| rpc.channels(party, after).await).await?),
         Query::Params => show.answer(rpc.params().await),
         Query::Authorities => show.answer(rpc.authorities().await),
-        Query::Proof { name } => show.answer(rpc.proof(name).await),
+        Query::Proof { name, genesis: None } => show.answer(rpc.proof(name).await),
+        Query::Proof { name, genesis: Some(file) } => {
+            let block = genesis::read(&file)?.build().map_err(|error| UsageError(error.to_string()))?;
+            let root = BlockRef::of_header(&block.header);
+            let committee = Committee::new(block.chain, Epoch::ZERO, block.authorities, root);
+            let proof = rpc.proof(name).await.map_err(RpcError::from)?;
+            let (header, value) = proof.verify(&committee)?;
+            let value = serde_json::to_value(value)?;
+            show.value(
+                &json!({ "name": name, "height": header.height, "time": header.time_ms, "value": value }),
+            )
+        }
         Query::Peers => show.answer(rpc.peers().await),
         Query::Follow(what) => follow(&rpc, what).await,
     }

@@ -61,7 +61,9 @@ impl Cluster {
     /// This many validators of a new chain.
     pub async fn start(validators: u64) -> Self {
         // With RUST_LOG=debug a failure tells its story. Fails where another test did it already.
-        let _ = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).try_init();
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .try_init();
         let members: Vec<Member> = (0..validators).map(|number| Member::new(key(number))).collect();
         let genesis = genesis(members.iter().map(|member| member.key.public_key()).collect());
         let mut cluster = Self { folder: tempfile::tempdir().expect("a folder"), genesis, members };
@@ -106,7 +108,11 @@ impl Cluster {
             genesis: self.genesis.clone(),
             key: member.key.clone(),
             key_file: folder.join("key"),
-            network: NetworkConfig { listen: vec![member.address.clone()], bootstrap, ..NetworkConfig::default() },
+            network: NetworkConfig {
+                listen: vec![member.address.clone()],
+                bootstrap,
+                ..NetworkConfig::default()
+            },
             pool: PoolLimits::default(),
             observe: false,
             vote_without_log: false,
@@ -162,8 +168,10 @@ impl Cluster {
         assert!(common.get() > 0, "there is something to compare");
         for height in 1..=common.get() {
             let height = evchain_protocol::primitives::Height::new(height);
-            let hashes: Vec<_> =
-                readers.iter().map(|reader| reader.block(height).unwrap().expect("a final block").hash()).collect();
+            let hashes: Vec<_> = readers
+                .iter()
+                .map(|reader| reader.block(height).unwrap().expect("a final block").hash())
+                .collect();
             assert!(hashes.windows(2).all(|pair| pair[0] == pair[1]), "two blocks at height {height}");
         }
     }
@@ -171,7 +179,10 @@ impl Cluster {
 
 impl Member {
     fn new(key: KeyPair) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a port")
+            .port();
         let address = format!("/ip4/127.0.0.1/tcp/{port}").parse().expect("an address");
         Self { key, address, running: None }
     }
@@ -183,13 +194,19 @@ impl Member {
 }
 
 fn genesis(authorities: Vec<PublicKey>) -> Genesis {
-    let rich = GenesisAccount { key: rich().public_key(), balance: Amount::new(1_000_000), roles: Roles::CONSUMER };
+    let rich =
+        GenesisAccount { key: rich().public_key(), balance: Amount::new(1_000_000), roles: Roles::CONSUMER };
     Genesis {
         name: "test".to_owned().try_into().expect("a name"),
         time: clock::now(),
         treasury: authorities[0],
         authorities: List::new(authorities).expect("few authorities"),
-        params: Params { state_tree_depth: 8, idle_interval: Span::new(200), hop_bound: Span::new(250), ..Params::default() },
+        params: Params {
+            state_tree_depth: 8,
+            idle_interval: Span::new(200),
+            hop_bound: Span::new(250),
+            ..Params::default()
+        },
         accounts: List::new(vec![rich]).expect("one account"),
     }
 }
@@ -198,5 +215,7 @@ fn genesis(authorities: Vec<PublicKey>) -> Genesis {
 pub fn transfer(cluster: &Cluster, nonce: u64, to: PublicKey, amount: u64) -> Vec<u8> {
     let chain = cluster.genesis.build().expect("a usable genesis").chain;
     let action = Action::Transfer(Transfer { to, amount: Amount::new(amount) });
-    Transaction { sender: rich().public_key(), nonce: Nonce::new(nonce), action }.sign(&rich(), chain).to_bytes()
+    Transaction { sender: rich().public_key(), nonce: Nonce::new(nonce), action }
+        .sign(&rich(), chain)
+        .to_bytes()
 }
