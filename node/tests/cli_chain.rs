@@ -1,0 +1,278 @@
+//! Goal: a person can go through every kind of transaction and query by hand, and is told why where
+//! the ledger refuses.
+//! Method: the real binary as a validator and as its clients; `Driver` runs one command after the other.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// A running validator of a new chain and the wallets of its participants.
+struct Driver {
+    folder: tempfile::TempDir,
+    node: Child,
+    rpc: String,
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.node.kill();
+        let _ = self.node.wait();
+    }
+}
+
+impl Driver {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let run = |line: &str| run(folder.path(), line);
+        for wallet in ["authority", "consumer", "producer"] {
+            assert!(run(&format!("keys new --wallet {wallet}.json")).status.success());
+        }
+        let address = |wallet: &str| {
+            let output = run(&format!("keys address --wallet {wallet}.json"));
+            String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        };
+        std::fs::write(folder.path().join("params.json"), r#"{"state_tree_depth": 8, "idle_interval": 200}"#)
+            .unwrap();
+        let genesis = run(&format!(
+            "genesis new --name by-hand --params params.json --authority {} --account {}:1000:consumer --account {}:10:producer",
+            address("authority"),
+            address("consumer"),
+            address("producer")
+        ));
+        assert!(genesis.status.success(), "{}", String::from_utf8_lossy(&genesis.stderr));
+        let mut node = Command::new(env!("CARGO_BIN_EXE_evchain"))
+            .args(
+                "start --genesis genesis.json --wallet authority.json --data data --rpc 127.0.0.1:0"
+                    .split(' '),
+            )
+            .args("--listen /ip4/127.0.0.1/tcp/0 --json --stop-with-stdin".split(' '))
+            .current_dir(folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(folder.path().join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        let mut stdout = BufReader::new(node.stdout.take().unwrap());
+        while !ready.ends_with("}\n") {
+            assert!(stdout.read_line(&mut ready).unwrap() > 0, "the node ended: {}", log(folder.path()));
+        }
+        let ready: Value = serde_json::from_str(&ready).unwrap();
+        assert_eq!(ready["votes"], true);
+        let rpc = ready["rpc"].as_str().unwrap().to_owned();
+        Self { folder, node, rpc }
+    }
+
+    fn address(&self, wallet: &str) -> String {
+        self.text(&format!("keys address --wallet {wallet}.json")).trim().to_owned()
+    }
+
+    fn run(&self, line: &str) -> Output {
+        let rpc = if line.starts_with("tx") || line.starts_with("query") || line.starts_with("channel-state")
+        {
+            format!(" --rpc {}", self.rpc)
+        } else {
+            String::new()
+        };
+        run(self.folder.path(), &format!("{line}{rpc}"))
+    }
+
+    fn text(&self, line: &str) -> String {
+        let output = self.run(line);
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn json(&self, line: &str) -> Value {
+        serde_json::from_str(&self.text(&format!("{line} --json"))).unwrap()
+    }
+
+    /// The reference of what a wallet's transaction made.
+    fn tx(&self, wallet: &str, line: &str) -> String {
+        self.json(&format!("tx {line} --wallet {wallet}.json"))["ref"].as_str().unwrap().to_owned()
+    }
+
+    fn refused(&self, line: &str, code: i32, reason: &str) {
+        let output = self.run(line);
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{line}: {message}");
+        assert!(message.contains(reason), "{line}: {message}");
+    }
+
+    fn balance(&self, wallet: &str) -> u64 {
+        self.json(&format!("query account {}", self.address(wallet)))["balance"].as_u64().unwrap()
+    }
+
+    /// A request with one bid of 8.40 that the consumer has committed to.
+    fn decided(&self, name: &str) -> String {
+        let request = self
+            .tx("consumer", "request --region 5020 --energy 20kWh --start +1h --end +2h --bids-until +10m");
+        self.tx("producer", &format!("bid {request} 8.40 --max-installments 10 --cancel-by +30m"));
+        let producer = self.address("producer");
+        self.tx("consumer", &format!("commit {request} --producer {producer} --opening {name}.json"));
+        request
+    }
+}
+
+fn run(folder: &Path, line: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_evchain"))
+        .args(line.split_whitespace())
+        .current_dir(folder)
+        .output()
+        .unwrap()
+}
+
+fn log(folder: &Path) -> String {
+    std::fs::read_to_string(folder.join("log")).unwrap_or_default()
+}
+
+#[test]
+fn a_person_goes_through_all_kinds_of_transactions() {
+    let driver = Driver::start();
+    let (consumer, producer) = (driver.address("consumer"), driver.address("producer"));
+    driver.tx(
+        "producer",
+        "station --region 5020 --position 47.8095,13.055 --power 22kW --connectors 2 --contact desk",
+    );
+    assert_eq!(driver.json("query stations --region 5020").as_array().map(Vec::len), Some(1));
+
+    // Installments along a hash chain.
+    let request = driver.decided("o1");
+    assert_eq!(
+        driver.json("query requests --open").as_array().map(Vec::len),
+        Some(0),
+        "one that is decided takes no bids"
+    );
+    assert_eq!(driver.json(&format!("query bids {request}"))[0]["price"], 84_000);
+    let payment = driver.tx(
+        "consumer",
+        &format!("lock-installments {request} --opening o1.json --secret c1.json --installments 10"),
+    );
+    let before = driver.balance("producer");
+    driver.tx("producer", &format!("claim {payment} --secret c1.json --installment 3"));
+    assert_eq!(driver.balance("producer") - before, 4 * 8_400);
+    driver.refused(
+        &format!("tx claim {payment} --secret c1.json --installment 2 --wallet producer.json"),
+        3,
+        "rejected by the ledger",
+    );
+    driver.refused(&format!("tx cancel {payment} --wallet consumer.json"), 3, "rejected by the ledger");
+
+    // Installments with hashes of their own, cancelled in time.
+    let request = driver.decided("o2");
+    let payment = driver.tx(
+        "consumer",
+        &format!(
+            "lock-installments {request} --opening o2.json --secret h2.json --locks hashes --installments 3"
+        ),
+    );
+    assert_eq!(driver.json(&format!("query payments --party {producer}")).as_array().map(Vec::len), Some(2));
+    let before = driver.balance("consumer");
+    driver.tx("consumer", &format!("cancel {payment}"));
+    assert_eq!(driver.balance("consumer") - before, 84_000);
+
+    // A channel: closed by the payee with the payer's newest state.
+    let request = driver.decided("o3");
+    let channel =
+        driver.tx("consumer", &format!("channel-open {request} --opening o3.json --installments 10"));
+    let sign = |released: u32, file: &str| {
+        let state = driver
+            .text(&format!("channel-state sign {channel} --released {released} --wallet consumer.json"));
+        std::fs::write(driver.folder.path().join(file), state).unwrap();
+    };
+    (sign(4, "s4.json"), sign(7, "s7.json"));
+    driver.tx("consumer", &format!("channel-force-close {channel}"));
+    let before = driver.balance("producer");
+    driver.tx("producer", "channel-challenge --state s4.json");
+    driver.tx("producer", "channel-close --state s7.json");
+    assert_eq!(driver.balance("producer") - before, 7 * 8_400);
+
+    // A single lock, and money to a new key.
+    let lock = driver.tx("consumer", &format!("lock {producer} 2.50 --secret r.json --deadline +1h"));
+    assert_eq!(driver.json(&format!("query locks --party {consumer}"))[0]["ref"], lock.as_str());
+    driver.tx("producer", &format!("claim {lock} --secret r.json"));
+    let fresh = driver.json("keys fresh --wallet consumer.json")["address"].as_str().unwrap().to_owned();
+    driver.tx("consumer", &format!("transfer {fresh} 1"));
+    let sponsored = driver.json(&format!("query account {fresh}"));
+    assert_eq!(sponsored["standing"]["sponsored"], consumer.as_str());
+
+    // Who may take part.
+    driver.tx("authority", &format!("admit {fresh} --roles auditor"));
+    driver.tx("authority", &format!("revoke {fresh}"));
+    driver.refused(&format!("tx transfer {consumer} 0.5 --key 1 --wallet consumer.json"), 3, "revoked");
+    driver.refused(&format!("tx transfer {producer} 5000 --wallet consumer.json"), 3, "does not cover");
+    driver.refused(&format!("tx claim {lock} --secret r.json --wallet producer.json"), 4, "settled");
+    driver.refused(&format!("tx revoke {producer} --wallet consumer.json"), 3, "not an authority");
+}
+
+#[test]
+fn queries_answer_in_text_and_in_json_and_the_node_ends_with_its_parent() {
+    let mut driver = Driver::start();
+    let producer = driver.address("producer");
+    let sent = driver.json(&format!("tx transfer {producer} 1 --no-wait --wallet consumer.json"));
+    let id = sent["transaction"].as_str().unwrap().to_owned();
+    let waited = driver.json(&format!("query wait {id}"));
+    let (place, height) = (waited["ref"].as_str().unwrap(), waited["height"].as_u64().unwrap());
+    for query in [
+        "status",
+        "chain",
+        "genesis",
+        "header",
+        "block latest",
+        "stations",
+        "requests",
+        "locks",
+        "payments",
+        "channels",
+        "params",
+        "authorities",
+        "peers",
+        "proof params",
+        "proof authorities --genesis genesis.json",
+        &format!("block {height}"),
+        &format!("events {height}"),
+        &format!("finalization {height}"),
+        &format!("tx {place}"),
+        &format!("tx {id}"),
+        &format!("account {producer}"),
+        &format!("proof account/{producer}"),
+    ] {
+        let text = driver.text(&format!("query {query}"));
+        assert!(!text.trim().is_empty(), "{query} says nothing");
+        assert!(!text.contains("_e7") && !text.contains("{\""), "{query} shows raw data: {text}");
+        driver.json(&format!("query {query}"));
+    }
+    driver.refused("query tx 1-9", 4, "1-9");
+    driver.refused(&format!("query station {producer}"), 4, "no station record");
+    driver.refused(&format!("query wait {} --timeout 1s", "0".repeat(64)), 4, "send it again");
+
+    drop(driver.node.stdin.take());
+    let status = driver.node.wait().unwrap();
+    assert!(status.success(), "{}", log(driver.folder.path()));
+    // What was final is there again after a restart, by a config file this time.
+    std::fs::write(
+        driver.folder.path().join("node.toml"),
+        "genesis = \"genesis.json\"\nwallet = \"authority.json\"\ndata = \"data\"\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\nrpc = \"127.0.0.1:0\"\n",
+    )
+    .unwrap();
+    let mut node = Command::new(env!("CARGO_BIN_EXE_evchain"))
+        .args("start --config node.toml --json --stop-with-stdin".split(' '))
+        .current_dir(driver.folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut ready = String::new();
+    let mut stdout = BufReader::new(node.stdout.take().unwrap());
+    while !ready.ends_with("}\n") {
+        assert!(stdout.read_line(&mut ready).unwrap() > 0, "the node ended");
+    }
+    let ready: Value = serde_json::from_str(&ready).unwrap();
+    assert!(ready["height"].as_u64().unwrap() >= height);
+    drop(node.stdin.take());
+    assert!(node.wait().unwrap().success());
+}
