@@ -85,14 +85,11 @@ impl WalletArgs {
     /// # Errors
     /// Where none is named and there is no home folder.
     pub fn path(&self) -> anyhow::Result<PathBuf> {
-        match &self.wallet {
-            Some(path) => Ok(path.clone()),
-            None => {
-                let home =
-                    std::env::home_dir().context("there is no home folder: name a file with --wallet")?;
-                Ok(home.join(".evchain").join("wallet.json"))
-            }
+        if let Some(path) = &self.wallet {
+            return Ok(path.clone());
         }
+        let home = std::env::home_dir().context("there is no home folder: name a file with --wallet")?;
+        Ok(home.join(".evchain").join("wallet.json"))
     }
 
     /// The wallet.

@@ -125,7 +125,7 @@ impl SecretFile {
         if file.version != VERSION {
             let reason =
                 format!("it has version {}, and this program reads version {VERSION} only", file.version);
-            return Err(WalletError::malformed(path, reason));
+            return Err(WalletError::malformed(path, &reason));
         }
         Ok(file)
     }

@@ -26,7 +26,7 @@ use crate::wallet::Wallet;
 /// Run a node: a validator if its key is an authority's, else an observer.
 ///
 /// The main key of the wallet is the node's identity on the network and, if it is an authority's, in
-/// the consensus. Logs go to stderr; EVCHAIN_LOG sets what is logged, as in `debug` or
+/// the consensus. Logs go to stderr; `EVCHAIN_LOG` sets what is logged, as in `debug` or
 /// `info,evchain_node::network=debug`.
 #[derive(Debug, Args)]
 #[command(
@@ -96,6 +96,7 @@ struct ConfigFile {
 
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[allow(clippy::struct_field_names)] // the names of the settings
 struct RpcLimits {
     max_connections: usize,
     max_subscriptions: u32,
@@ -117,6 +118,7 @@ impl Default for RpcLimits {
 
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[allow(clippy::struct_field_names)] // the names of the settings
 struct MempoolLimits {
     max_transactions: usize,
     max_bytes: usize,

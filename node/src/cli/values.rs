@@ -116,7 +116,7 @@ fn decimal(text: &str, unit: u64) -> Option<u64> {
     let mut place = unit;
     for digit in decimals.bytes() {
         // Zeros behind the last digit that counts are harmless.
-        if place % 10 != 0 {
+        if !place.is_multiple_of(10) {
             if digit == b'0' {
                 continue;
             }
@@ -151,7 +151,7 @@ pub fn show_span(span: Span) -> String {
     let (seconds, minutes, hours, days) = (ms / 1_000, ms / 60_000, ms / 3_600_000, ms / 86_400_000);
     match (days, hours, minutes, seconds) {
         (0, 0, 0, 0) => format!("{ms} ms"),
-        (0, 0, 0, 1..10) if ms % 1_000 != 0 => format!("{seconds}.{} s", ms % 1_000 / 100),
+        (0, 0, 0, 1..10) if !ms.is_multiple_of(1_000) => format!("{seconds}.{} s", ms % 1_000 / 100),
         (0, 0, 0, _) => format!("{seconds} s"),
         (0, 0, _, _) => two(minutes, "min", seconds % 60, "s"),
         (0, _, _, _) => two(hours, "h", minutes % 60, "min"),

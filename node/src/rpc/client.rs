@@ -130,7 +130,7 @@ impl RpcClient {
                 tokio::time::timeout(patience, call).await.unwrap_or(Err(ClientError::RequestTimeout));
             match answer {
                 Err(ClientError::Transport(reason)) => {
-                    tried.push((node.endpoint.to_string(), innermost(&*reason)))
+                    tried.push((node.endpoint.to_string(), innermost(&*reason)));
                 }
                 Err(ClientError::RequestTimeout) => {
                     tried.push((

@@ -29,14 +29,12 @@ impl Listener for Limited {
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         loop {
             let (stream, address) = Listener::accept(&mut self.listener).await;
-            match Arc::clone(&self.free).try_acquire_owned() {
-                Ok(permit) => {
-                    // Only a hint: without it, answers may take a little longer.
-                    let _ = stream.set_nodelay(true);
-                    return (Connection { stream, _permit: permit }, address);
-                }
-                Err(_) => tracing::debug!(%address, "rpc: too many connections, closed one"),
+            if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
+                // Only a hint: without it, answers may take a little longer.
+                let _ = stream.set_nodelay(true);
+                return (Connection { stream, _permit: permit }, address);
             }
+            tracing::debug!(%address, "rpc: too many connections, closed one");
         }
     }
 

@@ -101,10 +101,10 @@ impl Methods {
     }
 
     /// The headers from one that was proven to the one that a certificate names, and that certificate.
-    fn headers_to_certificate(&self, first: Header) -> Result<(Vec<HexBytes>, Certificate), CallError> {
+    fn headers_to_certificate(&self, first: &Header) -> Result<(Vec<HexBytes>, Certificate), CallError> {
         let (last, certificate) = self.finalization_of(first.height)?;
         let mut height = first.height;
-        let mut headers = vec![HexBytes(codec::encode(&first))];
+        let mut headers = vec![HexBytes(codec::encode(first))];
         while height < last {
             height = height.next().map_err(|error| CallError::Failed(error.to_string()))?;
             if headers.len() >= MAX_PROOF_HEADERS {
@@ -392,7 +392,7 @@ impl NodeApiServer for Methods {
             StateEntryProof::from_parts(proven.value, proven.proof).map_err(|error| failed(&error))?;
         let methods = self.clone();
         let (headers, certificate) =
-            tokio::task::spawn_blocking(move || methods.headers_to_certificate(proven.header))
+            tokio::task::spawn_blocking(move || methods.headers_to_certificate(&proven.header))
                 .await
                 .map_err(|error| failed(&error))??;
         Ok(ProofInfo {

@@ -57,7 +57,7 @@ impl ProofInfo {
         let certificate: Certificate = codec::decode(&self.certificate.0, MAX_PART_BYTES)?;
         match certificate.subject {
             Subject::Finalize(subject) if subject.block == last.hash() => {
-                certificate.verify(committee, |_| None)?
+                certificate.verify(committee, |_| None)?;
             }
             _ => return Err(ProofError::OtherBlock),
         }

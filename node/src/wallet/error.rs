@@ -51,7 +51,7 @@ impl WalletError {
     }
 
     /// A file with content that is not of its kind.
-    pub fn malformed(path: &Path, reason: impl ToString) -> Self {
+    pub fn malformed(path: &Path, reason: &dyn std::fmt::Display) -> Self {
         Self::Malformed { path: path.to_owned(), reason: reason.to_string() }
     }
 }

@@ -61,11 +61,11 @@ impl Wallet {
         if file.version != VERSION {
             let reason =
                 format!("it has version {}, and this program reads version {VERSION} only", file.version);
-            return Err(WalletError::malformed(path, reason));
+            return Err(WalletError::malformed(path, &reason));
         }
         let mut seed = Zeroizing::new([0; 32]);
         hex::decode_to_slice(&file.seed, seed.as_mut_slice())
-            .map_err(|_| WalletError::malformed(path, "the seed is not 32 bytes in hexadecimal"))?;
+            .map_err(|_| WalletError::malformed(path, &"the seed is not 32 bytes in hexadecimal"))?;
         Ok(Self { path: path.to_owned(), seed })
     }
 
@@ -108,7 +108,7 @@ impl Wallet {
             Err(source) => return Err(WalletError::Io { action: "read", path, source }),
         };
         let malformed =
-            || WalletError::malformed(&path, "it must hold the index of the wallet's next fresh key");
+            || WalletError::malformed(&path, &"it must hold the index of the wallet's next fresh key");
         text.trim().parse().ok().filter(|index| *index > MAIN_KEY).ok_or_else(malformed)
     }
 

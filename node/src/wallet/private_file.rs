@@ -24,7 +24,7 @@ const OTHERS: u32 = 0o077;
 /// [`WalletError::Exists`], [`WalletError::Io`].
 pub fn create<T: Serialize>(path: &Path, value: &T) -> Result<(), WalletError> {
     let mut text = Zeroizing::new(
-        serde_json::to_string_pretty(value).map_err(|error| WalletError::malformed(path, error))?,
+        serde_json::to_string_pretty(value).map_err(|error| WalletError::malformed(path, &error))?,
     );
     text.push('\n');
     let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
@@ -48,7 +48,7 @@ pub fn open(path: &Path) -> Result<File, WalletError> {
     // Of the file that was opened, not of what its name means by now.
     let metadata = file.metadata().map_err(WalletError::io("read", path))?;
     if !metadata.is_file() {
-        return Err(WalletError::malformed(path, "it is not a file"));
+        return Err(WalletError::malformed(path, &"it is not a file"));
     }
     let mode = metadata.permissions().mode() & 0o777;
     if mode & OTHERS != 0 {
@@ -65,13 +65,13 @@ pub fn parse<T: DeserializeOwned>(path: &Path, file: &File) -> Result<T, WalletE
     let mut text = Zeroizing::new(String::new());
     // One byte more than allowed tells that there are more.
     file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(|source| match source.kind() {
-        io::ErrorKind::InvalidData => WalletError::malformed(path, "it is not text"),
+        io::ErrorKind::InvalidData => WalletError::malformed(path, &"it is not text"),
         _ => WalletError::Io { action: "read", path: path.to_owned(), source },
     })?;
     if text.len() as u64 > MAX_BYTES {
-        return Err(WalletError::malformed(path, format!("it has more than {MAX_BYTES} bytes")));
+        return Err(WalletError::malformed(path, &format!("it has more than {MAX_BYTES} bytes")));
     }
-    serde_json::from_str(&text).map_err(|error| WalletError::malformed(path, error))
+    serde_json::from_str(&text).map_err(|error| WalletError::malformed(path, &error))
 }
 
 /// Reads the JSON value of a secret file.

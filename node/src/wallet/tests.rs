@@ -7,7 +7,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::{MAIN_KEY, Wallet, WalletError, private_file};
+use super::{MAIN_KEY, Wallet, WalletError};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -80,7 +80,7 @@ fn what_is_no_wallet_is_refused() {
         ("an unknown field", format!(r#"{{"version":1,"seed":"{seed}","cipher":"none"}}"#)),
         ("a short seed", format!(r#"{{"version":1,"seed":"{}"}}"#, &seed[2..])),
         ("a long seed", format!(r#"{{"version":1,"seed":"{seed}ab"}}"#)),
-        ("too large", " ".repeat(private_file::MAX_BYTES as usize + 1)),
+        ("too large", " ".repeat(300_000)),
     ];
     for (name, content) in cases {
         let path = folder.path().join(name);
@@ -88,6 +88,7 @@ fn what_is_no_wallet_is_refused() {
         let error = Wallet::open(&path).unwrap_err();
         assert!(matches!(error, WalletError::Malformed { .. }), "{name}: {error}");
         assert!(!error.to_string().contains(&seed[..8]), "{name} shows the seed: {error}");
+        assert_eq!(name == "too large", error.to_string().contains("has more than"), "{name}: {error}");
     }
     let not_text = folder.path().join("binary");
     fs::write(&not_text, [0xff, 0xfe, 0]).unwrap();

@@ -77,13 +77,12 @@ pub(super) async fn action(kind: TxKind, rpc: &RpcClient, sender: PublicKey) -> 
         TxKind::Cancel { object } => Action::Cancel(cancel(rpc, object).await?),
         TxKind::ChannelOpen { request, producer, opening, installments, challenge, deadline } => {
             let producer = producer_of(producer, opening.as_deref(), request)?;
-            let deadline = match deadline {
-                Some(deadline) => deadline,
-                None => {
-                    let window = rpc.energy_request(request).await.map_err(RpcError::from)?.value.window;
-                    let params = rpc.params().await.map_err(RpcError::from)?;
-                    window.end.after(params.claim_margin)?.after(challenge)?
-                }
+            let deadline = if let Some(deadline) = deadline {
+                deadline
+            } else {
+                let window = rpc.energy_request(request).await.map_err(RpcError::from)?.value.window;
+                let params = rpc.params().await.map_err(RpcError::from)?;
+                window.end.after(params.claim_margin)?.after(challenge)?
             };
             let count = installments.0;
             Action::OpenChannel(OpenChannel { request, producer, count, challenge, deadline })
