@@ -4,7 +4,6 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Cluster, transfer};
@@ -36,7 +35,7 @@ impl Served {
         let cluster = Cluster::start(1).await;
         let mut config = RpcConfig { listen: ([127, 0, 0, 1], 0).into(), ..RpcConfig::default() };
         change(&mut config);
-        let rpc = RpcServer::start(config, cluster.handle(0), Arc::new(Registry::default())).await.unwrap();
+        let rpc = RpcServer::start(config, cluster.handle(0), Registry::default()).await.unwrap();
         Self { cluster, rpc }
     }
 
@@ -307,7 +306,7 @@ async fn a_client_goes_on_at_the_next_node_and_so_do_its_subscriptions() {
     let second = RpcServer::start(
         RpcConfig { listen: ([127, 0, 0, 1], 0).into(), ..RpcConfig::default() },
         served.cluster.handle(0),
-        Arc::new(Registry::default()),
+        Registry::default(),
     )
     .await
     .unwrap();

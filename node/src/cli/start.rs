@@ -2,7 +2,6 @@ use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
@@ -223,7 +222,7 @@ pub(super) async fn run(mut args: StartArgs) -> anyhow::Result<()> {
 
     let mut registry = Registry::with_prefix("evchain");
     let node = Node::start(node, &mut registry).await?;
-    let rpc = match RpcServer::start(rpc, node.handle(), Arc::new(registry)).await {
+    let rpc = match RpcServer::start(rpc, node.handle(), registry).await {
         Ok(rpc) => rpc,
         Err(error) => {
             node.run_until(std::future::ready(())).await?;

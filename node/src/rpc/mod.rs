@@ -9,6 +9,7 @@ mod follow;
 mod health;
 mod listener;
 mod methods;
+mod metrics;
 mod proof;
 mod queries;
 mod rejection;

@@ -20,6 +20,7 @@ use super::api::{EventsApiServer, NodeApiServer};
 use super::health::health;
 use super::listener::Limited;
 use super::methods::Methods;
+use super::metrics::NodeCollector;
 use super::queries::Queries;
 use super::subscriptions::Subscriptions;
 use super::types::{MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES};
@@ -79,15 +80,17 @@ pub struct RpcServer {
 }
 
 impl RpcServer {
-    /// Serves the RPC of a node, its health at `/health` and its metrics at `/metrics`.
+    /// Serves the RPC of a node, its health at `/health`, and at `/metrics` these metrics
+    /// and the node's own.
     ///
     /// # Errors
     /// See [`ServeError`].
     pub async fn start(
         config: RpcConfig,
         node: NodeHandle,
-        metrics: Arc<Registry>,
+        mut metrics: Registry,
     ) -> Result<Self, ServeError> {
+        metrics.register_collector(Box::new(NodeCollector::new(node.clone())));
         let listening = |source| ServeError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
@@ -95,7 +98,7 @@ impl RpcServer {
             warn!(%address, "rpc: served beyond this machine, without authentication or encryption");
         }
         let (stop_handle, stop) = stop_channel();
-        let router = router(config, node, metrics, stop_handle.clone())?;
+        let router = router(config, node, Arc::new(metrics), stop_handle.clone())?;
         let listener = Limited::new(listener, config.max_connections);
         let task = tokio::spawn(async move {
             let stopped = axum::serve(listener, router).with_graceful_shutdown(stop_handle.shutdown()).await;
