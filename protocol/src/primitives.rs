@@ -241,6 +241,11 @@ impl Window {
         self.end.since(self.start)
     }
 
+    /// Whether some moment lies within both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.start < other.end && other.start < self.end
+    }
+
     /// Whether the moment lies within, the end excluded.
     pub fn contains(&self, moment: Timestamp) -> bool {
         self.start <= moment && moment < self.end

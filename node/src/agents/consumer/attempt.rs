@@ -1,6 +1,6 @@
 //! One request with one fresh key, from its funding to its sweep.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use evchain_protocol::codec::List;
@@ -20,6 +20,7 @@ use evchain_protocol::transaction::installments::{ChainAnchor, InstallmentLocks,
 use evchain_protocol::transaction::request::PlaceRequest;
 use evchain_protocol::transaction::transfer::Transfer;
 
+use super::availability::is_sold_out;
 use super::config::{ChargeOrder, Deposit};
 use super::evaluate::{Candidate, Evaluation, evaluate};
 use super::record::{ChargeRecord, Decision, Landed, Sending, Step};
@@ -31,7 +32,7 @@ use crate::agents::nodes::{Brought, MAX_SIGNINGS, Nodes, Signer, nonces_taken};
 use crate::agents::recorder::Recorder;
 use crate::agents::report::{ConsideredBid, Phase};
 use crate::clock;
-use crate::rpc::NodeApiClient;
+use crate::rpc::{BidInfo, NodeApiClient};
 use crate::wallet::private_file::random_preimage;
 
 /// The time that committing and locking may take before the window starts.
@@ -246,7 +247,7 @@ impl Attempt {
                 self.nodes.ask("ask for a station", |rpc| async move { rpc.station(producer).await }).await?;
             stations.extend(found.map(|info| (producer, info.station)));
         }
-        let Evaluation { considered, best } = evaluate(order, bids, &stations, heard);
+        let Evaluation { considered, best } = self.weigh(order, &bids, &stations, heard).await?;
         for bid in &considered {
             if let Some(reason) = bid.unusable.clone() {
                 self.recorder.warn(Warning::UnusableBid { producer: bid.producer, reason });
@@ -254,6 +255,30 @@ impl Attempt {
         }
         self.considered = considered;
         Ok(best)
+    }
+
+    /// The best bid of those who still have a connector; if nobody has, the best of all, since one
+    /// may become free within the window.
+    async fn weigh(
+        &self,
+        order: &ChargeOrder,
+        bids: &[BidInfo],
+        stations: &BTreeMap<PublicKey, Station>,
+        heard: &BTreeMap<PublicKey, TxRef>,
+    ) -> Result<Evaluation, AgentError> {
+        let mut sold_out = BTreeSet::new();
+        loop {
+            let evaluation = evaluate(order, bids, stations, heard, &sold_out);
+            let Some((best, _)) = &evaluation.best else {
+                return Ok(evaluate(order, bids, stations, heard, &BTreeSet::new()));
+            };
+            let producer = best.bid.producer;
+            let connectors = stations.get(&producer).map_or(1, |station| station.connectors);
+            if !is_sold_out(&self.nodes, producer, connectors, order.window).await? {
+                return Ok(evaluation);
+            }
+            sold_out.insert(producer);
+        }
     }
 
     async fn commit_and_pay(

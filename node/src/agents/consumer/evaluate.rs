@@ -1,6 +1,6 @@
 //! Which bid: the evaluation of P21 III-C.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::primitives::{Position, TxRef};
@@ -32,18 +32,23 @@ pub(super) struct Evaluation {
     pub(super) best: Option<(Candidate, ConsideredBid)>,
 }
 
-/// Weighs the bids. `stations` are the bidders' records, `placed` when each was heard of.
+/// Weighs the bids. `stations` are the bidders' records, `placed` when each was heard of, and
+/// `sold_out` those who have no connector left in the window.
 pub(super) fn evaluate(
     order: &ChargeOrder,
-    bids: Vec<BidInfo>,
+    bids: &[BidInfo],
     stations: &BTreeMap<PublicKey, Station>,
     placed: &BTreeMap<PublicKey, TxRef>,
+    sold_out: &BTreeSet<PublicKey>,
 ) -> Evaluation {
     let mut considered = Vec::new();
     let mut candidates = Vec::new();
     for bid in bids {
         let (producer, price) = (bid.producer, bid.bid.price);
-        let offer = candidate(order, bid, stations).and_then(|candidate| {
+        let offer = candidate(order, bid.clone(), stations).and_then(|candidate| {
+            if sold_out.contains(&producer) {
+                return Err("its connectors are sold in this window".to_owned());
+            }
             let distance = Distance::between(order.position, candidate.position);
             let placed = placed.get(&producer).copied().unwrap_or(TxRef::MAX);
             let offer = Offer { producer, price, distance, placed };

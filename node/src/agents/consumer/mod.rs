@@ -1,6 +1,7 @@
 //! Buys energy: asks, chooses, pays in installments, and takes back what is left.
 
 mod attempt;
+mod availability;
 mod config;
 mod evaluate;
 mod record;

@@ -213,7 +213,7 @@ impl Bidder {
         {
             return Err(format!("{} of {all} are sold, and it asks for {energy}", self.sold));
         }
-        let meanwhile = self.booked.values().filter(|booking| overlap(booking.window, window)).count();
+        let meanwhile = self.booked.values().filter(|booking| booking.window.overlaps(&window)).count();
         if meanwhile >= usize::from(self.tariff.connectors) {
             return Err("all connectors are sold in this window".to_owned());
         }
@@ -237,8 +237,4 @@ fn deliverable(power_w: u32, speed: u32, window: Window) -> Energy {
     let watts = u128::from(power_w) * u128::from(speed.max(1));
     let energy = watts * u128::from(window.length().get()) / MS_PER_HOUR;
     Energy::new(u64::try_from(energy).unwrap_or(u64::MAX))
-}
-
-fn overlap(a: Window, b: Window) -> bool {
-    a.start < b.end && b.start < a.end
 }
