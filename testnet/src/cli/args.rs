@@ -86,7 +86,7 @@ pub(super) struct DemoArgs {
     #[command(flatten)]
     pub(super) run: RunArgs,
     /// How many of the requests to make.
-    #[arg(long, value_name = "COUNT", default_value_t = usize::MAX, hide_default_value = true, value_parser = sessions)]
+    #[arg(long, value_name = "COUNT", default_value_t = 100, hide_default_value = true, value_parser = sessions)]
     pub(super) sessions: usize,
 }
 

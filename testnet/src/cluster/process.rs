@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evchain_node::rpc::Endpoint;
 use evchain_protocol::crypto::PublicKey;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -222,6 +222,8 @@ impl Keeper {
 
     /// Waits until the process has ended by itself, or none if it was told to.
     async fn attend(&mut self, mut child: Child) -> Option<String> {
+        // Taken, since waiting for a child closes what it still has.
+        let stdin = child.stdin.take();
         loop {
             tokio::select! {
                 status = child.wait() => return Some(describe(status)),
@@ -232,7 +234,7 @@ impl Keeper {
                         }
                     }
                     Some(Order::Stop) | None => {
-                        stop(child).await;
+                        stop(child, stdin).await;
                         return None;
                     }
                 }
@@ -267,8 +269,8 @@ impl Keeper {
 }
 
 /// Ends a process: politely, then not.
-async fn stop(mut child: Child) {
-    drop(child.stdin.take());
+async fn stop(mut child: Child, stdin: Option<ChildStdin>) {
+    drop(stdin);
     if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err()
         && let Err(error) = child.kill().await
     {

@@ -12,7 +12,7 @@ use super::chain::ChainFigures;
 use super::latency::LatencyFigures;
 use super::machine::Machine;
 use crate::data::{ConsumerKind, PriceSource, ProducerKind};
-use crate::scenario::{LEAD, Plan, Records, SessionResult, Skipped, window_addition};
+use crate::scenario::{LEAD, Plan, Records, SessionResult, Skipped, Warned, window_addition};
 
 /// What a scenario came to. Amounts in EUR 0.0001, energies in Wh.
 #[derive(Debug, Clone, Serialize)]
@@ -31,8 +31,8 @@ pub struct Report {
     pub chain: ChainFigures,
     /// Blocks in a thousand seconds.
     pub blocks_per_1000_s: u64,
-    /// Warnings of the agents, and how often each came.
-    pub warnings: BTreeMap<String, u64>,
+    /// Warnings of the agents, by what they are about.
+    pub warnings: BTreeMap<&'static str, Warned>,
     /// Whether money and agreement are intact.
     pub audit: Audit,
     /// From the first validator's start to the audit.
@@ -161,7 +161,7 @@ impl Report {
             scenario: scenario_figures(name, notes, plan, &audit),
             sessions,
             prices: price_figures(plan, producer_keys, results),
-            payments: payment_figures(results),
+            payments: payment_figures(results, records),
             latency: latency.filter_map(|(kind, samples)| Some((kind.clone(), samples.figures()?))).collect(),
             blocks_per_1000_s: chain.blocks.saturating_sub(1).saturating_mul(1_000_000) / span_ms,
             chain,
@@ -251,7 +251,7 @@ fn price_figures(plan: &Plan, producer_keys: &[PublicKey], results: &[SessionRes
     figures
 }
 
-fn payment_figures(results: &[SessionResult]) -> BTreeMap<&'static str, PaymentFigures> {
+fn payment_figures(results: &[SessionResult], records: &Records) -> BTreeMap<&'static str, PaymentFigures> {
     let mut figures: BTreeMap<&'static str, PaymentFigures> = BTreeMap::new();
     for report in reports(results).filter(|report| report.outcome == ChargeOutcome::Charged) {
         let Some(session) = &report.session else { continue };
@@ -259,6 +259,11 @@ fn payment_figures(results: &[SessionResult]) -> BTreeMap<&'static str, PaymentF
         entry.sessions += 1;
         entry.installments += u64::from(session.installments);
         entry.messages += u64::from(session.payment_messages);
+        // The consumer knows what it sent; what the producer sent to be paid only the producer knows.
+        if let Some(settled) = records.settlements.get(&session.payment) {
+            entry.transactions += settled.transactions;
+            entry.bytes += settled.bytes;
+        }
         let pays = |phase| matches!(phase, Phase::Deposit | Phase::Settlement);
         for transaction in report.transactions.iter().filter(|transaction| pays(transaction.phase)) {
             entry.transactions += 1;

@@ -74,8 +74,8 @@ impl Report {
         let sources =
             prices.sources.iter().map(|(source, count)| format!("{count} {}", source_name(*source)));
         writeln!(f, "  price data    {}", listed(sources.collect()))?;
-        for (warning, count) in &self.warnings {
-            writeln!(f, "  warned        {count} times: {warning}")?;
+        for (about, warned) in &self.warnings {
+            writeln!(f, "  warned        {} times: {about}, such as: {}", warned.count, warned.last)?;
         }
         writeln!(f, "\nPayment by kind, over the sessions that were charged (P21, Table I)")?;
         let mut table =

@@ -13,5 +13,5 @@ pub use faults::Faults;
 pub use plan::{
     Consumer, PaymentMix, Plan, PlanError, PlanOptions, Producer, Skipped, Speed, window_addition,
 };
-pub use recorder::{Recorder, Records};
+pub use recorder::{Recorder, Records, Settled, Warned};
 pub use run::{LEAD, RunError, SessionResult, run};

@@ -2,12 +2,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use evchain_node::agents::{AgentEvent, Observer, Warning};
+use evchain_protocol::primitives::TxRef;
+use serde::Serialize;
 
 use crate::progress::Progress;
 use crate::report::Samples;
 
-/// The most warnings that are kept.
-const MAX_WARNINGS: usize = 1_000;
+/// The kind of the transactions that record stations.
+const STATION_RECORD: &str = "record_station";
 
 /// Collects what all agents report while they run.
 #[derive(Debug, Clone, Default)]
@@ -23,12 +25,32 @@ pub struct Records {
     pub latency: BTreeMap<String, Samples>,
     /// Producers that take sessions.
     pub listening: usize,
+    /// Stations whose record is on the chain.
+    pub recorded: usize,
     /// Installments that both sides count as delivered.
     pub delivered: u64,
-    /// Messages that carried payment.
-    pub payment_messages: u64,
-    /// How often each kind of warning came.
-    pub warnings: BTreeMap<String, u64>,
+    /// What producers put on the chain to be paid, by payment or channel.
+    pub settlements: BTreeMap<TxRef, Settled>,
+    /// The warnings, by what they are about.
+    pub warnings: BTreeMap<&'static str, Warned>,
+}
+
+/// The transactions that collected a payment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// How many.
+    pub transactions: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Warnings of one kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Warned {
+    /// How many.
+    pub count: u64,
+    /// What the last one said.
+    pub last: String,
 }
 
 /// Which side of a session reports.
@@ -59,15 +81,21 @@ impl Recorder {
         self.with(|records| match event {
             AgentEvent::Listening { .. } => records.listening += 1,
             AgentEvent::Final(transaction) => {
+                records.recorded += usize::from(transaction.kind == STATION_RECORD);
                 let samples = records.latency.entry(transaction.kind.clone()).or_default();
                 samples.add(transaction.latency_ms.get());
             }
             AgentEvent::Delivered { .. } if side == Side::Consumer => records.delivered += 1,
-            AgentEvent::SessionEnded(session) if side == Side::Consumer => {
-                records.payment_messages += u64::from(session.payment_messages);
+            AgentEvent::SessionEnded(session) if side == Side::Producer => {
+                let settled = records.settlements.entry(session.payment).or_default();
+                settled.transactions += session.transactions.len() as u64;
+                settled.bytes +=
+                    session.transactions.iter().map(|transaction| transaction.bytes as u64).sum::<u64>();
             }
-            AgentEvent::Warned(warning) if records.warnings.len() < MAX_WARNINGS => {
-                *records.warnings.entry(name_of(warning).to_owned()).or_default() += 1;
+            AgentEvent::Warned(warning) => {
+                let warned = records.warnings.entry(name_of(warning)).or_default();
+                warned.count += 1;
+                warned.last = warning.to_string();
             }
             _ => {}
         });

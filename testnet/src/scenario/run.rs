@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::agents::{consumer_config, consumer_name, order, producer_config, producer_name};
 use super::faults::{Fault, Faults};
-use super::plan::{Consumer, Plan};
-use super::recorder::{Recorder, Side};
+use super::plan::{Consumer, Plan, Producer};
+use super::recorder::{Recorder, Records, Side};
 use crate::cluster::{Cluster, ClusterError};
+use crate::data::ProducerKind;
 use crate::progress::Progress;
 
 pub use super::agents::LEAD;
@@ -53,12 +54,19 @@ pub enum RunError {
         source: AgentError,
     },
     /// Producers that are not ready in time.
-    #[error("only {ready} of {all} producers are ready after {waited_s} s")]
+    #[error(
+        "after {waited_s} s only {listening} of {all} producers take sessions, and {recorded} of {stations} stations \
+         are recorded"
+    )]
     NotReady {
-        /// How many are.
-        ready: usize,
+        /// Producers that take sessions.
+        listening: usize,
         /// Of how many.
         all: usize,
+        /// Stations whose record is on the chain.
+        recorded: usize,
+        /// Of how many.
+        stations: usize,
         /// After how long.
         waited_s: u64,
     },
@@ -140,19 +148,27 @@ async fn start_producers(
             (name, result.map(drop))
         });
     }
+    let is_station = |producer: &&Producer| producer.row.kind == ProducerKind::Station;
+    let stations = plan.producers.iter().filter(is_station).count();
     let end = Instant::now() + PRODUCERS_START;
     loop {
         if let Some(result) = tasks.try_join_next() {
             let (name, result) = result?;
             result.map_err(|source| RunError::Producer { name, source })?;
         }
-        let ready = recorder.records().listening;
-        if ready >= plan.producers.len() {
+        let Records { listening, recorded, .. } = recorder.records();
+        if listening >= plan.producers.len() && recorded >= stations {
             return Ok(tasks);
         }
         if Instant::now() >= end {
-            let (all, waited_s) = (plan.producers.len(), PRODUCERS_START.as_secs());
-            return Err(RunError::NotReady { ready, all, waited_s });
+            let waited_s = PRODUCERS_START.as_secs();
+            return Err(RunError::NotReady {
+                listening,
+                all: plan.producers.len(),
+                recorded,
+                stations,
+                waited_s,
+            });
         }
         tokio::time::sleep(POLL).await;
     }
