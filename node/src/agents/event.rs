@@ -15,8 +15,9 @@ pub type Observer = Arc<dyn Fn(&AgentEvent) + Send + Sync>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant)] // handed on by reference
 pub enum AgentEvent {
-    /// A producer takes sessions at this address.
+    /// A producer is ready: its record is up to date, and it bids and takes sessions at this address.
     Listening {
         /// The contact that its record or its bids state.
         contact: String,

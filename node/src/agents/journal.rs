@@ -157,11 +157,14 @@ pub(super) fn is_known(folder: &Path, name: &str) -> bool {
     [OPEN, CLOSED].iter().any(|ending| folder.join(format!("{name}.{ending}")).exists())
 }
 
+/// A record's bytes, and what follows it.
+type RecordAndRest<'a> = (&'a [u8], &'a [u8]);
+
 /// A frame that a crash cannot explain.
 struct Broken;
 
 /// The next record's bytes and what follows it; none at the end, or before a frame that was cut.
-fn next_record(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, Broken> {
+fn next_record(bytes: &[u8]) -> Result<Option<RecordAndRest<'_>>, Broken> {
     let Some((header, rest)) = bytes.split_at_checked(HEADER_BYTES) else { return Ok(None) };
     let (length, check) = header.split_at(LENGTH_BYTES);
     let length = u32::from_le_bytes(length.try_into().unwrap_or_default()) as usize;

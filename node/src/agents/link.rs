@@ -13,7 +13,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// How long one receive waits; only a bound, the next follows at once.
-const RECEIVE: Duration = Duration::from_secs(3600);
+const RECEIVE: Duration = Duration::from_hours(1);
 
 pub(super) struct Link {
     endpoint: SessionEndpoint,
@@ -26,6 +26,7 @@ pub(super) struct Link {
 
 /// What happened to the connection.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // moved once, never collected
 pub(super) enum LinkEvent {
     /// There is a new one.
     Connected,

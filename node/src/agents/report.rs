@@ -100,7 +100,7 @@ pub struct SessionReport {
 pub struct ConsideredBid {
     /// Whose.
     pub producer: PublicKey,
-    /// b_i.
+    /// `b_i`.
     pub price: Amount,
     /// How far away, in metres; none for a bid that cannot be taken.
     pub distance_m: Option<u64>,

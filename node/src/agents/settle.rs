@@ -60,9 +60,11 @@ fn action(name: TxRef, settlement: &Settlement, state: &OnChain, time: Timestamp
             Some(Action::Claim(Claim::Hashes(ClaimHashes { payment: name, preimages })))
         }
         (Settlement::ClaimChain { index, link }, OnChain::Installments(payment)) => {
-            is_collectable(payment, *index, time).then(|| {
-                Action::Claim(Claim::Chain(ClaimChain { payment: name, index: *index, link: *link }))
-            })
+            is_collectable(payment, *index, time).then_some(Action::Claim(Claim::Chain(ClaimChain {
+                payment: name,
+                index: *index,
+                link: *link,
+            })))
         }
         (Settlement::Close(signed), OnChain::Channel(channel)) => {
             let is_newest = channel.posted.is_none_or(|posted| posted.released <= signed.state.released);

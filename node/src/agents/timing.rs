@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::clock;
 
 /// The longest wait that the runtime is asked for.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
+const LONGEST: Duration = Duration::from_hours(24);
 
 /// How long it is until a moment, and a little more, so that it has come for certain.
 pub(super) fn until(moment: Timestamp) -> Duration {

@@ -128,7 +128,7 @@ pub(super) async fn run(args: ChargeArgs) -> anyhow::Result<()> {
     if let Some(order) = order
         && !stop.is_cancelled()
     {
-        let report = consumer::run(&config, &order, rpc, &wallet, progress(), stop).await;
+        let report = Box::pin(consumer::run(&config, &order, rpc, &wallet, progress(), stop)).await;
         reports.push(report.map_err(exit_error)?);
     }
     if args.json {

@@ -93,5 +93,5 @@ fn candidate(
     }
     let kind = order.kinds.iter().copied().find(|kind| bid.bid.kinds.contains(kind.offered()));
     let kind = kind.ok_or("it offers no kind of payment that you accept")?;
-    Ok(Candidate { position, contact, power_w, kind, bid })
+    Ok(Candidate { bid, position, contact, power_w, kind })
 }

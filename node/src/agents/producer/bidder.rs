@@ -195,7 +195,7 @@ impl Bidder {
         Ok(())
     }
 
-    /// f_i(T, e) by the tariff, or why there is no offer.
+    /// `f_i(T, e)` by the tariff, or why there is no offer.
     fn offer(&self, request: &Request, now: Timestamp) -> Result<Bid, String> {
         let Request { window, energy, .. } = *request;
         if request.consumer == self.signer.address() {

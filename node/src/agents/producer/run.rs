@@ -62,7 +62,7 @@ pub async fn run(
     let (endpoint, sessions) =
         SessionEndpoint::start(Some(config.listen.clone()), nodes.chain(), &key, NetworkLimits::default())?;
     let contact = contact(&config, &endpoint).await?;
-    observer(&AgentEvent::Listening { contact: contact.as_str().to_owned() });
+    let listening = AgentEvent::Listening { contact: contact.as_str().to_owned() };
     let signer = Arc::new(Signer::new(nodes, key));
     let position = announce(&config, &signer, contact).await?;
     let blocks = Blocks::follow(rpc.clone(), Arc::clone(&observer));
@@ -80,6 +80,7 @@ pub async fn run(
         report: ProducerReport::default(),
     };
     producer.resume().await?;
+    observer(&listening);
     producer.work(bidder, sessions).await?;
     // The endpoint lives as long as its sessions.
     drop(endpoint);
@@ -101,14 +102,13 @@ async fn contact(
     config: &ProducerConfig,
     endpoint: &SessionEndpoint,
 ) -> Result<Text<MAX_CONTACT_BYTES>, AgentError> {
-    let address = match &config.advertise {
-        Some(address) => address.clone(),
-        None => {
-            let addresses = endpoint.listen_addresses().await?;
-            let outside = addresses.iter().find(|address| !is_loopback(address));
-            let none = || AgentError::Settings(format!("{} gives no address to listen on", config.listen));
-            outside.or(addresses.first()).cloned().ok_or_else(none)?
-        }
+    let address = if let Some(address) = &config.advertise {
+        address.clone()
+    } else {
+        let addresses = endpoint.listen_addresses().await?;
+        let outside = addresses.iter().find(|address| !is_loopback(address));
+        let none = || AgentError::Settings(format!("{} gives no address to listen on", config.listen));
+        outside.or(addresses.first()).cloned().ok_or_else(none)?
     };
     Text::new(address.to_string())
         .map_err(|error| AgentError::Settings(format!("the session's address cannot be a contact: {error}")))

@@ -28,7 +28,7 @@ use crate::network::{SessionError, SessionStream};
 use crate::rpc::NodeApiClient;
 
 /// How long one receive waits; only a bound, the next follows at once.
-const RECEIVE: Duration = Duration::from_secs(3600);
+const RECEIVE: Duration = Duration::from_hours(1);
 /// The pause before a settlement that failed is tried again.
 const SETTLE_PAUSE: Duration = Duration::from_secs(2);
 
@@ -48,6 +48,7 @@ pub(super) struct Driver {
     pub(super) transactions: Vec<TransactionReport>,
 }
 
+#[allow(clippy::large_enum_variant)] // moved once, never collected
 enum Happened {
     Said(Result<Vec<u8>, SessionError>),
     Connected(Greeted),

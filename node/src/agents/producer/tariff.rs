@@ -19,7 +19,7 @@ pub struct ProducerTariff {
     pub connectors: u16,
     /// What it sells in all from the agent's start on; none for no limit.
     pub energy: Option<Energy>,
-    /// f_i: the posted price.
+    /// `f_i`: the posted price.
     pub price: Tariff,
     /// How it may be paid.
     pub kinds: PaymentKinds,
@@ -157,7 +157,8 @@ impl ProducerTariff {
 
 /// Degrees in the ledger's unit.
 fn degrees_e7(field: &'static str, degrees: f64, most: i32) -> Result<i32, TariffError> {
-    if !(degrees.abs() <= f64::from(most)) {
+    // TOML knows "nan" too.
+    if degrees.is_nan() || degrees.abs() > f64::from(most) {
         let rule = if most == 90 { "-90 to 90 degrees" } else { "-180 to 180 degrees" };
         return Err(TariffError::Range { field, value: degrees.to_string(), rule });
     }
