@@ -113,7 +113,8 @@ impl World {
             vote_without_log: false,
         };
         let node = Node::start(config, &mut Registry::default()).await.expect("the node starts");
-        let server = RpcServer::start(self.rpc_config, node.handle(), Arc::default()).await.expect("the RPC");
+        let server =
+            RpcServer::start(self.rpc_config, node.handle(), Registry::default()).await.expect("the RPC");
         self.rpc_config.listen = server.address();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
