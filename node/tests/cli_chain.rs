@@ -183,7 +183,8 @@ fn a_person_goes_through_all_kinds_of_transactions() {
             .text(&format!("channel-state sign {channel} --released {released} --wallet consumer.json"));
         std::fs::write(driver.folder.path().join(file), state).unwrap();
     };
-    (sign(4, "s4.json"), sign(7, "s7.json"));
+    sign(4, "s4.json");
+    sign(7, "s7.json");
     driver.tx("consumer", &format!("channel-force-close {channel}"));
     let before = driver.balance("producer");
     driver.tx("producer", "channel-challenge --state s4.json");
