@@ -13,7 +13,7 @@ use evchain_node::wallet::{DEFAULT_WAIT, Sender};
 use evchain_protocol::primitives::Amount;
 use evchain_protocol::transaction::Action;
 use evchain_protocol::transaction::transfer::Transfer;
-use evchain_testnet::cluster::{Cluster, Incident, Participant};
+use evchain_testnet::cluster::{Cluster, Incident, Participant, Validator};
 use serde_json::Value;
 use support::{cluster, is_alive, node_bin, testnet_bin, wait_until};
 
@@ -63,8 +63,7 @@ async fn wait_for_restarts(cluster: &mut Cluster, count: usize) {
 async fn stopped_validators_are_gone() {
     let dir = tempfile::tempdir().expect("a folder");
     let cluster = cluster(dir.path(), &[], None).await;
-    let pids: Vec<u64> =
-        cluster.validators().iter().filter_map(|validator| validator.pid()).map(u64::from).collect();
+    let pids: Vec<u64> = cluster.validators().iter().filter_map(Validator::pid).map(u64::from).collect();
     assert_eq!(pids.len(), 4);
     assert!(pids.iter().all(|pid| is_alive(*pid)));
     cluster.stop().await;

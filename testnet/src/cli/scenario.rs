@@ -15,7 +15,7 @@ use crate::report::{Audit, ChainFigures, Evidence, Report};
 use crate::scenario::{Faults, Plan, PlanOptions, Recorder, SessionResult, Speed, participants, run};
 
 /// How long validators that were killed may take to catch up with the others.
-const CATCH_UP: Duration = Duration::from_secs(60);
+const CATCH_UP: Duration = Duration::from_mins(1);
 /// How much faster the built-in scenario runs: its seven hours take somewhat more than a minute.
 const DEMO_SPEED: &str = "480";
 

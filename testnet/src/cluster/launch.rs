@@ -17,7 +17,7 @@ use super::process::{Identity, Incident, Recipe, Validator};
 /// How often ports are chosen anew when another program took one.
 const PORT_ATTEMPTS: usize = 5;
 /// How long the validators may take until their first common block.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long to wait before asking a validator again.
 const POLL: Duration = Duration::from_millis(100);
 /// Incidents that wait to be read.

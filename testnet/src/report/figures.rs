@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use evchain_node::agents::{ChargeOutcome, ChargeReport, Phase};
 use evchain_protocol::crypto::PublicKey;
+use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Energy};
 use evchain_protocol::session::PaymentKind;
 use serde::Serialize;
@@ -193,7 +194,7 @@ fn scenario_figures(name: String, notes: Vec<String>, plan: &Plan, audit: &Audit
         producers: plan.producers.len(),
         producers_left_out: plan.producers_left_out,
         speed: plan.speed.get(),
-        installments: installments.map_or(0, |count| count.get()),
+        installments: installments.map_or(0, InstallmentCount::get),
         notes: all,
         skipped: plan.skipped.clone(),
     }

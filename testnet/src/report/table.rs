@@ -1,4 +1,4 @@
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// Text in aligned columns, the first to the left and the others to the right unless said otherwise.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ impl Table {
 
     /// Adds a row.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.to_vec());
+        self.rows.push(Vec::from(cells));
     }
 }
 
@@ -38,9 +38,9 @@ impl fmt::Display for Table {
                 let gap = if column == 0 { "" } else { "  " };
                 let width = widths[column];
                 if column < self.left {
-                    line.push_str(&format!("{gap}{cell:<width$}"));
+                    write!(line, "{gap}{cell:<width$}")?;
                 } else {
-                    line.push_str(&format!("{gap}{cell:>width$}"));
+                    write!(line, "{gap}{cell:>width$}")?;
                 }
             }
             writeln!(f, "  {}", line.trim_end())?;

@@ -16,8 +16,7 @@ const MAX_PRODUCERS: usize = 64;
 const WINDOW_BASE: Span = Span::new(4_000);
 /// The same for each installment, whose round trip is not compressed either.
 const WINDOW_PER_INSTALLMENT: Span = Span::new(150);
-/// Milliwatt hours in a Wh, times the ms of an hour over the W of a kW... in one number: ms that one W
-/// needs for one Wh.
+/// How many ms one W needs for one Wh.
 const MS_W_PER_WH: u128 = 3_600_000;
 
 /// How many times faster than in reality the scenario runs: whole, and at least 1.
@@ -199,6 +198,7 @@ impl Plan {
 }
 
 /// Where a request is made.
+#[derive(Clone, Copy)]
 struct Place {
     region: RegionId,
     position: Position,

@@ -19,12 +19,14 @@ use crate::progress::Progress;
 pub use super::agents::LEAD;
 
 /// How long producers may take until they take sessions.
-const PRODUCERS_START: Duration = Duration::from_secs(60);
+const PRODUCERS_START: Duration = Duration::from_mins(1);
 /// How long producers may take to stop.
 const PRODUCERS_STOP: Duration = Duration::from_secs(30);
 /// What a session may take beyond its window before it is given up: deadlines on the chain, and
 /// validators that were killed.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
+/// When the next fault is due if there is none.
+const NEVER: Duration = Duration::from_hours(24);
 const POLL: Duration = Duration::from_millis(100);
 
 /// What came of a request.
@@ -98,7 +100,7 @@ pub async fn run(
     let mut faults = faults.in_order().into_iter().peekable();
     let mut results = Vec::new();
     while results.len() < plan.consumers.len() {
-        let next_fault = faults.peek().map_or(begin + Duration::from_secs(86_400), |(at, _)| begin + *at);
+        let next_fault = faults.peek().map_or(begin + NEVER, |(at, _)| begin + *at);
         tokio::select! {
             Some(result) = consumers.join_next() => {
                 let result: SessionResult = result?;
@@ -192,7 +194,8 @@ async fn start_consumers(
         tasks.spawn(async move {
             sleep_until(begin + Duration::from_millis(consumer.asks_after.get())).await;
             let order = order(&consumer, &producers);
-            let charge = consumer::run(&config, &order, rpc, &wallet, observer, CancellationToken::new());
+            let stop = CancellationToken::new();
+            let charge = Box::pin(consumer::run(&config, &order, rpc, &wallet, observer, stop));
             let whole = LEAD.saturating_add(consumer.window);
             let report = match timeout(Duration::from_millis(whole.get()) + PATIENCE, charge).await {
                 Ok(Ok(report)) => Ok(report),

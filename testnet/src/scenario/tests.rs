@@ -107,9 +107,11 @@ fn payments_take_turns_unless_one_is_asked_for() {
         let plan = Plan::new(vec![station(5, 22_000)], requests.clone(), &options).unwrap();
         plan.consumers.iter().map(|consumer| consumer.payment).collect::<Vec<_>>()
     };
-    use PaymentKind::{Chain, Channel, Hashes};
-    assert_eq!(kinds(PaymentMix::Mix), [Hashes, Chain, Channel, Hashes]);
-    assert_eq!(kinds(PaymentMix::Chain), [Chain; 4]);
+    assert_eq!(
+        kinds(PaymentMix::Mix),
+        [PaymentKind::Hashes, PaymentKind::Chain, PaymentKind::Channel, PaymentKind::Hashes]
+    );
+    assert_eq!(kinds(PaymentMix::Chain), [PaymentKind::Chain; 4]);
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn citations(text: &str) -> Vec<(usize, String)> {
             let words: Vec<&str> =
                 place.split([',', ';', ' ', '-']).filter(|word| !word.is_empty()).collect();
             let is_list = |word: &&str| is_rule(word) || ["to", "and"].contains(word);
-            if words.iter().all(|word| is_list(word)) {
+            if words.iter().all(is_list) {
                 let rules = words.into_iter().filter(|word| is_rule(word));
                 found.extend(rules.map(|rule| (index + 1, rule.to_owned())));
             }
