@@ -5,7 +5,7 @@ use evchain_node::agents::{ChargeOutcome, ChargeReport, Phase};
 use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Energy};
-use evchain_protocol::session::PaymentKind;
+use evchain_protocol::session::{EndReason, PaymentKind};
 use serde::Serialize;
 
 use super::audit::Audit;
@@ -13,7 +13,7 @@ use super::chain::ChainFigures;
 use super::latency::LatencyFigures;
 use super::machine::Machine;
 use crate::data::{ConsumerKind, PriceSource, ProducerKind};
-use crate::scenario::{LEAD, Plan, Records, SessionResult, Skipped, Warned, window_addition};
+use crate::scenario::{Consumer, LEAD, Plan, Records, SessionResult, Skipped, Warned, window_addition};
 
 /// What a scenario came to. Amounts in EUR 0.0001, energies in Wh.
 #[derive(Debug, Clone, Serialize)]
@@ -82,6 +82,33 @@ pub struct SessionFigures {
     pub paid: Amount,
     /// Installments delivered.
     pub installments: u64,
+    /// Each request.
+    pub each: Vec<SessionRow>,
+}
+
+/// What came of one request.
+#[derive(Debug, Clone, Serialize)]
+pub struct SessionRow {
+    /// Who asked.
+    pub name: String,
+    /// Its line in the file.
+    pub line: u64,
+    /// How it ended.
+    pub outcome: &'static str,
+    /// Why the session ended, or why there was none.
+    pub reason: String,
+    /// What was asked for.
+    pub energy_asked: Energy,
+    /// What was delivered and paid.
+    pub energy: Energy,
+    /// The price chosen.
+    pub price: Option<Amount>,
+    /// The lowest bid.
+    pub lowest_price: Option<Amount>,
+    /// What the producer got.
+    pub paid: Amount,
+    /// Installments released.
+    pub released: u32,
 }
 
 /// Charges in one direction.
@@ -210,8 +237,9 @@ fn session_figures(
         SessionFigures { asked: results.len(), installments: records.delivered, ..SessionFigures::default() };
     let mut directions: BTreeMap<&'static str, usize> = BTreeMap::new();
     for result in results {
-        let outcome = result.report.as_ref().map_or("failed", |report| outcome_name(&report.outcome));
-        *figures.outcomes.entry(outcome).or_default() += 1;
+        let row = session_row(&plan.consumers[result.index], result);
+        *figures.outcomes.entry(row.outcome).or_default() += 1;
+        figures.each.push(row);
         let Ok(report) = &result.report else { continue };
         figures.settled += usize::from(report.settled);
         figures.paid = figures.paid.saturating_add(report.paid);
@@ -225,6 +253,36 @@ fn session_figures(
     let count = |(direction, sessions)| DirectionCount { direction, sessions };
     figures.directions = directions.into_iter().map(count).collect();
     figures
+}
+
+fn session_row(consumer: &Consumer, result: &SessionResult) -> SessionRow {
+    let report = result.report.as_ref();
+    let session = report.ok().and_then(|report| report.session.as_ref());
+    let reason = match (report, session) {
+        (Err(reason), _) => reason.clone(),
+        (Ok(_), Some(session)) => end_name(session.outcome.reason),
+        (Ok(report), None) => match &report.outcome {
+            ChargeOutcome::GivenUp { reason } => reason.clone(),
+            other => outcome_name(other).to_owned(),
+        },
+    };
+    SessionRow {
+        name: consumer.name.clone(),
+        line: consumer.line,
+        outcome: report.map_or("failed", |report| outcome_name(&report.outcome)),
+        reason,
+        energy_asked: consumer.energy,
+        energy: session.map_or(Energy::ZERO, |session| session.outcome.energy),
+        price: report.ok().and_then(|report| report.chosen.as_ref()).map(|chosen| chosen.price),
+        lowest_price: report.ok().and_then(|report| report.lowest_price),
+        paid: report.map_or(Amount::ZERO, |report| report.paid),
+        released: session.map_or(0, |session| session.outcome.released),
+    }
+}
+
+/// Why a session ended, as JSON names it.
+fn end_name(reason: EndReason) -> String {
+    serde_json::to_string(&reason).unwrap_or_default().replace(['"', '{', '}'], "").replace(':', ": ")
 }
 
 fn direction(kinds: (ConsumerKind, ProducerKind)) -> &'static str {

@@ -14,6 +14,7 @@ pub use audit::{Audit, AuditError, ValidatorAudit};
 pub use chain::{ChainFigures, KindFigures};
 pub use figures::{
     DirectionCount, Evidence, PaymentFigures, PriceFigures, Report, ScenarioFigures, SessionFigures,
+    SessionRow,
 };
 pub use latency::{LatencyFigures, Samples};
 pub use machine::Machine;

@@ -6,6 +6,8 @@ use crate::data::PriceSource;
 
 /// The most requests that are listed as left out; JSON has them all.
 const SHOWN_SKIPPED: usize = 10;
+/// The most sessions that are listed as not charged in full; JSON has them all.
+const SHOWN_ROWS: usize = 10;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,6 +60,9 @@ impl Report {
             sessions.directions.iter().map(|count| format!("{} {}", count.sessions, count.direction));
         writeln!(f, "\nSessions")?;
         writeln!(f, "  outcomes      {}; {} settled", listed(outcomes.collect()), sessions.settled)?;
+        for row in sessions.each.iter().filter(|row| row.outcome != "charged").take(SHOWN_ROWS) {
+            writeln!(f, "    {}: {}, {} installments, {}", row.name, row.outcome, row.released, row.reason)?;
+        }
         writeln!(f, "  directions    {}", listed(directions.collect()))?;
         writeln!(
             f,
