@@ -169,7 +169,12 @@ impl Node {
         let event_loop = EventLoop::new(engine, log, chain.handle.clone(), network.clone(), proposer, votes);
         let handle = NodeHandle { chain: chain.handle, mempool, network, consensus: event_loop.handle() };
         let (transactions, judged) = mpsc::channel(GOSSIP_QUEUE);
-        others.spawn(gossip::take_transactions(judged, chain_id, handle.mempool.clone(), handle.network.clone()));
+        others.spawn(gossip::take_transactions(
+            judged,
+            chain_id,
+            handle.mempool.clone(),
+            handle.network.clone(),
+        ));
         others.spawn(dispatch(events, transactions, handle.clone()));
         let consensus = tokio::spawn(event_loop.run());
         Ok(Self { handle, ledger_failure: chain.failure, consensus, others })
@@ -219,11 +224,7 @@ impl Node {
 }
 
 /// An authority with an empty database may only vote if its key never did.
-fn may_vote(
-    opened: &OpenedChain,
-    key_file: &Path,
-    vote_without_log: bool,
-) -> Result<bool, NodeError> {
+fn may_vote(opened: &OpenedChain, key_file: &Path, vote_without_log: bool) -> Result<bool, NodeError> {
     let record = VotingRecord::beside(key_file);
     let chain = opened.reader.chain();
     let io = |source| NodeError::Io {

@@ -19,13 +19,21 @@ async fn four_validators_agree_on_transfers() {
         let bytes = transfer(&cluster, nonce, payee, 10);
         let node = cluster.handle(nonce as usize % 4);
         let id = node.mempool.submit(&bytes).await.expect("a valid transfer is accepted");
-        let Outcome::Final(place) = node.mempool.outcome(id).await else { panic!("transfer {nonce} is not final") };
+        let Outcome::Final(place) = node.mempool.outcome(id).await else {
+            panic!("transfer {nonce} is not final")
+        };
         assert!(place.height().get() > 0);
     }
-    cluster.wait_until_all(|node| {
-        node.chain.reader().state().account(&payee).unwrap().is_some_and(|account| account.balance == Amount::new(50))
-    })
-    .await;
+    cluster
+        .wait_until_all(|node| {
+            node.chain
+                .reader()
+                .state()
+                .account(&payee)
+                .unwrap()
+                .is_some_and(|account| account.balance == Amount::new(50))
+        })
+        .await;
     cluster.assert_one_history();
     cluster.stop().await;
 }

@@ -9,6 +9,6 @@ pub use block::{
     BlockError, BuiltBlock, ExecutedBlock, InvalidBlock, Parent, build_block, event_leaf, execute_block,
 };
 pub use context::BlockContext;
-pub use ledger::{ExecuteError, Ledger};
 pub(crate) use ledger::Sender;
+pub use ledger::{ExecuteError, Ledger};
 pub use settle::MAX_DUE_PER_BLOCK;

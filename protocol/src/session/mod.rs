@@ -11,14 +11,17 @@ mod receipt;
 mod terms;
 
 pub use consumer::{
-    Beginning, ConsumerInput, ConsumerOutput, ConsumerPolicy, ConsumerRecord, ConsumerSession, DeliveredRecord,
+    Beginning, ConsumerInput, ConsumerOutput, ConsumerPolicy, ConsumerRecord, ConsumerSession,
+    DeliveredRecord,
 };
 pub use messages::{
     Delivered, MAX_MESSAGE_BYTES, Message, Open, ReceiptMessage, RejectReason, Release, Resume, StopReason,
 };
 pub use open::{ChainFacts, OnChain, check_open};
 pub use outcome::{EndReason, Outcome, RecoverError, Settlement, Unexpected};
-pub use producer::{Acceptance, ProducerInput, ProducerOutput, ProducerPolicy, ProducerRecord, ProducerSession};
+pub use producer::{
+    Acceptance, ProducerInput, ProducerOutput, ProducerPolicy, ProducerRecord, ProducerSession,
+};
 pub use proof::{BadProof, Proof, Secrets, Verifier};
 pub use receipt::{Receipt, ReceiptRecord, SignedReceipt};
 pub use terms::{PaymentKind, Progress, Terms};
