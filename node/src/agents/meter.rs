@@ -52,14 +52,57 @@ impl Meter {
         self.base.saturating_add(flowed).min(self.limit.max(self.base))
     }
 
-    /// When the limit is reached, if energy flows and it is not.
-    pub(super) fn full_at(&self, now: Instant) -> Option<Instant> {
-        let since = self.flowing_since?;
-        if self.read(now) >= self.limit {
-            return None;
+    /// What it shows, for whoever waits for `full_at`: flowing ends here where the limit is reached.
+    pub(super) fn take_reading(&mut self, now: Instant) -> Energy {
+        let reading = self.read(now);
+        if reading >= self.limit {
+            self.stop(now);
         }
+        reading
+    }
+
+    /// When the limit is reached, while energy flows. Due until `take_reading` has told of it: a caller
+    /// that was busy at that moment must not miss it.
+    pub(super) fn full_at(&self) -> Option<Instant> {
+        let since = self.flowing_since?;
         let to_flow = u128::from(self.limit.saturating_sub(self.base).get());
         let takes_ms = (to_flow * MS_PER_HOUR).div_ceil(self.power);
         Some(since + Duration::from_millis(u64::try_from(takes_ms).unwrap_or(u64::MAX)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One Wh each ms.
+    fn meter() -> Meter {
+        Meter::new(3_600_000, 1, Energy::ZERO)
+    }
+
+    #[test]
+    fn counts_at_its_power_and_stops_at_its_limit() {
+        let (mut meter, start) = (meter(), Instant::now());
+        meter.flow_to(Energy::new(100), start);
+        assert_eq!(meter.read(start + Duration::from_millis(40)), Energy::new(40));
+        assert_eq!(meter.read(start + Duration::from_millis(400)), Energy::new(100));
+        meter.stop(start + Duration::from_millis(60));
+        assert_eq!(meter.read(start + Duration::from_millis(400)), Energy::new(60));
+        assert_eq!(meter.full_at(), None);
+    }
+
+    #[test]
+    fn a_full_meter_is_due_until_it_was_read_as_such() {
+        let (mut meter, start) = (meter(), Instant::now());
+        let full = start + Duration::from_millis(100);
+        meter.flow_to(Energy::new(100), start);
+        assert_eq!(meter.take_reading(start + Duration::from_millis(99)), Energy::new(99));
+        assert_eq!(meter.full_at(), Some(full));
+        // Somebody who was busy with something else looks late.
+        let late = start + Duration::from_millis(130);
+        assert_eq!((meter.read(late), meter.full_at()), (Energy::new(100), Some(full)));
+        assert_eq!((meter.take_reading(late), meter.full_at()), (Energy::new(100), None));
+        meter.flow_to(Energy::new(150), late);
+        assert_eq!(meter.full_at(), Some(late + Duration::from_millis(50)));
     }
 }

@@ -14,3 +14,6 @@ pub use error::{ChainError, CheckError, OpenError};
 pub use handle::{BlockLimits, Built, ChainHandle, EntryProof};
 pub use reader::{ChainReader, FinalBlock, FinalTransaction, StateView};
 pub use start::{Chain, OpenedChain};
+
+/// What reading what is final can fail with.
+pub use crate::store::StoreError as ReadError;

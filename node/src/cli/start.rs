@@ -261,8 +261,11 @@ async fn say_ready(node: &NodeHandle, rpc: SocketAddr, json: bool) -> anyhow::Re
     print_text(&format!("rpc {}  p2p {}", ready.rpc, ready.listen.join(" ")))
 }
 
+/// Gossipsub warns whenever a transaction comes back to who sent it, which is how gossip works.
+const DEFAULT_LOG: &str = "info,libp2p_gossipsub=error";
+
 fn start_log(json: bool) {
-    let filter = EnvFilter::try_from_env("EVCHAIN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("EVCHAIN_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -227,10 +227,9 @@ impl EventLoop {
             Ok(certificate) => {
                 let before = outputs.len();
                 self.step(Input::Message { from, message: Message::Certificate(certificate) }, outputs);
-                match outputs.iter().skip(before).any(|output| matches!(output, Output::Reject { .. })) {
-                    true => Verdict::Reject,
-                    false => Verdict::Accept,
-                }
+                let mut outcome = outputs.iter().skip(before);
+                let is_bad = outcome.any(|output| matches!(output, Output::Reject { .. }));
+                if is_bad { Verdict::Reject } else { Verdict::Accept }
             }
             Err(_) => Verdict::Reject,
         };
@@ -295,7 +294,9 @@ impl EventLoop {
                 }
                 Output::CancelBuild(view) => {
                     let later = self.builds.split_off(&View::new(view.get().saturating_add(1)));
-                    std::mem::replace(&mut self.builds, later).into_values().for_each(|build| build.abort());
+                    for (_, build) in std::mem::replace(&mut self.builds, later) {
+                        build.abort();
+                    }
                 }
                 Output::Execute(block) => {
                     let (chain, handle) = (self.chain.clone(), self.handle.clone());

@@ -78,7 +78,7 @@ impl Pool {
     }
 
     /// How many wait.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.by_id.len()
     }
 
@@ -109,10 +109,10 @@ impl Pool {
         if self.senders.get(sender).is_some_and(|waiting| waiting.contains_key(&nonce)) {
             return Err(PoolError::NonceTaken(nonce));
         }
-        let full = self.len() >= self.limits.max_transactions
+        let full = self.count() >= self.limits.max_transactions
             || self.bytes.saturating_add(transaction.encoded_len()) > self.limits.max_bytes;
         if full {
-            return Err(PoolError::Full(self.len()));
+            return Err(PoolError::Full(self.count()));
         }
         Ok(())
     }

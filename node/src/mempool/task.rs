@@ -93,7 +93,7 @@ impl Mempool {
                 }
             }
             self.status
-                .send_replace(MempoolStatus { transactions: self.pool.len(), bytes: self.pool.bytes() });
+                .send_replace(MempoolStatus { transactions: self.pool.count(), bytes: self.pool.bytes() });
         }
     }
 

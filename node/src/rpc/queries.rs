@@ -15,8 +15,7 @@ use super::types::{
     BidInfo, BlockInfo, BlockKey, Finality, HeaderInfo, HexBytes, Named, PAGE_ITEMS, Page, StationInfo,
     TransactionSummary,
 };
-use crate::chain::ChainReader;
-use crate::store::StoreError;
+use crate::chain::{ChainReader, ReadError};
 
 /// The most entries that one call looks at; the page then ends and says where to go on.
 const MAX_SCAN: usize = 20_000;
@@ -41,8 +40,8 @@ pub(super) struct DecodedBlock {
     pub(super) events: Vec<EventRecord>,
 }
 
-impl From<StoreError> for CallError {
-    fn from(error: StoreError) -> Self {
+impl From<ReadError> for CallError {
+    fn from(error: ReadError) -> Self {
         Self::Failed(error.to_string())
     }
 }
@@ -57,7 +56,7 @@ impl Queries {
     }
 
     /// The block, decoded; none if it is not final here.
-    pub(super) fn decoded(&self, height: Height) -> Result<Option<Arc<DecodedBlock>>, StoreError> {
+    pub(super) fn decoded(&self, height: Height) -> Result<Option<Arc<DecodedBlock>>, ReadError> {
         // A cache that was left in the middle of a change is still a cache.
         let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(block) = blocks.get(&height) {

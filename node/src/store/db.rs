@@ -37,7 +37,14 @@ pub enum Durability {
 /// Writes that happen together or not at all.
 #[derive(Default)]
 pub struct Batch {
-    writes: Vec<(&'static str, Vec<u8>, Option<Vec<u8>>)>,
+    writes: Vec<Write>,
+}
+
+struct Write {
+    table: &'static str,
+    key: Vec<u8>,
+    /// None removes the key.
+    value: Option<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Batch {
@@ -49,12 +56,12 @@ impl std::fmt::Debug for Batch {
 impl Batch {
     /// Writes a value.
     pub fn put<K: TableKey, V: Encode>(&mut self, table: &Table<K, V>, key: &K, value: &V) {
-        self.writes.push((table.name, key.to_key(), Some(codec::encode(value))));
+        self.writes.push(Write { table: table.name, key: key.to_key(), value: Some(codec::encode(value)) });
     }
 
     /// Removes a value.
     pub fn delete<K: TableKey, V>(&mut self, table: &Table<K, V>, key: &K) {
-        self.writes.push((table.name, key.to_key(), None));
+        self.writes.push(Write { table: table.name, key: key.to_key(), value: None });
     }
 
     /// Writes what a block changes in the state.
@@ -114,7 +121,7 @@ impl Store {
     /// [`StoreError::Write`].
     pub fn write(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {
         let mut native = WriteBatch::default();
-        for (table, key, value) in batch.writes {
+        for Write { table, key, value } in batch.writes {
             let family = self.family(table);
             match value {
                 Some(value) => native.put_cf(family, key, value),

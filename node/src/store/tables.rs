@@ -59,7 +59,7 @@ pub const NAMES: [&str; 9] = [
 pub struct Table<K, V> {
     /// The name of its column family.
     pub name: &'static str,
-    types: PhantomData<(fn(K), fn(V))>,
+    types: PhantomData<fn(K) -> V>,
 }
 
 impl<K, V> Table<K, V> {

@@ -183,8 +183,9 @@ impl World {
         let (rpc, config) = (self.rpc().await, self.consumer_config());
         let (observer, token) = (events.observer(), stop.clone());
         let wallet = Wallet::open(self.wallet.path()).expect("the wallet");
-        let task =
-            tokio::spawn(async move { consumer::run(&config, &order, rpc, &wallet, observer, token).await });
+        let task = tokio::spawn(async move {
+            Box::pin(consumer::run(&config, &order, rpc, &wallet, observer, token)).await
+        });
         Charging { events, stop, task }
     }
 

@@ -375,7 +375,7 @@ fn outcome_name(outcome: &ChargeOutcome) -> &'static str {
 
 fn payment_name(kind: PaymentKind) -> &'static str {
     match kind {
-        PaymentKind::Hashes => "single locks",
+        PaymentKind::Hashes => "independent hashes",
         PaymentKind::Chain => "hash chain",
         PaymentKind::Channel => "channel",
     }

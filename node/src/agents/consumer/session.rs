@@ -106,7 +106,7 @@ impl<'a> Driver<'a> {
         while !self.session.is_over() {
             let now = Instant::now();
             let deadline = self.session.deadline().map(|at| now + until(at));
-            let reading = self.meter.full_at(now).map(|full| full.min(now + METER_INTERVAL));
+            let reading = self.meter.full_at().map(|full| full.min(now + METER_INTERVAL));
             let happened = tokio::select! {
                 event = self.link.next() => Happened::Link(event),
                 news = self.news.next() => Happened::News(news),
@@ -161,7 +161,10 @@ impl<'a> Driver<'a> {
                 Ok(())
             }
             Happened::Input(input) => self.step(input).await,
-            Happened::Metered => self.step(ConsumerInput::Metered(self.meter.read(Instant::now()))).await,
+            Happened::Metered => {
+                let reading = self.meter.take_reading(Instant::now());
+                self.step(ConsumerInput::Metered(reading)).await
+            }
         }
     }
 

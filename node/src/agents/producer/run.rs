@@ -79,7 +79,7 @@ pub async fn run(
         stop,
         report: ProducerReport::default(),
     };
-    producer.resume().await?;
+    producer.resume()?;
     observer(&listening);
     producer.work(bidder, sessions).await?;
     // The endpoint lives as long as its sessions.
@@ -221,7 +221,7 @@ impl Producer {
                 },
                 Some(greeted) = self.greeting.join_next() => {
                     if let Ok(Some(greeted)) = greeted {
-                        self.welcome(greeted).await?;
+                        self.welcome(greeted)?;
                     }
                 }
                 Some(ended) = self.tasks.join_next() => self.ended(ended)?,
@@ -241,7 +241,7 @@ impl Producer {
     }
 
     /// Goes on with every session that was interrupted.
-    async fn resume(&mut self) -> Result<(), AgentError> {
+    fn resume(&mut self) -> Result<(), AgentError> {
         for path in journal::unfinished(&self.folder)? {
             let (journal, records) = Journal::<ProducerRecord>::open(&path)?;
             if records.is_empty() {
@@ -259,7 +259,7 @@ impl Producer {
     }
 
     /// Takes up a new connection: for a new session, or for one that runs.
-    async fn welcome(&mut self, greeted: Greeted) -> Result<(), AgentError> {
+    fn welcome(&mut self, greeted: Greeted) -> Result<(), AgentError> {
         let Some(payment) = greeted.payment() else { return Ok(()) };
         let remote = greeted.stream.remote();
         if let Some(running) = self.running.get(&payment) {

@@ -67,7 +67,7 @@ impl Driver {
         while !self.session.is_over() {
             let now = Instant::now();
             let deadline = self.session.deadline().map(|at| now + until(at));
-            let full = self.meter.full_at(now);
+            let full = self.meter.full_at();
             let happened = tokio::select! {
                 said = receive(&mut self.stream) => Happened::Said(said),
                 Some(greeted) = self.connections.recv() => Happened::Connected(greeted),
@@ -137,7 +137,10 @@ impl Driver {
                 Ok(())
             }
             Happened::Input(input) => self.step(input).await,
-            Happened::Metered => self.step(ProducerInput::Metered(self.meter.read(Instant::now()))).await,
+            Happened::Metered => {
+                let reading = self.meter.take_reading(Instant::now());
+                self.step(ProducerInput::Metered(reading)).await
+            }
         }
     }
 
