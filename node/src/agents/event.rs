@@ -162,7 +162,7 @@ impl fmt::Display for Warning {
         match self {
             Self::FewStations { region, stations, wanted } => write!(
                 f,
-                "region {region} has {stations} stations, fewer than {wanted}: naming it tells roughly where you are"
+                "stations in region {region}: {stations}, fewer than {wanted}; naming it tells roughly where you are"
             ),
             Self::OnlyOneBid { request } => {
                 write!(f, "request {request} has one bid only: everybody can tell whom you choose")

@@ -71,15 +71,20 @@ fn fields(object: &Map<String, Value>, short: bool) -> Vec<(String, String)> {
                 rows.extend(list(items).lines().map(|line| (String::new(), line.to_owned())));
                 continue;
             }
-            Value::Array(items) if short => items.len().to_string(),
+            Value::Array(items) if short && !fits_a_cell(items) => items.len().to_string(),
             Value::Array(items) => {
-                items.iter().map(|item| scalar(name, item, false)).collect::<Vec<_>>().join(", ")
+                items.iter().map(|item| scalar(name, item, short)).collect::<Vec<_>>().join(", ")
             }
             value => scalar(name, value, short),
         };
         rows.push((name.clone(), text));
     }
     rows
+}
+
+/// Whether a table shows the items themselves and not how many there are.
+fn fits_a_cell(items: &[Value]) -> bool {
+    items.len() <= 3 && !items.iter().any(|item| item.is_object() || item.is_array())
 }
 
 fn scalar(name: &str, value: &Value, short: bool) -> String {

@@ -72,5 +72,5 @@ pub(super) async fn run(args: ProduceArgs) -> anyhow::Result<()> {
         0 => String::new(),
         left => format!(", {left} to go on with at the next start"),
     };
-    print_text(&format!("{} bids, {} sessions{unfinished}", report.bids, report.sessions))
+    print_text(&format!("bids: {}, sessions: {}{unfinished}", report.bids, report.sessions))
 }

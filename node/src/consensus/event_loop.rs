@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use evchain_consensus::block::Block;
 use evchain_consensus::certificate::Subject;
 use evchain_consensus::engine::Engine;
 use evchain_consensus::input::{Execution, Input, Moment, Now};
@@ -298,17 +300,7 @@ impl EventLoop {
                         build.abort();
                     }
                 }
-                Output::Execute(block) => {
-                    let (chain, handle) = (self.chain.clone(), self.handle.clone());
-                    tokio::spawn(async move {
-                        let hash = block.hash();
-                        let outcome = chain.execute(block).await;
-                        if let Execution::Failed(reason) = &outcome {
-                            warn!(block = %hash, reason, "consensus: execution failed");
-                        }
-                        handle.deliver(Inbound::Own(Input::Executed { block: hash, outcome })).await;
-                    });
-                }
+                Output::Execute(block) => self.execute(block),
                 Output::Commit { blocks, finalization } => {
                     let written = finalization.subject.view();
                     let receipt = self.chain.commit(blocks, finalization).await;
@@ -340,6 +332,18 @@ impl EventLoop {
             }
         }
         Ok(())
+    }
+
+    fn execute(&self, block: Arc<Block>) {
+        let (chain, handle) = (self.chain.clone(), self.handle.clone());
+        tokio::spawn(async move {
+            let hash = block.hash();
+            let outcome = chain.execute(block).await;
+            if let Execution::Failed(reason) = &outcome {
+                warn!(block = %hash, reason, "consensus: execution failed");
+            }
+            handle.deliver(Inbound::Own(Input::Executed { block: hash, outcome })).await;
+        });
     }
 
     /// One write for all of a turn's records, synced if anything is said after it.

@@ -29,12 +29,6 @@ fn arrow_between_crates_has_one_direction() {
     }
 }
 
-/// Leaks that were there before this test. Each must go away or be here.
-const KNOWN_LEAKS: [(&str, &str); 1] = [
-    // The error that the chain's reader returns is the store's.
-    ("node/src/rpc/queries.rs", "crate::store"),
-];
-
 /// `rpc` and `network` never touch `store`; agents use only the RPC client, the wallet, the
 /// session endpoint and the protocol.
 #[test]
@@ -52,9 +46,7 @@ fn rooms_of_the_node_keep_their_distance() {
         assert!(!inside.is_empty(), "{room} has no files");
         for source in inside.into_iter().filter(|source| !source.is_test()) {
             for other in others {
-                let known = KNOWN_LEAKS.contains(&(source.path.as_str(), other));
-                let leaks = source.text.contains(other);
-                assert_eq!(leaks, known, "{}: does it use {other}?", source.path);
+                assert!(!source.text.contains(other), "{} uses {other}", source.path);
             }
         }
     }
