@@ -62,7 +62,7 @@ pub enum ConsumerInput {
     ForceClosed,
     /// The user or the vehicle ends the session.
     Stop(StopReason),
-    /// The moment of [`ConsumerSession::deadline`] has come.
+    /// The moment of [`ConsumerSession::deadline`](super::ConsumerSession::deadline) has come.
     Timeout,
 }
 

@@ -62,7 +62,7 @@ pub enum ProducerInput {
     ForceClosed,
     /// The operator or the station ends the session.
     Stop(StopReason),
-    /// The moment of [`ProducerSession::deadline`] has come.
+    /// The moment of [`ProducerSession::deadline`](super::ProducerSession::deadline) has come.
     Timeout,
 }
 
