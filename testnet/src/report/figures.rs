@@ -74,6 +74,8 @@ pub struct SessionFigures {
     pub outcomes: BTreeMap<&'static str, usize>,
     /// Those for which the chain has paid out all that was locked.
     pub settled: usize,
+    /// Those that missed a window and asked for a later one.
+    pub asked_again: usize,
     /// Who charged from whom.
     pub directions: Vec<DirectionCount>,
     /// Energy delivered and paid.
@@ -240,6 +242,7 @@ fn session_figures(
         let row = session_row(&plan.consumers[result.index], result);
         *figures.outcomes.entry(row.outcome).or_default() += 1;
         figures.each.push(row);
+        figures.asked_again += usize::from(result.asks > 1);
         let Ok(report) = &result.report else { continue };
         figures.settled += usize::from(report.settled);
         figures.paid = figures.paid.saturating_add(report.paid);

@@ -63,6 +63,9 @@ impl Report {
         for row in sessions.each.iter().filter(|row| row.outcome != "charged").take(SHOWN_ROWS) {
             writeln!(f, "    {}: {}, {} installments, {}", row.name, row.outcome, row.released, row.reason)?;
         }
+        if sessions.asked_again > 0 {
+            writeln!(f, "  asked again   {} for a later window, having missed theirs", sessions.asked_again)?;
+        }
         writeln!(f, "  directions    {}", listed(directions.collect()))?;
         writeln!(
             f,

@@ -27,6 +27,8 @@ const PRODUCERS_STOP: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_mins(3);
 /// When the next fault is due if there is none.
 const NEVER: Duration = Duration::from_hours(24);
+/// How often a consumer asks anew after a window that passed before it had locked money.
+const MAX_ASKS: u32 = 3;
 const POLL: Duration = Duration::from_millis(100);
 
 /// What came of a request.
@@ -34,6 +36,8 @@ const POLL: Duration = Duration::from_millis(100);
 pub struct SessionResult {
     /// Which consumer of the plan.
     pub index: usize,
+    /// How often it asked for a window, since validators that are down can let one pass.
+    pub asks: u32,
     /// The agent's report, or why there is none.
     pub report: Result<ChargeReport, String>,
 }
@@ -190,22 +194,36 @@ async fn start_consumers(
         let rpc = RpcClient::connect(&cluster.endpoints(index)).await?;
         let config = consumer_config(plan.speed, &agent_dir(cluster.files().dir(), &name));
         let observer = recorder.observer(Side::Consumer, consumer.name.clone(), progress.clone());
-        let (consumer, producers) = (consumer.clone(), plan.producers.clone());
+        let (consumer, producers, progress) = (consumer.clone(), plan.producers.clone(), progress.clone());
         tasks.spawn(async move {
             sleep_until(begin + Duration::from_millis(consumer.asks_after.get())).await;
-            let order = order(&consumer, &producers);
-            let stop = CancellationToken::new();
-            let charge = Box::pin(consumer::run(&config, &order, rpc, &wallet, observer, stop));
-            let whole = LEAD.saturating_add(consumer.window);
-            let report = match timeout(Duration::from_millis(whole.get()) + PATIENCE, charge).await {
-                Ok(Ok(report)) => Ok(report),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(_) => Err("the charge has not ended".to_owned()),
+            let patience = Duration::from_millis(LEAD.saturating_add(consumer.window).get()) + PATIENCE;
+            let mut asks = 0;
+            let report = loop {
+                asks += 1;
+                // The window is counted from now, so each time it is a later one.
+                let order = order(&consumer, &producers);
+                let (rpc, observer, stop) = (rpc.clone(), observer.clone(), CancellationToken::new());
+                let charge = Box::pin(consumer::run(&config, &order, rpc, &wallet, observer, stop));
+                match timeout(patience, charge).await {
+                    Ok(Ok(report)) if has_missed_its_window(&report) && asks < MAX_ASKS => {
+                        progress.line(&format!("{}: missed its window, asks for a later one", consumer.name));
+                    }
+                    Ok(Ok(report)) => break Ok(report),
+                    Ok(Err(error)) => break Err(error.to_string()),
+                    Err(_) => break Err("the charge has not ended".to_owned()),
+                }
             };
-            SessionResult { index, report }
+            SessionResult { index, asks, report }
         });
     }
     Ok(tasks)
+}
+
+/// Whether a charge ended before money was locked, with the request or the lock too late.
+fn has_missed_its_window(report: &ChargeReport) -> bool {
+    report.session.is_none()
+        && matches!(report.outcome, ChargeOutcome::GivenUp { .. } | ChargeOutcome::NoBids)
 }
 
 async fn kill(cluster: &Cluster, fault: Fault, progress: &Progress) {
