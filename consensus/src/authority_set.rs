@@ -1,43 +1,16 @@
-//! One epoch's authorities in the consensus: the leader schedule, indices and signature checks.
+//! One epoch's authorities in the consensus: the leader schedule and who they are.
 
-use std::fmt;
-
-use evchain_protocol::authority::AuthoritySet;
-use evchain_protocol::codec::{Decode, Encode};
-use evchain_protocol::crypto::{BadSignature, ChainId, Hash, PublicKey, Signature};
+use evchain_protocol::authority::{AuthorityIndex, AuthoritySet};
+use evchain_protocol::crypto::{ChainId, Hash, PublicKey};
+use evchain_protocol::finality::Electorate;
 use evchain_protocol::primitives::{Epoch, View};
 
 use crate::block::BlockRef;
-use crate::certificate::Subject;
-
-/// An authority's place in its epoch's set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-pub struct AuthorityIndex(u8);
-
-impl AuthorityIndex {
-    /// The authority at this place, of which there are at most 256.
-    pub const fn new(index: u8) -> Self {
-        Self(index)
-    }
-
-    /// The place.
-    pub const fn get(self) -> u8 {
-        self.0
-    }
-}
-
-impl fmt::Display for AuthorityIndex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// The authorities of one epoch of one chain.
 #[derive(Debug, Clone)]
 pub struct Committee {
-    chain: ChainId,
-    epoch: Epoch,
-    authorities: AuthoritySet,
+    electorate: Electorate,
     authority_root: Hash,
     root: BlockRef,
     offset: u64,
@@ -47,23 +20,29 @@ impl Committee {
     /// The committee of an epoch that builds on `root`: the genesis block, or the last block of the
     /// epoch before. Its view counts as 0 here, whatever it was when the block was made.
     pub fn new(chain: ChainId, epoch: Epoch, authorities: AuthoritySet, root: BlockRef) -> Self {
-        let authority_root = authorities.root();
+        let authority_root = authorities.root(epoch);
         let mut first_bytes = [0; 8];
         for (to, from) in first_bytes.iter_mut().zip(root.hash.as_bytes()) {
             *to = *from;
         }
         let root = BlockRef { view: View::ZERO, ..root };
-        Self { chain, epoch, authorities, authority_root, root, offset: u64::from_le_bytes(first_bytes) }
+        let electorate = Electorate { chain, epoch, authorities };
+        Self { electorate, authority_root, root, offset: u64::from_le_bytes(first_bytes) }
+    }
+
+    /// What checks their votes.
+    pub const fn electorate(&self) -> &Electorate {
+        &self.electorate
     }
 
     /// The chain.
     pub const fn chain(&self) -> ChainId {
-        self.chain
+        self.electorate.chain
     }
 
     /// The epoch.
     pub const fn epoch(&self) -> Epoch {
-        self.epoch
+        self.electorate.epoch
     }
 
     /// The block that the epoch builds on, as view 0.
@@ -73,7 +52,7 @@ impl Committee {
 
     /// The keys.
     pub const fn authorities(&self) -> &AuthoritySet {
-        &self.authorities
+        &self.electorate.authorities
     }
 
     /// What the headers of this epoch commit to as `authority_root`.
@@ -83,17 +62,17 @@ impl Committee {
 
     /// n.
     pub fn len(&self) -> usize {
-        self.authorities.len()
+        self.electorate.authorities.len()
     }
 
     /// Never true: a set has at least one member.
     pub fn is_empty(&self) -> bool {
-        self.authorities.is_empty()
+        self.electorate.authorities.is_empty()
     }
 
     /// q = n - f.
     pub fn quorum(&self) -> usize {
-        self.authorities.quorum()
+        self.electorate.quorum()
     }
 
     /// `leader(e, v) = authority[(v + offset_e) mod n]`, the offset from the hash of the epoch's root.
@@ -102,7 +81,7 @@ impl Committee {
         let modulo_n = |number: u64| number.checked_rem(n).unwrap_or(0);
         // Modulo first, so that the sum cannot overflow.
         let place = modulo_n(modulo_n(view.get()).saturating_add(modulo_n(self.offset)));
-        AuthorityIndex(u8::try_from(place).unwrap_or(0))
+        AuthorityIndex::new(u8::try_from(place).unwrap_or(0))
     }
 
     /// The leader's key.
@@ -112,30 +91,16 @@ impl Committee {
 
     /// The key at this place.
     pub fn key(&self, index: AuthorityIndex) -> Option<PublicKey> {
-        self.authorities.key(usize::from(index.0)).copied()
+        self.electorate.key(index)
     }
 
     /// The place of this key.
     pub fn index_of(&self, key: &PublicKey) -> Option<AuthorityIndex> {
-        self.authorities.index_of(key).and_then(|place| u8::try_from(place).ok()).map(AuthorityIndex)
+        self.electorate.index_of(key)
     }
 
     /// All places, ascending.
     pub fn indices(&self) -> impl Iterator<Item = AuthorityIndex> + use<> {
-        (0..u8::try_from(self.len()).unwrap_or(u8::MAX)).map(AuthorityIndex)
-    }
-
-    /// Checks an authority's signature of a subject.
-    ///
-    /// # Errors
-    /// [`BadSignature`], for an index outside the set too.
-    pub fn verify(
-        &self,
-        subject: &Subject,
-        signer: AuthorityIndex,
-        signature: &Signature,
-    ) -> Result<(), BadSignature> {
-        let key = self.key(signer).ok_or(BadSignature)?;
-        key.verify(subject.purpose(), self.chain, &subject.signed_bytes(), signature)
+        (0..u8::try_from(self.len()).unwrap_or(u8::MAX)).map(AuthorityIndex::new)
     }
 }

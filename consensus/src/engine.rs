@@ -12,13 +12,14 @@ mod rules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use evchain_protocol::authority::AuthorityIndex;
 use evchain_protocol::crypto::{Hash, KeyPair, PublicKey};
+use evchain_protocol::finality::Certificate;
 use evchain_protocol::primitives::{Span, View};
 
-use crate::authority_set::{AuthorityIndex, Committee};
+use crate::authority_set::Committee;
 use crate::block::{Block, BlockRef};
 use crate::blocks::BlockTree;
-use crate::certificate::Certificate;
 use crate::config::Config;
 use crate::input::{Execution, Input, Moment, Now};
 use crate::output::{BuildRequest, HaltReason, Output};

@@ -9,7 +9,6 @@
 pub mod authority_set;
 pub mod block;
 mod blocks;
-pub mod certificate;
 pub mod config;
 pub mod engine;
 pub mod input;

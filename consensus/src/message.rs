@@ -4,13 +4,12 @@
 use std::sync::Arc;
 
 use evchain_protocol::codec::{Decode, Encode, List};
-use evchain_protocol::crypto::{Hash, Signature};
+use evchain_protocol::crypto::Hash;
+use evchain_protocol::finality::{Certificate, Vote};
 use evchain_protocol::primitives::{Epoch, Height, View};
 use evchain_protocol::tagged_enum;
 
-use crate::authority_set::AuthorityIndex;
 use crate::block::Block;
-use crate::certificate::{Certificate, Subject};
 
 /// The largest message, in bytes: what a receiver passes to `codec::decode`.
 pub const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
@@ -60,17 +59,6 @@ tagged_enum!(Message {
     8 => GetFinalized(GetFinalized),
     9 => Finalized(Finalized),
 });
-
-/// One authority's vote.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-pub struct Vote {
-    /// What it says.
-    pub subject: Subject,
-    /// Whose it is.
-    pub signer: AuthorityIndex,
-    /// The signature of the subject.
-    pub signature: Signature,
-}
 
 /// A leader's block with its own vote to notarize it. The vote names epoch, view and block, so one
 /// signature covers all; the justification is in the block.

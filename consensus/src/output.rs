@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use evchain_protocol::block::Header;
 use evchain_protocol::crypto::{ChainId, Hash, PublicKey};
+use evchain_protocol::finality::{Certificate, CertificateError, Justification};
 use evchain_protocol::primitives::{Epoch, Height, Span, Timestamp, View};
 
-use crate::block::{Block, BlockRef, Justification, Payload};
-use crate::certificate::{Certificate, CertificateError};
+use crate::block::{Block, BlockRef, Payload};
 use crate::message::{GetBlocks, GetFinalized, Message};
 use crate::wal::LogRecord;
 

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use evchain_protocol::authority::AuthorityIndex;
 use evchain_protocol::crypto::{Hash, KeyPair, PublicKey};
+use evchain_protocol::finality::{Subject, Vote};
 use evchain_protocol::primitives::View;
 
-use crate::authority_set::{AuthorityIndex, Committee};
-use crate::certificate::Subject;
-use crate::message::Vote;
+use crate::authority_set::Committee;
 
 /// An authority's key with the record of what it signed.
 #[derive(Debug)]

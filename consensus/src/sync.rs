@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use evchain_protocol::authority::AuthorityIndex;
 use evchain_protocol::crypto::{Hash, PublicKey};
+use evchain_protocol::finality::Signers;
 use evchain_protocol::primitives::{Height, Span, View};
 
-use crate::authority_set::{AuthorityIndex, Committee};
-use crate::certificate::Signers;
+use crate::authority_set::Committee;
 use crate::input::Moment;
 
 /// The most blocks asked for at a time; an answer to one brings its ancestors too.

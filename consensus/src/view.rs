@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use evchain_protocol::authority::AuthorityIndex;
 use evchain_protocol::codec::List;
 use evchain_protocol::crypto::{Hash, Signature};
+use evchain_protocol::finality::{Certificate, Signers, Subject, Vote};
 
-use crate::authority_set::AuthorityIndex;
 use crate::block::Block;
-use crate::certificate::{Certificate, Signers, Subject};
-use crate::message::Vote;
 
 /// One view's votes, certificates and proposal.
 #[derive(Debug, Default)]

@@ -7,12 +7,11 @@
 
 use std::sync::Arc;
 
+use evchain_protocol::finality::{Certificate, Vote};
 use evchain_protocol::primitives::View;
 use evchain_protocol::tagged_enum;
 
 use crate::block::{Block, BlockRef};
-use crate::certificate::Certificate;
-use crate::message::Vote;
 
 /// A record of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,17 +5,17 @@
 
 use std::sync::Arc;
 
-use evchain_consensus::authority_set::AuthorityIndex;
-use evchain_consensus::block::{Block, Justification, MAX_PAYLOAD_BYTES, ParentProof, Payload};
-use evchain_consensus::certificate::{Certificate, Signers, Subject};
+use evchain_consensus::block::{Block, MAX_PAYLOAD_BYTES, Payload};
 use evchain_consensus::message::{
     Blocks, Certificates, Finalized, GetBlocks, GetCertificates, GetFinalized, MAX_MESSAGE_BYTES, Message,
-    Proposal, Status, Vote,
+    Proposal, Status,
 };
 use evchain_consensus::wal::LogRecord;
+use evchain_protocol::authority::AuthorityIndex;
 use evchain_protocol::block::Header;
 use evchain_protocol::codec::{List, decode, encode};
 use evchain_protocol::crypto::{ChainId, Hash, PublicKey, Signature};
+use evchain_protocol::finality::{Certificate, Justification, ParentProof, Signers, Subject, Vote};
 use evchain_protocol::primitives::{Epoch, Height, Timestamp, View};
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -6,11 +6,11 @@
 mod common;
 
 use common::{leader, progresses, running_cluster, seeds, stalls, view_ahead};
-use evchain_consensus::certificate::Subject;
 use evchain_consensus::message::Message;
 use evchain_consensus::sim::cluster::Cluster;
 use evchain_consensus::sim::network::Quality;
 use evchain_consensus::sim::setup::Setup;
+use evchain_protocol::finality::Subject;
 use evchain_protocol::primitives::{Span, View};
 
 /// What a vote, certificate or proposal says; nothing for other messages.

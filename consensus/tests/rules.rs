@@ -4,19 +4,20 @@
 
 use std::sync::Arc;
 
-use evchain_consensus::authority_set::{AuthorityIndex, Committee};
+use evchain_consensus::authority_set::Committee;
 use evchain_consensus::block::BlockRef;
-use evchain_consensus::certificate::{Certificate, CertificateError, Signers, Subject};
 use evchain_consensus::config::{Config, ConfigError};
 use evchain_consensus::engine::Engine;
 use evchain_consensus::input::{Execution, Input, Moment, Now};
-use evchain_consensus::message::{Message, Proposal, Vote};
+use evchain_consensus::message::{Message, Proposal};
 use evchain_consensus::output::{BuildRequest, Contents, HaltReason, Output, Rejection};
 use evchain_consensus::signer::{Refusal, Signer};
 use evchain_consensus::wal::{LogRecord, Recovered, RecoveryError};
+use evchain_protocol::authority::AuthorityIndex;
 use evchain_protocol::authority::AuthoritySet;
 use evchain_protocol::codec::List;
 use evchain_protocol::crypto::{ChainId, Hash, KeyPair, PublicKey, Signature};
+use evchain_protocol::finality::{Certificate, CertificateError, Signers, Subject, Vote};
 use evchain_protocol::primitives::{Epoch, Height, Span, Timestamp, View};
 
 const EPOCH: Epoch = Epoch::ZERO;
@@ -60,7 +61,7 @@ fn certificates_are_valid_or_say_why_not() {
     let (committee, keys) = committee();
     let subject = Subject::notarize(EPOCH, view(3), hash(1));
     let good = certified(&committee, &keys[..3], subject);
-    let check = |certificate: &Certificate| certificate.verify(&committee, |_| None);
+    let check = |certificate: &Certificate| certificate.verify(committee.electorate(), |_| None);
     let with = |change: &dyn Fn(&mut Vec<Signature>)| {
         let mut signatures = good.signatures.to_vec();
         change(&mut signatures);
@@ -95,7 +96,10 @@ fn certificates_are_valid_or_say_why_not() {
     known[2] = Signature::from_bytes([0; 64]);
     let known_elsewhere = |index: AuthorityIndex| known.get(usize::from(index.get())).copied();
     let forged = with(&|signatures| signatures[0] = Signature::from_bytes([1; 64]));
-    assert_eq!(forged.verify(&committee, known_elsewhere), Err(CertificateError::BadSignature(index(0))));
+    assert_eq!(
+        forged.verify(committee.electorate(), known_elsewhere),
+        Err(CertificateError::BadSignature(index(0)))
+    );
 }
 
 #[test]

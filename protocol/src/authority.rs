@@ -1,14 +1,39 @@
 //! The authorities of an epoch: who runs the validators and what a quorum of them is.
 
+use std::fmt;
+
 use bincode::de::Decoder;
 use bincode::error::DecodeError;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Decode, Encode, List};
 use crate::crypto::{Hash, PublicKey, Purpose};
+use crate::primitives::Epoch;
 
 /// The most authorities that one epoch may have.
 pub const MAX_AUTHORITIES: usize = 128;
+
+/// An authority's place in its epoch's set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct AuthorityIndex(u8);
+
+impl AuthorityIndex {
+    /// The authority at this place, of which there are at most 256.
+    pub const fn new(index: u8) -> Self {
+        Self(index)
+    }
+
+    /// The place.
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+impl fmt::Display for AuthorityIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// The keys of an epoch's authorities, in ascending order. An authority's index is its place here.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Serialize, Deserialize)]
@@ -94,9 +119,11 @@ impl AuthoritySet {
         self.keys.binary_search(key).ok()
     }
 
-    /// What a header commits to as `authority_root`.
-    pub fn root(&self) -> Hash {
-        Hash::of_value(Purpose::AuthoritySet, self)
+    /// What the headers of this epoch commit to as `authority_root`, if this is the epoch's set. It
+    /// covers the epoch's number, so that a header's `next_authority_root` differs from its
+    /// `authority_root` exactly in the last block of an epoch, even where the set stays.
+    pub fn root(&self, epoch: Epoch) -> Hash {
+        Hash::of_value(Purpose::AuthoritySet, &(epoch, self))
     }
 }
 

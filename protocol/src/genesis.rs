@@ -112,7 +112,7 @@ impl Genesis {
         let chain = self.chain_id();
         let state = self.first_state(accounts, authorities.clone());
         let state_root = Tree::empty(depth).unchanged().update(state.to_bytes()).root();
-        let header = self.header(chain, authorities.root(), state_root);
+        let header = self.header(chain, authorities.root(Epoch::ZERO), state_root);
         Ok(GenesisBlock { chain, header, state, authorities, supply })
     }
 

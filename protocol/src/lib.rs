@@ -13,6 +13,7 @@ pub mod commitment;
 pub mod crypto;
 pub mod event;
 pub mod execute;
+pub mod finality;
 pub mod flags;
 pub mod genesis;
 pub mod hash_chain;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use evchain_protocol::crypto::{Hash, PublicKey};
+use evchain_protocol::finality::Certificate;
 
 use super::{Engine, Step};
 use crate::block::Block;
 use crate::blocks::{Entry, Progress};
-use crate::certificate::Certificate;
 use crate::output::{HaltReason, Output, Rejection};
 use crate::view::Proposed;
 use crate::wal::LogRecord;

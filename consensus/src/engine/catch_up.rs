@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use evchain_protocol::crypto::{Hash, PublicKey};
+use evchain_protocol::finality::{Signers, Subject, Vote};
 use evchain_protocol::primitives::View;
 
 use super::{Engine, Step};
 use crate::block::Block;
 use crate::blocks::Progress;
-use crate::certificate::{Signers, Subject};
 use crate::input::Moment;
 use crate::message::{
     Blocks, Certificates, Finalized, GetBlocks, GetCertificates, GetFinalized, MAX_CERTIFICATES_PER_MESSAGE,
-    Message, Status, Vote,
+    Message, Status,
 };
 use crate::output::{Output, Rejection};
 use crate::view::ViewState;

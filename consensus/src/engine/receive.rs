@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use evchain_protocol::crypto::PublicKey;
+use evchain_protocol::finality::{Certificate, CertificateError, Subject, Vote};
 use evchain_protocol::primitives::View;
 
 use super::{Engine, Step, VIEWS_AHEAD};
 use crate::block::Block;
-use crate::certificate::{Certificate, CertificateError, Subject};
-use crate::message::{Message, Proposal, Vote};
+use crate::message::{Message, Proposal};
 use crate::output::{Output, Rejection};
 use crate::view::Proposed;
 
@@ -48,7 +48,7 @@ impl Engine {
         {
             return;
         }
-        match self.committee.verify(&vote.subject, vote.signer, &vote.signature) {
+        match self.committee.electorate().verify(&vote.subject, vote.signer, &vote.signature) {
             Ok(()) => self.count(vote, step),
             Err(_) => step.emit(Output::Reject { from, reason: Rejection::BadVote(view) }),
         }
@@ -86,7 +86,7 @@ impl Engine {
         if state.and_then(|state| state.certificate_like(subject)) == Some(certificate) {
             return Ok(());
         }
-        certificate.verify(&self.committee, |index| state?.signature(subject, index))
+        certificate.verify(self.committee.electorate(), |index| state?.signature(subject, index))
     }
 
     /// N1, N3, N4: the first proposal that a view's leader signed, with its justification.
@@ -109,7 +109,7 @@ impl Engine {
         let is_leader = vote.signer == self.committee.leader(view);
         if !is_leader
             || (known != Some(vote.signature)
-                && self.committee.verify(&subject, vote.signer, &vote.signature).is_err())
+                && self.committee.electorate().verify(&subject, vote.signer, &vote.signature).is_err())
         {
             return step.emit(Output::Reject { from, reason: Rejection::UnsignedProposal(view) });
         }
@@ -135,7 +135,7 @@ impl Engine {
             || header.epoch != committee.epoch()
             || header.authority_root != committee.authority_root()
             || Some(header.proposer) != committee.leader_key(header.view)
-            || block.just().check_shape(header, committee).is_err()
+            || block.just().check_shape(header, committee.epoch(), committee.root().hash).is_err()
         {
             return Err(Unsound);
         }

@@ -1,13 +1,12 @@
 //! Starting again from the log (D5, D6).
 
+use evchain_protocol::finality::{Certificate, Subject, Vote};
 use evchain_protocol::primitives::View;
 
 use super::Engine;
 use crate::authority_set::Committee;
 use crate::block::BlockRef;
 use crate::blocks::{Entry, Progress};
-use crate::certificate::{Certificate, Subject};
-use crate::message::Vote;
 use crate::signer::Refusal;
 use crate::view::ViewState;
 use crate::wal::{LogRecord, RecoveryError};
@@ -25,7 +24,9 @@ pub(super) fn checked_tip(
     if certificate.subject != Subject::finalize(committee.epoch(), tip.view, tip.hash) {
         return Err(RecoveryError::TipNotFinal(tip.view));
     }
-    certificate.verify(committee, |_| None).map_err(|_| RecoveryError::BadCertificate(tip.view))?;
+    certificate
+        .verify(committee.electorate(), |_| None)
+        .map_err(|_| RecoveryError::BadCertificate(tip.view))?;
     Ok(tip)
 }
 
@@ -75,7 +76,9 @@ impl Engine {
 
     fn replay_certificate(&mut self, certificate: std::sync::Arc<Certificate>) -> Result<(), RecoveryError> {
         let view = certificate.subject.view();
-        certificate.verify(&self.committee, |_| None).map_err(|_| RecoveryError::BadCertificate(view))?;
+        certificate
+            .verify(self.committee.electorate(), |_| None)
+            .map_err(|_| RecoveryError::BadCertificate(view))?;
         let state: &mut ViewState = self.views.entry(view).or_default();
         state.insert_certificate(&certificate).map_err(|_| RecoveryError::ContradictoryCertificates(view))?;
         match certificate.subject {

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use evchain_protocol::codec::List;
 use evchain_protocol::crypto::Hash;
+use evchain_protocol::finality::{Certificate, Justification, MAX_SKIPS, ParentProof, Subject, Vote};
 use evchain_protocol::primitives::{Span, View};
 
 use super::recover::following;
 use super::{Engine, Phase, Step};
-use crate::block::{Block, BlockRef, Justification, MAX_SKIPS, ParentProof};
+use crate::block::{Block, BlockRef};
 use crate::blocks::{Entry, Progress};
-use crate::certificate::{Certificate, Subject};
-use crate::message::{GetCertificates, Message, Proposal, Vote};
+use crate::message::{GetCertificates, Message, Proposal};
 use crate::output::{BuildRequest, HaltReason, Output};
 use crate::view::Proposed;
 use crate::wal::LogRecord;

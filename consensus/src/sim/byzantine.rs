@@ -11,14 +11,15 @@ mod withholder;
 
 use std::sync::Arc;
 
+use evchain_protocol::authority::AuthorityIndex;
 use evchain_protocol::crypto::KeyPair;
+use evchain_protocol::finality::{Subject, Vote};
 
 use super::ledger::Ledger;
 use super::rng::Rng;
-use crate::authority_set::{AuthorityIndex, Committee};
+use crate::authority_set::Committee;
 use crate::block::{Block, BlockRef, Payload};
-use crate::certificate::Subject;
-use crate::message::{Message, Vote};
+use crate::message::Message;
 
 pub use bad_body::BadBody;
 pub use bogus_justification::BogusJustification;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use evchain_protocol::authority::AuthoritySet;
 use evchain_protocol::codec::{decode, encode};
 use evchain_protocol::crypto::{ChainId, Hash, KeyPair, PublicKey, Purpose};
+use evchain_protocol::finality::Subject;
 use evchain_protocol::primitives::{Epoch, Height, Timestamp, View};
 
 use super::byzantine::{Behaviour, Forge, Target};
@@ -17,7 +18,6 @@ use super::rng::Rng;
 use super::setup::Setup;
 use crate::authority_set::Committee;
 use crate::block::{Block, BlockRef, Payload};
-use crate::certificate::Subject;
 use crate::engine::Engine;
 use crate::input::{Execution, Input, Moment, Now};
 use crate::message::{MAX_MESSAGE_BYTES, Message};

@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use evchain_protocol::crypto::Hash;
+use evchain_protocol::finality::{Certificate, Vote};
 use evchain_protocol::primitives::{Height, View};
 
 use super::rng::Rng;
 use crate::block::{Block, BlockRef};
-use crate::certificate::Certificate;
-use crate::message::{Blocks, Finalized, Vote};
+use crate::message::{Blocks, Finalized};
 use crate::wal::{LogRecord, Recovered};
 
 /// One node's disk.

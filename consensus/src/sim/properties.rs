@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use evchain_protocol::authority::AuthorityIndex;
 use evchain_protocol::codec::encode;
 use evchain_protocol::crypto::{Hash, Purpose, Signature};
+use evchain_protocol::finality::{Certificate, Subject, Vote};
 use evchain_protocol::primitives::{Height, View};
 
 use super::disk::Disk;
-use crate::authority_set::{AuthorityIndex, Committee};
+use crate::authority_set::Committee;
 use crate::block::Block;
-use crate::certificate::{Certificate, Subject};
 use crate::engine::{Engine, VIEWS_AHEAD};
-use crate::message::{Message, Vote};
+use crate::message::Message;
 
 /// A broken invariant: its number and what happened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -106,7 +107,7 @@ impl Properties {
         }
         let subject = certificate.subject;
         certificate
-            .verify(committee, |signer| self.signatures.get(&(subject, signer)).copied())
+            .verify(committee.electorate(), |signer| self.signatures.get(&(subject, signer)).copied())
             .map_err(|error| Violation { invariant: "I8", what: format!("{subject:?}: {error}") })?;
         for (signer, signature) in certificate.signers.iter().zip(certificate.signatures.iter()) {
             self.signatures.insert((subject, signer), *signature);

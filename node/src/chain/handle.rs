@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
 use evchain_consensus::block::Block;
-use evchain_consensus::certificate::Certificate;
 use evchain_consensus::input::Execution;
 use evchain_consensus::output::BuildRequest;
 use evchain_protocol::block::Header;
 use evchain_protocol::crypto::Hash;
+use evchain_protocol::finality::Certificate;
 use evchain_protocol::primitives::Timestamp;
 use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::tree::StateProof;

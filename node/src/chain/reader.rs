@@ -2,11 +2,11 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use evchain_consensus::block::Block;
-use evchain_consensus::certificate::Certificate;
 use evchain_consensus::message::{Blocks, Finalized, GetBlocks, GetFinalized, MAX_BLOCKS_PER_MESSAGE};
 use evchain_protocol::block::Header;
 use evchain_protocol::crypto::{ChainId, Hash, PublicKey};
 use evchain_protocol::event::EventRecord;
+use evchain_protocol::finality::Certificate;
 use evchain_protocol::genesis::Genesis;
 use evchain_protocol::params::Params;
 use evchain_protocol::primitives::{Height, Nonce, TxRef};

@@ -2,11 +2,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use evchain_consensus::block::BlockRef;
-use evchain_consensus::certificate::Certificate;
 use evchain_protocol::authority::AuthoritySet;
 use evchain_protocol::block::Header;
 use evchain_protocol::codec::encode;
 use evchain_protocol::crypto::ChainId;
+use evchain_protocol::finality::Certificate;
 use evchain_protocol::genesis::{Genesis, GenesisError};
 use evchain_protocol::primitives::Height;
 use evchain_protocol::state::tree::{Tree, TreeDepth};

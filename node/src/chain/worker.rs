@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
 use evchain_consensus::block::Block;
-use evchain_consensus::certificate::Certificate;
 use evchain_consensus::input::Execution;
 use evchain_consensus::output::{BuildRequest, Contents};
 use evchain_protocol::block::Header;
@@ -10,6 +9,7 @@ use evchain_protocol::crypto::{ChainId, Hash};
 use evchain_protocol::execute::{
     BlockContext, BlockError, ExecuteError, ExecutedBlock, Ledger, Parent, build_block, execute_block,
 };
+use evchain_protocol::finality::Certificate;
 use evchain_protocol::primitives::{Height, Timestamp, TxRef};
 use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::read::StateRead;

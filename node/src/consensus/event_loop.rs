@@ -3,13 +3,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use evchain_consensus::block::Block;
-use evchain_consensus::certificate::Subject;
 use evchain_consensus::engine::Engine;
 use evchain_consensus::input::{Execution, Input, Moment, Now};
 use evchain_consensus::message::{MAX_MESSAGE_BYTES, Message};
 use evchain_consensus::output::{HaltReason, Output};
 use evchain_protocol::codec;
 use evchain_protocol::crypto::PublicKey;
+use evchain_protocol::finality::Subject;
 use evchain_protocol::primitives::{Height, View};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, block_in_place};

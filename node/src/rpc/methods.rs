@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use evchain_consensus::certificate::{Certificate, Subject};
 use evchain_protocol::block::Header;
 use evchain_protocol::codec;
 use evchain_protocol::crypto::{Hash, PublicKey};
 use evchain_protocol::event::EventRecord;
+use evchain_protocol::finality::{Certificate, Subject};
 use evchain_protocol::genesis::Genesis;
 use evchain_protocol::light::StateEntryProof;
 use evchain_protocol::params::Params;

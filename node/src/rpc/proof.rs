@@ -1,9 +1,9 @@
 //! Checking a proof without trusting the node that gave it.
 
 use evchain_consensus::authority_set::Committee;
-use evchain_consensus::certificate::{Certificate, CertificateError, Subject};
 use evchain_protocol::block::Header;
 use evchain_protocol::codec::{self, DecodeError};
+use evchain_protocol::finality::{Certificate, CertificateError, Subject};
 use evchain_protocol::light::{MAX_STATE_ENTRY_PROOF_BYTES, StateEntryError, StateEntryProof};
 use evchain_protocol::state::value::StateValue;
 
@@ -57,7 +57,7 @@ impl ProofInfo {
         let certificate: Certificate = codec::decode(&self.certificate.0, MAX_PART_BYTES)?;
         match certificate.subject {
             Subject::Finalize(subject) if subject.block == last.hash() => {
-                certificate.verify(committee, |_| None)?;
+                certificate.verify(committee.electorate(), |_| None)?;
             }
             _ => return Err(ProofError::OtherBlock),
         }

@@ -6,11 +6,11 @@
 use std::marker::PhantomData;
 
 use evchain_consensus::block::Block;
-use evchain_consensus::certificate::Certificate;
 use evchain_consensus::wal::LogRecord;
 use evchain_protocol::codec::{Decode, Encode, List};
 use evchain_protocol::crypto::{ChainId, Hash};
 use evchain_protocol::event::EventRecord;
+use evchain_protocol::finality::Certificate;
 use evchain_protocol::primitives::{Height, TxRef};
 use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::value::StateValue;

@@ -4,13 +4,13 @@ use std::borrow::Borrow;
 
 use super::context::BlockContext;
 use super::ledger::{ExecuteError, Ledger};
-use crate::authority::AuthoritySet;
 use crate::block::Header;
 use crate::codec::encode;
 use crate::crypto::{ChainId, Hash};
 use crate::event::EventRecord;
 use crate::merkle::MerkleTree;
 use crate::primitives::{Height, OutOfRange, Timestamp};
+use crate::state::authority::Authorities;
 use crate::state::changes::Changes;
 use crate::state::read::{ReadError, StateRead};
 use crate::state::tree::{TreeDelta, TreeView};
@@ -42,8 +42,8 @@ pub struct ExecutedBlock {
     pub event_root: Hash,
     /// Root of the state after the block.
     pub state_root: Hash,
-    /// The authorities of the next block's epoch.
-    pub next_authorities: AuthoritySet,
+    /// The next block's epoch and its authorities.
+    pub next_authorities: Authorities,
 }
 
 /// A block that a leader can propose.

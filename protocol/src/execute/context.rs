@@ -1,6 +1,5 @@
 //! What all transactions of a block have in common.
 
-use crate::authority::AuthoritySet;
 use crate::crypto::{ChainId, PublicKey};
 use crate::params::Params;
 use crate::primitives::{Amount, Height, Timestamp};
@@ -23,7 +22,7 @@ pub struct BlockContext {
     /// Where fees go.
     pub treasury: PublicKey,
     /// The epoch's authorities.
-    pub authorities: AuthoritySet,
+    pub authorities: Authorities,
 }
 
 impl BlockContext {
@@ -39,11 +38,11 @@ impl BlockContext {
     ) -> Result<Self, ReadError> {
         let missing = |key| ReadError::Inconsistent { key, reason: "an entry that every chain has" };
         let params = state.params()?.ok_or_else(|| missing(StateKey::Params))?;
-        let Authorities { set, .. } = state.authorities()?.ok_or_else(|| missing(StateKey::Authorities))?;
+        let authorities = state.authorities()?.ok_or_else(|| missing(StateKey::Authorities))?;
         let Some(StateValue::Treasury(treasury)) = state.get(&StateKey::Treasury)? else {
             return Err(missing(StateKey::Treasury));
         };
-        Ok(Self { chain, height, time, params, treasury, authorities: set })
+        Ok(Self { chain, height, time, params, treasury, authorities })
     }
 
     /// What a transaction with an encoding of this many bytes costs (G5).

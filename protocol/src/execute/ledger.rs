@@ -107,7 +107,7 @@ impl<'a> Ledger<'a> {
         let account = self.state.account(&key)?;
         let mut account = match account {
             // G7, in place of G2, G4 and G5
-            _ if by_authority && self.block.authorities.index_of(&key).is_none() => {
+            _ if by_authority && self.block.authorities.set.index_of(&key).is_none() => {
                 return Err(RejectReason::NotAuthority { sender: key }.into());
             }
             None if by_authority => Account::new(Amount::ZERO, Standing::Admitted(Roles::NONE)),

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use evchain_protocol::codec::List;
 use evchain_protocol::crypto::Signature;
+use evchain_protocol::finality::{Certificate, Justification, ParentProof};
 
 use super::{Behaviour, Forge, Target};
-use crate::block::{Block, Justification, ParentProof};
-use crate::certificate::Certificate;
+use crate::block::Block;
 use crate::message::{Message, Proposal};
 
 /// See the module.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use evchain_protocol::finality::Subject;
+
 use super::{Behaviour, Forge, Target};
-use crate::certificate::Subject;
 use crate::message::Message;
 
 /// See the module.

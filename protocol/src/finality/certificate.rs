@@ -1,102 +1,11 @@
-//! What authorities vote on, and a quorum's votes in one piece.
+//! A quorum's votes in one piece.
 
-use evchain_protocol::authority::MAX_AUTHORITIES;
-use evchain_protocol::codec::{Decode, Encode, List, encode};
-use evchain_protocol::crypto::{Hash, Purpose, Signature};
-use evchain_protocol::primitives::{Epoch, View};
-use evchain_protocol::tagged_enum;
-
-use crate::authority_set::{AuthorityIndex, Committee};
-
-/// A block in a view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-pub struct BlockSubject {
-    /// The epoch.
-    pub epoch: Epoch,
-    /// The view.
-    pub view: View,
-    /// The block's id.
-    pub block: Hash,
-}
-
-/// A view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-pub struct ViewSubject {
-    /// The epoch.
-    pub epoch: Epoch,
-    /// The view.
-    pub view: View,
-}
-
-/// What a vote says. Each kind has a signing purpose of its own; all are bound to the chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Subject {
-    /// The block is valid and may be built upon.
-    Notarize(BlockSubject),
-    /// The view may be skipped.
-    Nullify(ViewSubject),
-    /// The signer has not nullified the view and never will: the block can be final.
-    Finalize(BlockSubject),
-}
-tagged_enum!(Subject { 0 => Notarize(BlockSubject), 1 => Nullify(ViewSubject), 2 => Finalize(BlockSubject) });
-
-impl Subject {
-    /// To notarize a block.
-    pub const fn notarize(epoch: Epoch, view: View, block: Hash) -> Self {
-        Self::Notarize(BlockSubject { epoch, view, block })
-    }
-
-    /// To nullify a view.
-    pub const fn nullify(epoch: Epoch, view: View) -> Self {
-        Self::Nullify(ViewSubject { epoch, view })
-    }
-
-    /// To finalize a block.
-    pub const fn finalize(epoch: Epoch, view: View, block: Hash) -> Self {
-        Self::Finalize(BlockSubject { epoch, view, block })
-    }
-
-    /// The epoch.
-    pub const fn epoch(&self) -> Epoch {
-        match self {
-            Self::Notarize(subject) | Self::Finalize(subject) => subject.epoch,
-            Self::Nullify(subject) => subject.epoch,
-        }
-    }
-
-    /// The view.
-    pub const fn view(&self) -> View {
-        match self {
-            Self::Notarize(subject) | Self::Finalize(subject) => subject.view,
-            Self::Nullify(subject) => subject.view,
-        }
-    }
-
-    /// The block, if it is about one.
-    pub const fn block(&self) -> Option<Hash> {
-        match self {
-            Self::Notarize(subject) | Self::Finalize(subject) => Some(subject.block),
-            Self::Nullify(_) => None,
-        }
-    }
-
-    /// The signing purpose.
-    pub const fn purpose(&self) -> Purpose {
-        match self {
-            Self::Notarize(_) => Purpose::VoteNotarize,
-            Self::Nullify(_) => Purpose::VoteNullify,
-            Self::Finalize(_) => Purpose::VoteFinalize,
-        }
-    }
-
-    /// The bytes that are signed. The purpose carries the kind.
-    pub fn signed_bytes(&self) -> Vec<u8> {
-        match self {
-            Self::Notarize(subject) | Self::Finalize(subject) => encode(subject),
-            Self::Nullify(subject) => encode(subject),
-        }
-    }
-}
+use super::electorate::Electorate;
+use super::vote::Subject;
+use crate::authority::{AuthorityIndex, MAX_AUTHORITIES};
+use crate::codec::{Decode, Encode, List};
+use crate::crypto::Signature;
+use crate::primitives::{Epoch, View};
 
 /// A set of authorities, one bit for each index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
@@ -156,7 +65,7 @@ pub enum CertificateError {
     WrongEpoch {
         /// The certificate's.
         found: Epoch,
-        /// The committee's.
+        /// The other's.
         expected: Epoch,
     },
     /// View 0 is the epoch's root, on which nobody votes.
@@ -194,17 +103,17 @@ impl Certificate {
     /// See [`CertificateError`]; the checks run in the order of its variants.
     pub fn verify(
         &self,
-        committee: &Committee,
+        electorate: &Electorate,
         known: impl Fn(AuthorityIndex) -> Option<Signature>,
     ) -> Result<(), CertificateError> {
-        let (found, expected) = (self.subject.epoch(), committee.epoch());
+        let (found, expected) = (self.subject.epoch(), electorate.epoch);
         if found != expected {
             return Err(CertificateError::WrongEpoch { found, expected });
         }
         if self.subject.view() == View::ZERO {
             return Err(CertificateError::ViewZero);
         }
-        let (found, expected) = (self.signers.count(), committee.quorum());
+        let (found, expected) = (self.signers.count(), electorate.quorum());
         if found != expected {
             return Err(CertificateError::WrongSignerCount { found, expected });
         }
@@ -214,12 +123,12 @@ impl Certificate {
                 signers: found,
             });
         }
-        if let Some(stranger) = self.signers.iter().find(|index| committee.key(*index).is_none()) {
+        if let Some(stranger) = self.signers.iter().find(|index| electorate.key(*index).is_none()) {
             return Err(CertificateError::UnknownSigner(stranger));
         }
         for (index, signature) in self.signers.iter().zip(self.signatures.iter()) {
             if known(index) != Some(*signature) {
-                committee
+                electorate
                     .verify(&self.subject, index, signature)
                     .map_err(|_| CertificateError::BadSignature(index))?;
             }

@@ -1,0 +1,113 @@
+//! Why a block may follow its parent.
+
+use std::sync::Arc;
+
+use super::certificate::Certificate;
+use super::vote::Subject;
+use crate::block::Header;
+use crate::codec::{Decode, Encode, List};
+use crate::crypto::{Hash, Purpose};
+use crate::primitives::{Epoch, View};
+use crate::tagged_enum;
+
+/// The most consecutive views without a notarized block that one justification can bridge.
+pub const MAX_SKIPS: usize = 4096;
+
+/// Why a block's parent may be built upon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParentProof {
+    /// It is the epoch's root.
+    Root,
+    /// A notarization or a finalization of it.
+    Certificate(Arc<Certificate>),
+}
+tagged_enum!(ParentProof { 0 => Root, 1 => Certificate(Arc<Certificate>) });
+
+/// Everything that a proposal needs to be believed: the parent is certified, and every view between
+/// the parent's and the proposal's is nullified.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Justification {
+    /// Why the parent may be built upon.
+    pub parent: ParentProof,
+    /// A nullification for every view between, ascending.
+    pub skips: List<Arc<Certificate>, MAX_SKIPS>,
+}
+
+/// Why a justification does not fit its block. Signatures are another matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum JustificationError {
+    /// The parent's view is not below the block's.
+    #[error("parent view {parent} is not below view {view}")]
+    ParentNotBelow {
+        /// The parent's view.
+        parent: View,
+        /// The block's view.
+        view: View,
+    },
+    /// The proof is of another block or view, or of the wrong kind.
+    #[error("the proof of the parent does not prove it")]
+    WrongParentProof,
+    /// A view between is without its nullification, or there are too many or others.
+    #[error("the views between {parent} and {view} are not all skipped, in order")]
+    WrongSkips {
+        /// The parent's view.
+        parent: View,
+        /// The block's view.
+        view: View,
+    },
+}
+
+impl Justification {
+    /// Hash of the justification, which the header commits to.
+    pub fn root(&self) -> Hash {
+        Hash::of_value(Purpose::Justification, self)
+    }
+
+    /// Whether it proves what `header` needs, in the epoch that builds on the block `epoch_root`, if
+    /// all its certificates are valid.
+    ///
+    /// # Errors
+    /// See [`JustificationError`].
+    pub fn check_shape(
+        &self,
+        header: &Header,
+        epoch: Epoch,
+        epoch_root: Hash,
+    ) -> Result<(), JustificationError> {
+        let (parent, view) = (header.parent_view, header.view);
+        if parent >= view {
+            return Err(JustificationError::ParentNotBelow { parent, view });
+        }
+        let parent_is_proven = match &self.parent {
+            ParentProof::Root => parent == View::ZERO && header.parent_hash == epoch_root,
+            ParentProof::Certificate(certificate) => match certificate.subject {
+                Subject::Notarize(subject) | Subject::Finalize(subject) => {
+                    subject.epoch == epoch
+                        && subject.view == parent
+                        && subject.block == header.parent_hash
+                        && parent > View::ZERO
+                }
+                Subject::Nullify(_) => false,
+            },
+        };
+        if !parent_is_proven {
+            return Err(JustificationError::WrongParentProof);
+        }
+        let skipped = self.skips.iter().map(|skip| skip.subject);
+        let needed =
+            (parent.get()..view.get()).skip(1).map(|between| Subject::nullify(epoch, View::new(between)));
+        if !skipped.eq(needed) {
+            return Err(JustificationError::WrongSkips { parent, view });
+        }
+        Ok(())
+    }
+
+    /// Its certificates: the parent's, then the skips.
+    pub fn certificates(&self) -> impl Iterator<Item = &Arc<Certificate>> {
+        let parent = match &self.parent {
+            ParentProof::Root => None,
+            ParentProof::Certificate(certificate) => Some(certificate),
+        };
+        parent.into_iter().chain(self.skips.iter())
+    }
+}
