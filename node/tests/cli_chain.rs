@@ -210,6 +210,68 @@ fn a_person_goes_through_all_kinds_of_transactions() {
 }
 
 #[test]
+fn wrong_input_is_refused_and_moves_no_money() {
+    let driver = Driver::start();
+    let (consumer, producer) = (driver.address("consumer"), driver.address("producer"));
+    driver.text("keys new --wallet stranger.json");
+    driver.tx("producer", "station --region 7 --position 47.8,13 --power 22kW --connectors 2 --contact desk");
+
+    let request = driver
+        .tx("consumer", "request --region 7 --energy 20kWh --start +1h --end +2h --bids-until +2s --updates");
+    driver.tx("producer", &format!("bid {request} 8.40 --max-installments 10"));
+    driver.refused(
+        &format!("tx bid {request} 8.41 --max-installments 10 --wallet producer.json"),
+        3,
+        "not below the earlier",
+    );
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    driver.refused(
+        &format!("tx bid {request} 8.30 --max-installments 10 --wallet producer.json"),
+        3,
+        "bids for this request ended",
+    );
+    driver.tx("consumer", &format!("commit {request} --producer {producer} --opening o.json"));
+    driver.refused(
+        &format!("tx commit {request} --producer {producer} --opening o2.json --wallet consumer.json"),
+        3,
+        "has a commitment already",
+    );
+    let channel =
+        driver.tx("consumer", &format!("channel-open {request} --opening o.json --installments 10"));
+    let late = driver.tx("consumer", &format!("lock {producer} 2.50 --secret r.json --deadline +1s"));
+    let lock = driver.tx("consumer", &format!("lock {producer} 2.50 --secret s.json --deadline +1h"));
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let sign = |wallet: &str, released: u32, file: &str| {
+        let line = format!("channel-state sign {channel} --released {released} --wallet {wallet}.json");
+        std::fs::write(driver.folder.path().join(file), driver.text(&line)).unwrap();
+    };
+    sign("consumer", 4, "old.json");
+    sign("consumer", 7, "new.json");
+    sign("producer", 9, "own.json");
+    driver.tx("producer", &format!("channel-force-close {channel} --state new.json"));
+
+    let before = (driver.balance("consumer"), driver.balance("producer"));
+    let wrong = "ab".repeat(32);
+    for (line, code, reason) in [
+        (format!("tx transfer {producer} 5000 --wallet consumer.json"), 3, "does not cover"),
+        (format!("tx transfer {producer} 1 --wallet stranger.json"), 4, "has no account"),
+        (format!("tx claim {lock} --preimage {wrong} --wallet producer.json"), 3, "preimage"),
+        (format!("tx claim {lock} --secret s.json --wallet consumer.json"), 3, "can claim this"),
+        (format!("tx claim {late} --secret r.json --wallet producer.json"), 4, "deadline has passed"),
+        ("tx channel-close --state old.json --wallet producer.json".to_owned(), 3, "one with 7 was posted"),
+        ("tx channel-challenge --state old.json --wallet producer.json".to_owned(), 3, "not more than"),
+        ("tx channel-close --state own.json --wallet producer.json".to_owned(), 3, "not signed by the other"),
+        (format!("channel-state sign {channel} --released 11 --wallet consumer.json"), 2, "10 installments"),
+        (format!("channel-state sign {channel} --released 1 --wallet stranger.json"), 2, "no party"),
+        ("channel-state sign 1-99 --released 1 --wallet consumer.json".to_owned(), 4, "no channel"),
+    ] {
+        driver.refused(&line, code, reason);
+    }
+    assert_eq!((driver.balance("consumer"), driver.balance("producer")), before);
+    assert_eq!(driver.json(&format!("query locks --party {consumer}")).as_array().map(Vec::len), Some(1));
+}
+
+#[test]
 fn queries_answer_in_text_and_in_json_and_the_node_ends_with_its_parent() {
     let mut driver = Driver::start();
     let producer = driver.address("producer");

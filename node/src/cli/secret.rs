@@ -14,6 +14,7 @@ use super::exit::UsageError;
 use super::genesis::read_text;
 use super::human;
 use super::output::{print_json, print_text};
+use crate::rpc::{NodeApiClient, RpcError};
 use crate::wallet::{WalletError, private_file};
 
 const VERSION: u32 = 1;
@@ -67,7 +68,7 @@ pub enum ChannelStateCommand {
         /// Agree that the channel ends with this state.
         #[arg(long)]
         closing: bool,
-        /// The nodes, which tell the chain's id.
+        /// The nodes, which tell whether there is such a channel.
         #[command(flatten)]
         rpc: RpcArgs,
         /// The key.
@@ -238,8 +239,20 @@ fn show(view: &SecretView, json: bool) -> anyhow::Result<()> {
 pub(super) async fn run_channel_state(command: ChannelStateCommand) -> anyhow::Result<()> {
     let ChannelStateCommand::Sign { channel, released, closing, rpc, key } = command;
     let key = key.wallet.open()?.key(key.index);
-    let chain = rpc.connect().await?.chain_id();
-    print_json(&ChannelState { channel, released, closing }.sign(&key, chain))
+    let rpc = rpc.connect().await?;
+    let open = rpc.channel(channel).await.map_err(RpcError::from)?.value;
+    // What the ledger would not take is not signed either.
+    if ![open.consumer, open.producer].contains(&key.public_key()) {
+        let address = key.public_key();
+        return Err(
+            UsageError(format!("{address} is no party of channel {channel}: choose another --key")).into()
+        );
+    }
+    if released > open.count.get() {
+        let count = open.count;
+        return Err(UsageError(format!("channel {channel} has {count} installments only")).into());
+    }
+    print_json(&ChannelState { channel, released, closing }.sign(&key, rpc.chain_id()))
 }
 
 /// A signed state that `channel-state sign` printed.
