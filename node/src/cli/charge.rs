@@ -98,6 +98,7 @@ enum Pay {
     /// A hash chain.
     Chain,
     /// A hash for each installment.
+    #[value(alias = "locks")]
     Hashes,
 }
 
