@@ -1,7 +1,5 @@
-//! What somebody without the chain can check against one block's header.
-//!
-//! Whether the header is the chain's is for the finalization certificate to show, which is the
-//! consensus crate's business. Everything here takes the header as given.
+//! What can be checked against one block's header. Whether the header is final is for
+//! [`LightClient`](super::LightClient) to say.
 
 use crate::block::Header;
 use crate::codec::{self, Decode, DecodeError, Encode, List, TooManyItems};
