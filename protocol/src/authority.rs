@@ -14,7 +14,8 @@ use crate::primitives::Epoch;
 pub const MAX_AUTHORITIES: usize = 128;
 
 /// An authority's place in its epoch's set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct AuthorityIndex(u8);
 
 impl AuthorityIndex {

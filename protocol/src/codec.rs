@@ -106,6 +106,12 @@ impl<T, const MAX: usize> List<T, MAX> {
         List(self.0.iter().map(f).collect())
     }
 
+    /// A list of those of these items for which `keep` holds.
+    #[must_use]
+    pub fn filter(self, keep: impl FnMut(&T) -> bool) -> Self {
+        Self(self.0.into_iter().filter(keep).collect())
+    }
+
     /// The items.
     pub fn into_vec(self) -> Vec<T> {
         self.0

@@ -60,8 +60,6 @@ pub enum Purpose {
     VoteNullify,
     /// A consensus vote to finalize.
     VoteFinalize,
-    /// The justification that a block's header commits to.
-    Justification,
     /// A key derived from a wallet's seed.
     WalletKey,
 }
@@ -89,7 +87,6 @@ impl Purpose {
             Self::VoteNotarize => "evchain 2026 vote notarize",
             Self::VoteNullify => "evchain 2026 vote nullify",
             Self::VoteFinalize => "evchain 2026 vote finalize",
-            Self::Justification => "evchain 2026 justification",
             Self::WalletKey => "evchain 2026 wallet key",
         }
     }

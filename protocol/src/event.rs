@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{Decode, Encode};
 use crate::crypto::{Hash, PublicKey};
+use crate::finality::OffenceKind;
+use crate::governance::Change;
 use crate::payment::InstallmentCount;
-use crate::primitives::{Amount, RegionId, Timestamp, TxRef, Window};
+use crate::primitives::{Amount, Epoch, Height, RegionId, Timestamp, TxRef, View, Window};
 use crate::state::account::Roles;
 use crate::tagged_enum;
 
@@ -101,6 +103,30 @@ pub enum Event {
     },
     /// The consumer cancelled a channel and got all of the collateral back.
     ChannelCancelled { channel: TxRef, consumer: PublicKey, amount: Amount },
+    /// An authority proposed a change, and so approved it.
+    Proposed { proposal: TxRef, authority: PublicKey, change: Change },
+    /// Another authority approved a proposal.
+    Approved { proposal: TxRef, authority: PublicKey },
+    /// Enough authorities approved, and the change holds from the next block on.
+    ProposalPassed { proposal: TxRef, change: Change },
+    /// Enough authorities approved, but the change no longer fits what is to be by then.
+    ProposalFailed { proposal: TxRef, change: Change },
+    /// A proposal left undecided: its time was over, or its proposer no authority any more.
+    ProposalExpired { proposal: TxRef, change: Change },
+    /// Somebody proved that an authority signed what no honest one signs.
+    OffenceRecorded {
+        authority: PublicKey,
+        epoch: Epoch,
+        view: View,
+        offence: OffenceKind,
+        reporter: PublicKey,
+    },
+    /// An authority is none from the next block on.
+    AuthorityLeft { authority: PublicKey },
+    /// A new authority is one from the next block on.
+    AuthorityJoined { authority: PublicKey },
+    /// The block is its epoch's last; the next one has these blocks.
+    EpochStarted { epoch: Epoch, first: Height, last: Height },
 }
 
 tagged_enum!(Event {
@@ -140,4 +166,15 @@ tagged_enum!(Event {
         to_consumer: Amount
     },
     22 => ChannelCancelled { channel: TxRef, consumer: PublicKey, amount: Amount },
+    23 => Proposed { proposal: TxRef, authority: PublicKey, change: Change },
+    24 => Approved { proposal: TxRef, authority: PublicKey },
+    25 => ProposalPassed { proposal: TxRef, change: Change },
+    26 => ProposalFailed { proposal: TxRef, change: Change },
+    27 => ProposalExpired { proposal: TxRef, change: Change },
+    28 => OffenceRecorded {
+        authority: PublicKey, epoch: Epoch, view: View, offence: OffenceKind, reporter: PublicKey
+    },
+    29 => AuthorityLeft { authority: PublicKey },
+    30 => AuthorityJoined { authority: PublicKey },
+    31 => EpochStarted { epoch: Epoch, first: Height, last: Height },
 });

@@ -144,10 +144,11 @@ impl Genesis {
     }
 
     fn first_state(&self, accounts: BTreeMap<PublicKey, Account>, set: AuthoritySet) -> Changes {
+        let authorities = Authorities::new(Epoch::ZERO, set, Height::new(1), self.params.epoch_length);
         let settings = [
             (StateKey::Params, StateValue::Params(self.params.clone())),
             (StateKey::Treasury, StateValue::Treasury(self.treasury)),
-            (StateKey::Authorities, StateValue::Authorities(Authorities { epoch: Epoch::ZERO, set })),
+            (StateKey::Authorities, StateValue::Authorities(authorities)),
         ];
         let accounts =
             accounts.into_iter().map(|(key, account)| (StateKey::Account(key), StateValue::Account(account)));

@@ -16,6 +16,7 @@ pub mod execute;
 pub mod finality;
 pub mod flags;
 pub mod genesis;
+pub mod governance;
 pub mod hash_chain;
 pub mod light;
 pub mod merkle;

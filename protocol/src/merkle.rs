@@ -5,6 +5,8 @@
 //! list's length too, so a root has one list and a node can never pass for a leaf. The top of an
 //! empty list is [`Hash::ZERO`].
 
+use serde::{Deserialize, Serialize};
+
 use crate::codec::{Decode, Encode, List};
 use crate::crypto::{Hash, Purpose};
 
@@ -70,7 +72,7 @@ impl MerkleTree {
 }
 
 /// The proof that a list has an item at an index.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct InclusionProof {
     index: u32,
     len: u32,
@@ -113,6 +115,16 @@ impl InclusionProof {
     /// The item's place in the list, counted from 0. True only once the proof is verified.
     pub fn index(&self) -> u32 {
         self.index
+    }
+
+    /// The list's length. True only once the proof is verified.
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether the list has no items. True only of a proof that shows nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// Checks that the list with this root has an item of these bytes at the proof's index.

@@ -13,6 +13,13 @@ pub const MAX_BLOCK_BYTES: u32 = 8 * 1024 * 1024;
 /// The most bids that a request can have on any chain. Its end removes them all in one piece.
 pub const MAX_BIDS: u32 = 1024;
 
+/// The fewest blocks in an epoch on any chain.
+pub const MIN_EPOCH_LENGTH: u64 = 2;
+/// The most blocks in an epoch on any chain: years.
+pub const MAX_EPOCH_LENGTH: u64 = 1_000_000_000;
+/// The most epochs for which a proposal can stay open on any chain.
+pub const MAX_PROPOSAL_EPOCHS: u64 = 1_000_000;
+
 const SECOND_MS: u64 = 1000;
 const HOUR_MS: u64 = 3600 * SECOND_MS;
 const DAY_MS: u64 = 24 * HOUR_MS;
@@ -60,6 +67,13 @@ pub struct Params {
     pub idle_interval: Span,
     /// How long after its parent a leader proposes at the earliest. Default 50 ms.
     pub min_block_interval: Span,
+    /// The number of blocks in an epoch (E1). Default 1,000,000.
+    pub epoch_length: u64,
+    /// For how many epochs after its own a proposal stays open (E6). Default 100.
+    pub proposal_epochs: u64,
+    /// Whether an authority against which there is evidence leaves at the epoch's end (E3). Default
+    /// true.
+    pub evidence_removes: bool,
 }
 
 impl Default for Params {
@@ -82,6 +96,9 @@ impl Default for Params {
             hop_bound: Span::new(500),
             idle_interval: Span::new(500),
             min_block_interval: Span::new(50),
+            epoch_length: 1_000_000,
+            proposal_epochs: 100,
+            evidence_removes: true,
         }
     }
 }
@@ -130,6 +147,8 @@ impl Params {
         within("max_block_bytes", self.max_block_bytes.into(), longest, MAX_BLOCK_BYTES.into())?;
         within("hop_bound", self.hop_bound.get(), 1, HOUR_MS)?;
         within("idle_interval", self.idle_interval.get(), 1, self.hop_bound.get())?;
-        within("min_block_interval", self.min_block_interval.get(), 0, self.idle_interval.get())
+        within("min_block_interval", self.min_block_interval.get(), 0, self.idle_interval.get())?;
+        within("epoch_length", self.epoch_length, MIN_EPOCH_LENGTH, MAX_EPOCH_LENGTH)?;
+        within("proposal_epochs", self.proposal_epochs, 1, MAX_PROPOSAL_EPOCHS)
     }
 }

@@ -101,7 +101,7 @@ impl Properties {
 
     /// I2, I3, I8: a certificate that an honest node believes.
     pub fn certificate(&mut self, certificate: &Certificate, committee: &Committee) -> Result<(), Violation> {
-        let id = Hash::of(Purpose::Justification, &encode(certificate));
+        let id = Hash::of(Purpose::MerkleLeaf, &encode(certificate));
         if !self.verified.insert(id) {
             return Ok(());
         }

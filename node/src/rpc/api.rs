@@ -8,10 +8,11 @@ use evchain_protocol::primitives::{Height, RegionId, TxRef};
 use jsonrpsee::core::{RpcResult, SubscriptionResult};
 use jsonrpsee::proc_macros::rpc;
 
+use super::authority_types::{AuthoritiesInfo, OffenceInfo, ProposalInfo};
 use super::state_name::StateName;
 use super::types::{
-    AccountInfo, AuthoritiesInfo, BidInfo, BlockInfo, BlockKey, BlockNotice, ChainInfo, ChannelInfo,
-    Finality, FinalizationInfo, HeaderInfo, LockInfo, Page, PartyNotice, PaymentInfo, PeerEntry, ProofInfo,
+    AccountInfo, BidInfo, BlockInfo, BlockKey, BlockNotice, ChainInfo, ChannelInfo, Finality,
+    FinalizationInfo, HeaderInfo, LockInfo, Page, PartyNotice, PaymentInfo, PeerEntry, ProofInfo,
     RequestFilter, RequestInfo, StationInfo, Status, TransactionInfo, TransactionKey,
 };
 
@@ -124,6 +125,14 @@ pub trait NodeApi {
     /// Who runs the chain, as of now.
     #[method(name = "authorities", blocking)]
     fn authorities(&self) -> RpcResult<AuthoritiesInfo>;
+
+    /// The proposals on which the authorities have not decided, oldest first.
+    #[method(name = "proposals", blocking)]
+    fn proposals(&self) -> RpcResult<Vec<ProposalInfo>>;
+
+    /// The offences of authorities that are recorded: of this epoch and the one before.
+    #[method(name = "evidence", blocking)]
+    fn evidence(&self) -> RpcResult<Vec<OffenceInfo>>;
 
     /// A proof of what the state holds under a name, or that it holds nothing.
     #[method(name = "proof")]

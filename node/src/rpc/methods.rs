@@ -15,15 +15,16 @@ use evchain_protocol::state::value::{MAX_VALUE_BYTES, StateValue};
 use jsonrpsee::core::{RpcResult, async_trait};
 
 use super::api::NodeApiServer;
+use super::authority_types::{AuthoritiesInfo, OffenceInfo, ProposalInfo};
 use super::error::CallError;
 use super::health::health;
 use super::queries::{Queries, no_request};
 use super::rejection::rejected;
 use super::state_name::StateName;
 use super::types::{
-    AccountInfo, AuthoritiesInfo, BidInfo, BlockInfo, BlockKey, ChainInfo, ChannelInfo, Finality,
-    FinalizationInfo, HeaderInfo, HexBytes, LockInfo, MAX_WAIT_MS, Named, Page, PaymentInfo, PeerEntry,
-    ProofInfo, RequestFilter, RequestInfo, StationInfo, Status, TransactionInfo, TransactionKey,
+    AccountInfo, BidInfo, BlockInfo, BlockKey, ChainInfo, ChannelInfo, Finality, FinalizationInfo,
+    HeaderInfo, HexBytes, LockInfo, MAX_WAIT_MS, Named, Page, PaymentInfo, PeerEntry, ProofInfo,
+    RequestFilter, RequestInfo, StationInfo, Status, TransactionInfo, TransactionKey,
 };
 use crate::mempool::{Outcome, PoolError, SubmitError};
 use crate::node::NodeHandle;
@@ -367,13 +368,16 @@ impl NodeApiServer for Methods {
     }
 
     fn authorities(&self) -> RpcResult<AuthoritiesInfo> {
-        let Authorities { epoch, set } = self.authorities_now()?;
-        Ok(AuthoritiesInfo {
-            epoch,
-            keys: set.keys().to_vec(),
-            quorum: set.quorum(),
-            max_faulty: set.max_faulty(),
-        })
+        Ok(self.authorities_now()?.into())
+    }
+
+    fn proposals(&self) -> RpcResult<Vec<ProposalInfo>> {
+        let Authorities { set, .. } = self.authorities_now()?;
+        Ok(self.queries.proposals(&set)?)
+    }
+
+    fn evidence(&self) -> RpcResult<Vec<OffenceInfo>> {
+        Ok(self.queries.offences()?)
     }
 
     async fn proof(&self, name: StateName) -> RpcResult<ProofInfo> {

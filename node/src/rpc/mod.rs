@@ -2,6 +2,7 @@
 //! it for people who write clients.
 
 mod api;
+mod authority_types;
 mod client;
 mod endpoint;
 mod error;
@@ -19,6 +20,7 @@ mod subscriptions;
 mod types;
 
 pub use api::{EventsApiClient, EventsApiServer, NodeApiClient, NodeApiServer};
+pub use authority_types::{AuthoritiesInfo, OffenceInfo, ProposalInfo};
 pub use client::RpcClient;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{CallError, RpcError, Unreachable};

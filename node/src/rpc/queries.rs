@@ -1,6 +1,7 @@
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use evchain_protocol::authority::AuthoritySet;
 use evchain_protocol::block::Header;
 use evchain_protocol::crypto::{Hash, PublicKey};
 use evchain_protocol::event::{Event, EventRecord};
@@ -10,6 +11,7 @@ use evchain_protocol::state::value::StateValue;
 use evchain_protocol::transaction::SignedTransaction;
 use lru::LruCache;
 
+use super::authority_types::{OffenceInfo, ProposalInfo};
 use super::error::CallError;
 use super::types::{
     BidInfo, BlockInfo, BlockKey, Finality, HeaderInfo, HexBytes, Named, PAGE_ITEMS, Page, StationInfo,
@@ -194,6 +196,33 @@ impl Queries {
             Err(error) => Some(Err(error.into())),
         });
         bids.collect()
+    }
+
+    /// The open proposals, which the chain's rules keep few.
+    pub(super) fn proposals(&self, authorities: &AuthoritySet) -> Result<Vec<ProposalInfo>, CallError> {
+        let state = self.chain.state();
+        let proposals = state.range(StateKey::proposals()).filter_map(|entry| match entry {
+            Ok((StateKey::Proposal(name), StateValue::Proposal(proposal))) => {
+                let passes = proposal.is_approved_by(authorities);
+                Some(Ok(ProposalInfo { name, proposal, passes }))
+            }
+            Ok(_) => None,
+            Err(error) => Some(Err(error.into())),
+        });
+        proposals.collect()
+    }
+
+    /// The recorded offences, which the chain's rules keep few.
+    pub(super) fn offences(&self) -> Result<Vec<OffenceInfo>, CallError> {
+        let state = self.chain.state();
+        let offences = state.range(StateKey::offences()).filter_map(|entry| match entry {
+            Ok((StateKey::Offence(epoch, authority, view, offence), StateValue::Offence(record))) => {
+                Some(Ok(OffenceInfo { authority, epoch, view, offence, record }))
+            }
+            Ok(_) => None,
+            Err(error) => Some(Err(error.into())),
+        });
+        offences.collect()
     }
 
     pub(super) fn stations(

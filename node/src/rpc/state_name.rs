@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use evchain_protocol::finality::OffenceKind;
 use evchain_protocol::serde_as_text;
 use evchain_protocol::state::key::StateKey;
 
@@ -21,7 +22,8 @@ impl StateName {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{0}' names no entry of the state: write params, treasury, authorities, account/ADDRESS, \
-     station/ADDRESS, request/REF, bid/REF/ADDRESS, lock/REF, payment/REF or channel/REF"
+     station/ADDRESS, request/REF, bid/REF/ADDRESS, lock/REF, payment/REF, channel/REF, proposal/REF, \
+     former-authorities or offence/EPOCH/ADDRESS/VIEW/KIND"
 )]
 pub struct ParseStateNameError(String);
 
@@ -41,6 +43,14 @@ impl FromStr for StateName {
             ["lock", name] => Some(StateKey::Lock(name.parse().ok()?)),
             ["payment", name] => Some(StateKey::Payment(name.parse().ok()?)),
             ["channel", name] => Some(StateKey::Channel(name.parse().ok()?)),
+            ["proposal", name] => Some(StateKey::Proposal(name.parse().ok()?)),
+            ["former-authorities"] => Some(StateKey::FormerAuthorities),
+            ["offence", epoch, address, view, kind] => Some(StateKey::Offence(
+                epoch.parse().ok()?,
+                address.parse().ok()?,
+                view.parse().ok()?,
+                OffenceKind::from_name(kind)?,
+            )),
             _ => None,
         };
         parse().map(Self).ok_or_else(|| ParseStateNameError(text.to_owned()))
@@ -60,6 +70,11 @@ impl fmt::Display for StateName {
             StateKey::Lock(name) => write!(f, "lock/{name}"),
             StateKey::Payment(name) => write!(f, "payment/{name}"),
             StateKey::Channel(name) => write!(f, "channel/{name}"),
+            StateKey::Proposal(name) => write!(f, "proposal/{name}"),
+            StateKey::FormerAuthorities => f.write_str("former-authorities"),
+            StateKey::Offence(epoch, key, view, kind) => {
+                write!(f, "offence/{epoch}/{key}/{view}/{}", kind.name())
+            }
             // No text parses to one, and there is no other way to make a name.
             StateKey::Due(time, item) => write!(f, "due/{time}/{item:?}"),
         }

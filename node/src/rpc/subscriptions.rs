@@ -194,7 +194,16 @@ impl Parties {
             | Event::Requested { .. }
             | Event::BidPlaced { .. }
             | Event::Committed { .. }
-            | Event::RequestEnded { .. } => return Ok(false),
+            | Event::RequestEnded { .. }
+            | Event::Proposed { .. }
+            | Event::Approved { .. }
+            | Event::ProposalPassed { .. }
+            | Event::ProposalFailed { .. }
+            | Event::ProposalExpired { .. }
+            | Event::OffenceRecorded { .. }
+            | Event::AuthorityLeft { .. }
+            | Event::AuthorityJoined { .. }
+            | Event::EpochStarted { .. } => return Ok(false),
         };
         Ok(self.of(object)?.is_some_and(|parties| parties.contains(party)))
     }

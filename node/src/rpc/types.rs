@@ -269,19 +269,6 @@ pub struct RequestFilter {
     pub open: bool,
 }
 
-/// Who runs the chain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuthoritiesInfo {
-    /// The epoch.
-    pub epoch: Epoch,
-    /// The authorities, by index.
-    pub keys: Vec<PublicKey>,
-    /// How many votes decide.
-    pub quorum: usize,
-    /// How many may fail in any way.
-    pub max_faulty: usize,
-}
-
 /// A proof of what the state holds under a name, for somebody who trusts the authorities only.
 ///
 /// `headers` starts with the header whose state is proven and ends with the one that `certificate`

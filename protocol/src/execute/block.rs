@@ -42,7 +42,7 @@ pub struct ExecutedBlock {
     pub event_root: Hash,
     /// Root of the state after the block.
     pub state_root: Hash,
-    /// The next block's epoch and its authorities.
+    /// The next block's epoch: this block's, or the one after it if this block is its epoch's last.
     pub next_authorities: Authorities,
 }
 
@@ -209,11 +209,12 @@ fn tx_root<T: Borrow<VerifiedTransaction>>(transactions: &[T]) -> Hash {
     MerkleTree::new(transactions.iter().map(|transaction| *transaction.borrow().id().as_bytes())).root()
 }
 
-/// Settles what is due, then takes the roots.
+/// Settles what is due, ends the epoch where the block is its last, then takes the roots.
 fn finish(parent: &Parent<'_>, mut ledger: Ledger<'_>, tx_root: Hash) -> Result<ExecutedBlock, BlockError> {
     // K1
     ledger.settle_due()?;
-    let next_authorities = ledger.block.authorities.clone();
+    // E2
+    let next_authorities = ledger.turn_epoch()?;
     let (changes, events) = ledger.finish();
     let tree = parent.tree.update(changes.to_bytes());
     let event_root = MerkleTree::new(events.iter().map(event_leaf)).root();

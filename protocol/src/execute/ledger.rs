@@ -103,14 +103,15 @@ impl<'a> Ledger<'a> {
     /// Rules G2 to G5 and G7: the sender may send this now, and pays for it.
     fn admit_sender(&mut self, transaction: &VerifiedTransaction) -> Result<(), ExecuteError> {
         let (key, given) = (*transaction.sender(), transaction.nonce());
-        let by_authority = transaction.action().is_by_authority();
-        let account = self.state.account(&key)?;
-        let mut account = match account {
-            // G7, in place of G2, G4 and G5
-            _ if by_authority && self.block.authorities.set.index_of(&key).is_none() => {
-                return Err(RejectReason::NotAuthority { sender: key }.into());
-            }
-            None if by_authority => Account::new(Amount::ZERO, Standing::Admitted(Roles::NONE)),
+        let action = transaction.action();
+        let is_authority = self.block.authorities.set.index_of(&key).is_some();
+        // G7, in place of G2, G4 and G5
+        if action.is_by_authority() && !is_authority {
+            return Err(RejectReason::NotAuthority { sender: key }.into());
+        }
+        let is_free = is_authority && action.is_free_for_authorities();
+        let mut account = match self.state.account(&key)? {
+            None if is_free => Account::new(Amount::ZERO, Standing::Admitted(Roles::NONE)),
             // G2
             None => return Err(RejectReason::NoAccount { sender: key }.into()),
             Some(account) => account,
@@ -123,12 +124,12 @@ impl<'a> Ledger<'a> {
             return Err(RejectReason::NonceTooHigh { expected: account.nonce, given }.into());
         }
         // G4
-        if account.standing.is_revoked() && !by_authority && !transaction.action().settles() {
+        if account.standing.is_revoked() && !is_free && !action.settles() {
             return Err(RejectReason::Revoked { sender: key }.into());
         }
         account.nonce = given.next().map_err(|OutOfRange(_)| RejectReason::NoncesUsedUp { sender: key })?;
         // G5
-        let fee = if by_authority { Amount::ZERO } else { self.block.fee(transaction.encoded_len()) };
+        let fee = if is_free { Amount::ZERO } else { self.block.fee(transaction.encoded_len()) };
         let balance = account.balance;
         account.balance =
             balance.checked_sub(fee).map_err(|OutOfRange(_)| RejectReason::FeeNotCovered { balance, fee })?;

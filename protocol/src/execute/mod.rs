@@ -2,6 +2,7 @@
 
 mod block;
 mod context;
+mod epoch;
 mod ledger;
 mod settle;
 
@@ -9,6 +10,7 @@ pub use block::{
     BlockError, BuiltBlock, ExecutedBlock, InvalidBlock, Parent, build_block, event_leaf, execute_block,
 };
 pub use context::BlockContext;
+pub use epoch::MAX_OFFENCES;
 pub(crate) use ledger::Sender;
 pub use ledger::{ExecuteError, Ledger};
 pub use settle::MAX_DUE_PER_BLOCK;

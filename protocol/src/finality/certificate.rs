@@ -1,5 +1,7 @@
 //! A quorum's votes in one piece.
 
+use serde::{Deserialize, Serialize};
+
 use super::electorate::Electorate;
 use super::vote::Subject;
 use crate::authority::{AuthorityIndex, MAX_AUTHORITIES};
@@ -8,7 +10,8 @@ use crate::crypto::Signature;
 use crate::primitives::{Epoch, View};
 
 /// A set of authorities, one bit for each index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode, Serialize, Deserialize)]
+#[serde(try_from = "Vec<AuthorityIndex>", into = "Vec<AuthorityIndex>")]
 pub struct Signers(u128);
 
 impl Signers {
@@ -45,9 +48,31 @@ impl FromIterator<AuthorityIndex> for Signers {
     }
 }
 
+/// An index that no authority of any chain has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("authority {0}, but a set has at most {MAX_AUTHORITIES}")]
+pub struct NoSuchAuthority(AuthorityIndex);
+
+impl TryFrom<Vec<AuthorityIndex>> for Signers {
+    type Error = NoSuchAuthority;
+
+    fn try_from(indices: Vec<AuthorityIndex>) -> Result<Self, NoSuchAuthority> {
+        match indices.iter().find(|index| usize::from(index.get()) >= MAX_AUTHORITIES) {
+            Some(index) => Err(NoSuchAuthority(*index)),
+            None => Ok(indices.into_iter().collect()),
+        }
+    }
+}
+
+impl From<Signers> for Vec<AuthorityIndex> {
+    fn from(signers: Signers) -> Self {
+        signers.iter().collect()
+    }
+}
+
 /// The votes of exactly q = n - f distinct authorities for one subject: a notarization, a
 /// nullification or a finalization.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct Certificate {
     /// What they voted.
     pub subject: Subject,

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::certificate::Certificate;
 use super::vote::Subject;
 use crate::block::Header;
-use crate::codec::{Decode, Encode, List};
-use crate::crypto::{Hash, Purpose};
+use crate::codec::{Decode, Encode, List, encode};
+use crate::crypto::Hash;
+use crate::merkle::{InclusionProof, MerkleTree};
 use crate::primitives::{Epoch, View};
 use crate::tagged_enum;
 
@@ -33,6 +36,20 @@ pub struct Justification {
     pub skips: List<Arc<Certificate>, MAX_SKIPS>,
 }
 
+/// One piece of a justification: the leaves of the tree under a header's `just_root`, the parent's
+/// proof first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JustificationItem {
+    /// The parent is the epoch's root.
+    Root,
+    /// What proves the parent.
+    Parent(#[serde(serialize_with = "write_shared", deserialize_with = "read_shared")] Arc<Certificate>),
+    /// What proves that a view between may be skipped.
+    Skip(#[serde(serialize_with = "write_shared", deserialize_with = "read_shared")] Arc<Certificate>),
+}
+tagged_enum!(JustificationItem { 0 => Root, 1 => Parent(Arc<Certificate>), 2 => Skip(Arc<Certificate>) });
+
 /// Why a justification does not fit its block. Signatures are another matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JustificationError {
@@ -58,9 +75,15 @@ pub enum JustificationError {
 }
 
 impl Justification {
-    /// Hash of the justification, which the header commits to.
+    /// Root of the tree over its items, which the header commits to: one wrong item can be shown
+    /// without the others.
     pub fn root(&self) -> Hash {
-        Hash::of_value(Purpose::Justification, self)
+        self.tree().root()
+    }
+
+    /// The item at this place, with the proof that `just_root` covers it. None if it has fewer.
+    pub fn prove(&self, index: usize) -> Option<(JustificationItem, InclusionProof)> {
+        Some((self.items().nth(index)?, self.tree().prove(index)?))
     }
 
     /// Whether it proves what `header` needs, in the epoch that builds on the block `epoch_root`, if
@@ -80,15 +103,7 @@ impl Justification {
         }
         let parent_is_proven = match &self.parent {
             ParentProof::Root => parent == View::ZERO && header.parent_hash == epoch_root,
-            ParentProof::Certificate(certificate) => match certificate.subject {
-                Subject::Notarize(subject) | Subject::Finalize(subject) => {
-                    subject.epoch == epoch
-                        && subject.view == parent
-                        && subject.block == header.parent_hash
-                        && parent > View::ZERO
-                }
-                Subject::Nullify(_) => false,
-            },
+            ParentProof::Certificate(certificate) => proves_parent(&certificate.subject, header, epoch),
         };
         if !parent_is_proven {
             return Err(JustificationError::WrongParentProof);
@@ -110,4 +125,38 @@ impl Justification {
         };
         parent.into_iter().chain(self.skips.iter())
     }
+
+    fn items(&self) -> impl Iterator<Item = JustificationItem> {
+        let parent = match &self.parent {
+            ParentProof::Root => JustificationItem::Root,
+            ParentProof::Certificate(certificate) => JustificationItem::Parent(certificate.clone()),
+        };
+        std::iter::once(parent).chain(self.skips.iter().cloned().map(JustificationItem::Skip))
+    }
+
+    fn tree(&self) -> MerkleTree {
+        MerkleTree::new(self.items().map(|item| encode(&item)))
+    }
+}
+
+/// Whether a certificate of this subject proves the header's parent.
+pub(super) fn proves_parent(subject: &Subject, header: &Header, epoch: Epoch) -> bool {
+    match subject {
+        Subject::Notarize(subject) | Subject::Finalize(subject) => {
+            subject.epoch == epoch
+                && subject.view == header.parent_view
+                && subject.block == header.parent_hash
+                && header.parent_view > View::ZERO
+        }
+        Subject::Nullify(_) => false,
+    }
+}
+
+// serde has no `Arc` without a feature that nothing else here needs.
+fn write_shared<S: Serializer>(certificate: &Arc<Certificate>, serializer: S) -> Result<S::Ok, S::Error> {
+    Certificate::serialize(certificate, serializer)
+}
+
+fn read_shared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Certificate>, D::Error> {
+    Certificate::deserialize(deserializer).map(Arc::new)
 }

@@ -3,10 +3,12 @@
 
 mod certificate;
 mod electorate;
+mod evidence;
 mod justification;
 mod vote;
 
 pub use certificate::{Certificate, CertificateError, Signers};
 pub use electorate::Electorate;
-pub use justification::{Justification, JustificationError, MAX_SKIPS, ParentProof};
+pub use evidence::{ConflictingVotes, Evidence, EvidenceError, OffenceKind, UnjustifiedVote};
+pub use justification::{Justification, JustificationError, JustificationItem, MAX_SKIPS, ParentProof};
 pub use vote::{BlockSubject, Subject, ViewSubject, Vote};

@@ -1,5 +1,7 @@
 //! What authorities vote on.
 
+use serde::{Deserialize, Serialize};
+
 use crate::authority::AuthorityIndex;
 use crate::codec::{Decode, Encode, encode};
 use crate::crypto::{BadSignature, ChainId, Hash, PublicKey, Purpose, Signature};
@@ -7,7 +9,7 @@ use crate::primitives::{Epoch, View};
 use crate::tagged_enum;
 
 /// A block in a view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize)]
 pub struct BlockSubject {
     /// The epoch.
     pub epoch: Epoch,
@@ -18,7 +20,7 @@ pub struct BlockSubject {
 }
 
 /// A view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize)]
 pub struct ViewSubject {
     /// The epoch.
     pub epoch: Epoch,
@@ -27,7 +29,8 @@ pub struct ViewSubject {
 }
 
 /// What a vote says. Each kind has a signing purpose of its own; all are bound to the chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Subject {
     /// The block is valid and may be built upon.
     Notarize(BlockSubject),
@@ -105,7 +108,7 @@ impl Subject {
 }
 
 /// One authority's vote.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct Vote {
     /// What it says.
     pub subject: Subject,

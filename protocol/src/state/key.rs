@@ -9,7 +9,8 @@ use std::ops::RangeInclusive;
 use serde::Serialize;
 
 use crate::crypto::PublicKey;
-use crate::primitives::{Timestamp, TxRef};
+use crate::finality::OffenceKind;
+use crate::primitives::{Epoch, Timestamp, TxRef, View};
 
 /// The name of an entry of the state. Variants stand in the order of their bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -37,6 +38,12 @@ pub enum StateKey {
     Channel(TxRef),
     /// Something that settles by itself at this time (K1).
     Due(Timestamp, DueItem),
+    /// A proposal that is open.
+    Proposal(TxRef),
+    /// Who ran the chain in the epoch before.
+    FormerAuthorities,
+    /// An offence: the epoch, whose it is, the view and the kind.
+    Offence(Epoch, PublicKey, View, OffenceKind),
 }
 
 /// What settles by itself.
@@ -85,8 +92,7 @@ impl DueItem {
 impl StateKey {
     /// All bids for a request.
     pub const fn bids_of(request: TxRef) -> RangeInclusive<Self> {
-        Self::Bid(request, PublicKey::from_bytes([0; PublicKey::LEN]))
-            ..=Self::Bid(request, PublicKey::from_bytes([u8::MAX; PublicKey::LEN]))
+        Self::Bid(request, Self::LOWEST)..=Self::Bid(request, Self::HIGHEST)
     }
 
     /// All that is due at this time or before.
@@ -94,7 +100,33 @@ impl StateKey {
         Self::Due(Timestamp::ZERO, DueItem::MIN)..=Self::Due(time, DueItem::MAX)
     }
 
-    /// The key's bytes: 1 to 41.
+    /// All open proposals.
+    pub const fn proposals() -> RangeInclusive<Self> {
+        Self::Proposal(TxRef::MIN)..=Self::Proposal(TxRef::MAX)
+    }
+
+    /// All offences that are recorded.
+    pub const fn offences() -> RangeInclusive<Self> {
+        Self::first_offence(Epoch::ZERO, Self::LOWEST)..=Self::last_offence(Epoch::MAX, Self::HIGHEST)
+    }
+
+    /// The recorded offences of one authority in one epoch.
+    pub const fn offences_of(epoch: Epoch, authority: PublicKey) -> RangeInclusive<Self> {
+        Self::first_offence(epoch, authority)..=Self::last_offence(epoch, authority)
+    }
+
+    const LOWEST: PublicKey = PublicKey::from_bytes([0; PublicKey::LEN]);
+    const HIGHEST: PublicKey = PublicKey::from_bytes([u8::MAX; PublicKey::LEN]);
+
+    const fn first_offence(epoch: Epoch, of: PublicKey) -> Self {
+        Self::Offence(epoch, of, View::ZERO, OffenceKind::FIRST)
+    }
+
+    const fn last_offence(epoch: Epoch, of: PublicKey) -> Self {
+        Self::Offence(epoch, of, View::MAX, OffenceKind::LAST)
+    }
+
+    /// The key's bytes: 1 to 50.
     pub fn to_bytes(&self) -> Vec<u8> {
         let (tag, parts): (u8, [&[u8]; 2]) = match self {
             Self::Params => (0, [&[], &[]]),
@@ -113,6 +145,16 @@ impl StateKey {
                 bytes.extend_from_slice(&time.get().to_be_bytes());
                 bytes.push(kind);
                 bytes.extend_from_slice(&name.to_be_bytes());
+                return bytes;
+            }
+            Self::Proposal(name) => (11, [&name.to_be_bytes(), &[]]),
+            Self::FormerAuthorities => (12, [&[], &[]]),
+            Self::Offence(epoch, authority, view, kind) => {
+                let mut bytes = vec![13];
+                bytes.extend_from_slice(&epoch.get().to_be_bytes());
+                bytes.extend_from_slice(authority.as_bytes());
+                bytes.extend_from_slice(&view.get().to_be_bytes());
+                bytes.push(kind.tag());
                 return bytes;
             }
         };
@@ -151,6 +193,20 @@ impl StateKey {
                 let (kind, of) = item.split_first()?;
                 let time = Timestamp::new(u64::from_be_bytes(*time));
                 Some(Self::Due(time, DueItem::from_parts(*kind, name(of)?)?))
+            }
+            11 => name(rest).map(Self::Proposal),
+            12 if rest.is_empty() => Some(Self::FormerAuthorities),
+            13 => {
+                let (epoch, rest) = rest.split_first_chunk::<8>()?;
+                let (authority, rest) = rest.split_first_chunk::<{ PublicKey::LEN }>()?;
+                let (view, kind) = rest.split_first_chunk::<8>()?;
+                let [kind] = kind else { return None };
+                Some(Self::Offence(
+                    Epoch::new(u64::from_be_bytes(*epoch)),
+                    PublicKey::from_bytes(*authority),
+                    View::new(u64::from_be_bytes(*view)),
+                    OffenceKind::from_tag(*kind)?,
+                ))
             }
             _ => None,
         }

@@ -5,6 +5,7 @@ pub mod auction;
 pub mod authority;
 pub mod changes;
 pub mod channel;
+pub mod governance;
 pub mod key;
 pub mod memory;
 pub mod overlay;

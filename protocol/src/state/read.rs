@@ -9,6 +9,7 @@ use crate::state::account::Account;
 use crate::state::auction::{Bid, Request, Station};
 use crate::state::authority::Authorities;
 use crate::state::channel::Channel;
+use crate::state::governance::{Offence, Proposal};
 use crate::state::key::{DueItem, StateKey};
 use crate::state::payment::{Lock, Payment};
 use crate::state::value::StateValue;
@@ -91,6 +92,33 @@ pub trait StateRead {
         payment(name: TxRef) -> Payment by StateKey::Payment(name);
         /// A channel.
         channel(name: TxRef) -> Channel by StateKey::Channel(name);
+        /// An open proposal.
+        proposal(name: TxRef) -> Proposal by StateKey::Proposal(name);
+    }
+
+    /// An offence that is recorded under this key.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn offence(&self, key: StateKey) -> Result<Option<Offence>, ReadError> {
+        match self.get(&key)? {
+            None => Ok(None),
+            Some(StateValue::Offence(offence)) => Ok(Some(offence)),
+            Some(_) => Err(ReadError::Inconsistent { key, reason: "a value of this key's kind" }),
+        }
+    }
+
+    /// The epoch before the current one, which the first does not have.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn former_authorities(&self) -> Result<Option<Authorities>, ReadError> {
+        let key = StateKey::FormerAuthorities;
+        match self.get(&key)? {
+            None => Ok(None),
+            Some(StateValue::FormerAuthorities(authorities)) => Ok(Some(authorities)),
+            Some(_) => Err(ReadError::Inconsistent { key, reason: "a value of this key's kind" }),
+        }
     }
 
     /// The first `limit` items that settle by themselves at `until` or before, in order of time.

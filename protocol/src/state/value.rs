@@ -8,6 +8,7 @@ use crate::state::account::Account;
 use crate::state::auction::{Bid, Request, Station};
 use crate::state::authority::Authorities;
 use crate::state::channel::Channel;
+use crate::state::governance::{Offence, Proposal};
 use crate::state::payment::{Lock, Payment};
 use crate::tagged_enum;
 
@@ -31,6 +32,9 @@ pub enum StateValue {
     Channel(Channel),
     /// The key says everything.
     Due,
+    Proposal(Proposal),
+    FormerAuthorities(Authorities),
+    Offence(Offence),
 }
 
 tagged_enum!(StateValue {
@@ -45,4 +49,7 @@ tagged_enum!(StateValue {
     8 => Payment(Payment),
     9 => Channel(Channel),
     10 => Due,
+    11 => Proposal(Proposal),
+    12 => FormerAuthorities(Authorities),
+    13 => Offence(Offence),
 });

@@ -2,14 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::approve::Approve;
 use super::bid::PlaceBid;
 use super::cancel::Cancel;
 use super::channel::{ChallengeChannel, CloseChannel, ForceCloseChannel, OpenChannel};
 use super::claim::Claim;
 use super::commitment::Commit;
+use super::evidence::ReportOffence;
 use super::installments::LockInstallments;
 use super::lock::CreateLock;
 use super::participant::{Admit, Revoke};
+use super::propose::Propose;
 use super::reject::RejectReason;
 use super::request::PlaceRequest;
 use super::station::RecordStation;
@@ -45,6 +48,9 @@ pub enum Action {
     CloseChannel(CloseChannel),
     ForceCloseChannel(ForceCloseChannel),
     ChallengeChannel(ChallengeChannel),
+    Propose(Propose),
+    Approve(Approve),
+    ReportOffence(ReportOffence),
 }
 
 tagged_enum!(Action {
@@ -63,6 +69,9 @@ tagged_enum!(Action {
     12 => CloseChannel(CloseChannel),
     13 => ForceCloseChannel(ForceCloseChannel),
     14 => ChallengeChannel(ChallengeChannel),
+    15 => Propose(Propose),
+    16 => Approve(Approve),
+    17 => ReportOffence(ReportOffence),
 });
 
 impl Action {
@@ -78,9 +87,14 @@ impl Action {
         )
     }
 
-    /// Whether it is an authority's, and free (G7).
+    /// Whether only an authority can send it (G7).
     pub const fn is_by_authority(&self) -> bool {
-        matches!(self, Self::Admit(_) | Self::Revoke(_))
+        matches!(self, Self::Admit(_) | Self::Revoke(_) | Self::Propose(_) | Self::Approve(_))
+    }
+
+    /// Whether an authority needs no account, standing or money for it (G7).
+    pub const fn is_free_for_authorities(&self) -> bool {
+        self.is_by_authority() || matches!(self, Self::ReportOffence(_))
     }
 
     /// The rules that show without the chain.
@@ -94,13 +108,16 @@ impl Action {
             Self::CreateLock(lock) => lock.check(sender)?,
             Self::LockInstallments(lock) => lock.check()?,
             Self::Claim(claim) => claim.check()?,
+            Self::Propose(propose) => propose.check()?,
+            Self::ReportOffence(report) => report.check()?,
             Self::Revoke(_)
             | Self::Commit(_)
             | Self::Cancel(_)
             | Self::OpenChannel(_)
             | Self::CloseChannel(_)
             | Self::ForceCloseChannel(_)
-            | Self::ChallengeChannel(_) => {}
+            | Self::ChallengeChannel(_)
+            | Self::Approve(_) => {}
         }
         Ok(())
     }
@@ -123,6 +140,9 @@ impl Action {
             Self::CloseChannel(close) => close.apply(sender, ledger),
             Self::ForceCloseChannel(close) => close.apply(sender, ledger),
             Self::ChallengeChannel(challenge) => challenge.apply(sender, ledger),
+            Self::Propose(propose) => propose.apply(sender, ledger),
+            Self::Approve(approve) => approve.apply(sender, ledger),
+            Self::ReportOffence(report) => report.apply(sender, ledger),
         }
     }
 }
@@ -146,6 +166,9 @@ impl Action {
             Self::CloseChannel(_) => "close_channel",
             Self::ForceCloseChannel(_) => "force_close_channel",
             Self::ChallengeChannel(_) => "challenge_channel",
+            Self::Propose(_) => "propose",
+            Self::Approve(_) => "approve",
+            Self::ReportOffence(_) => "report_offence",
         }
     }
 }

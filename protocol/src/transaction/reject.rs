@@ -1,14 +1,17 @@
 //! Why a transaction breaks a rule, over all kinds.
 
+use super::approve::ApproveReason;
 use super::bid::BidReason;
 use super::cancel::CancelReason;
 use super::channel::ChannelReason;
 use super::claim::ClaimReason;
 use super::commitment::CommitmentReason;
+use super::evidence::EvidenceReason;
 use super::installments::InstallmentsReason;
 use super::lock::LockReason;
 use super::participant::ParticipantReason;
 use super::payable::PayableReason;
+use super::propose::ProposeReason;
 use super::request::RequestReason;
 use super::station::StationReason;
 use super::transfer::TransferReason;
@@ -71,4 +74,10 @@ pub enum RejectReason {
     Cancel(#[from] CancelReason),
     #[error(transparent)]
     Channel(#[from] ChannelReason),
+    #[error(transparent)]
+    Propose(#[from] ProposeReason),
+    #[error(transparent)]
+    Approve(#[from] ApproveReason),
+    #[error(transparent)]
+    Evidence(#[from] EvidenceReason),
 }

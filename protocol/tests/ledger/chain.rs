@@ -14,6 +14,7 @@ use evchain_protocol::primitives::{
 };
 use evchain_protocol::state::account::{Account, Roles};
 use evchain_protocol::state::auction::{Bid, BidPosition, BiddingMode, PaymentKinds, Place, Station};
+use evchain_protocol::state::authority::Authorities;
 use evchain_protocol::state::memory::MemoryState;
 use evchain_protocol::state::read::StateRead;
 use evchain_protocol::state::tree::{Tree, TreeDepth};
@@ -79,6 +80,7 @@ pub(crate) fn params() -> Params {
         max_bids: 2,
         max_installments: count(100),
         state_tree_depth: 4,
+        epoch_length: 1000,
         ..Params::default()
     }
 }
@@ -118,8 +120,12 @@ impl Chain {
     }
 
     pub(crate) fn with(params: Params) -> Self {
-        let depth = TreeDepth::new(params.state_tree_depth).unwrap();
-        let GenesisBlock { chain, header, state: first, supply, .. } = genesis(params).build().unwrap();
+        Self::of(&genesis(params))
+    }
+
+    pub(crate) fn of(genesis: &Genesis) -> Self {
+        let depth = TreeDepth::new(genesis.params.state_tree_depth).unwrap();
+        let GenesisBlock { chain, header, state: first, supply, .. } = genesis.build().unwrap();
         let mut tree = Tree::empty(depth);
         let delta = tree.unchanged().update(first.to_bytes());
         tree.apply(delta).unwrap();
@@ -231,6 +237,21 @@ impl Chain {
         Timestamp::new(self.tip.time_ms.get() + 1)
     }
 
+    /// Passes blocks until the next one is the first of the next epoch. Gives the last one's events.
+    pub(crate) fn end_epoch(&mut self) -> Vec<Event> {
+        let epoch = self.authorities().epoch;
+        loop {
+            let events = self.pass(self.next());
+            if self.authorities().epoch > epoch {
+                return events;
+            }
+        }
+    }
+
+    pub(crate) fn authorities(&self) -> Authorities {
+        self.state.authorities().unwrap().unwrap()
+    }
+
     pub(crate) fn account(&self, of: &KeyPair) -> Account {
         self.state.account(&of.public_key()).unwrap().unwrap()
     }
@@ -241,7 +262,9 @@ impl Chain {
 }
 
 pub(crate) fn header_of<T>(parent: &Header, time: Timestamp, built: &BuiltBlock<T>) -> Header {
+    let ends_epoch = parent.next_authority_root != parent.authority_root;
     Header {
+        epoch: if ends_epoch { parent.epoch.next().unwrap() } else { parent.epoch },
         height: Height::new(parent.height.get() + 1),
         view: parent.view.next().unwrap(),
         parent_hash: parent.hash(),

@@ -4,19 +4,27 @@
 //! meant, the failing test prints what to write there); random values go to bytes and to JSON and
 //! back; changed and random bytes either fail to decode or are the one encoding of what they gave.
 
-use evchain_protocol::authority::AuthoritySet;
+use std::sync::Arc;
+
+use evchain_protocol::authority::{AuthorityIndex, AuthoritySet, MAX_AUTHORITIES};
+use evchain_protocol::block::Header;
 use evchain_protocol::codec::{Decode, Encode, List, decode, encode};
 use evchain_protocol::commitment::Opening;
-use evchain_protocol::crypto::{Hash, PublicKey};
+use evchain_protocol::crypto::{Hash, PublicKey, Signature};
 use evchain_protocol::event::EventRecord;
+use evchain_protocol::finality::{
+    Certificate, Evidence, Justification, MAX_SKIPS, ParentProof, Subject, UnjustifiedVote, Vote,
+};
 use evchain_protocol::genesis::Genesis;
+use evchain_protocol::governance::{Change, ParamChange};
 use evchain_protocol::payment::InstallmentCount;
-use evchain_protocol::primitives::{Amount, Nonce, Span, TxRef};
+use evchain_protocol::primitives::{Amount, Epoch, Nonce, Span, TxRef, View};
 use evchain_protocol::state::account::Roles;
 use evchain_protocol::state::channel::ChannelState;
 use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::value::{MAX_VALUE_BYTES, StateValue};
 use evchain_protocol::text::Text;
+use evchain_protocol::transaction::approve::Approve;
 use evchain_protocol::transaction::bid::PlaceBid;
 use evchain_protocol::transaction::cancel::Cancel;
 use evchain_protocol::transaction::channel::{
@@ -24,9 +32,11 @@ use evchain_protocol::transaction::channel::{
 };
 use evchain_protocol::transaction::claim::{Claim, ClaimChain, ClaimHashes, ClaimLock, IndexedPreimage};
 use evchain_protocol::transaction::commitment::Commit;
+use evchain_protocol::transaction::evidence::ReportOffence;
 use evchain_protocol::transaction::installments::{ChainAnchor, InstallmentLocks, LockInstallments};
 use evchain_protocol::transaction::lock::CreateLock;
 use evchain_protocol::transaction::participant::{Admit, Revoke};
+use evchain_protocol::transaction::propose::Propose;
 use evchain_protocol::transaction::station::RecordStation;
 use evchain_protocol::transaction::transfer::Transfer;
 use evchain_protocol::transaction::{Action, MAX_TRANSACTION_BYTES, SignedTransaction, Transaction};
@@ -48,6 +58,9 @@ fn one_of_each_action() -> Vec<(&'static str, Action)> {
     let hashes = InstallmentLocks::Hashes(vec![hash; 2].try_into().unwrap());
     let pay = |locks| LockInstallments { request: name, producer: to, deposit, locks };
     let amount = Amount::new(4900);
+    let propose = |change| Action::Propose(Propose { change });
+    let report = |evidence| Action::ReportOffence(ReportOffence { evidence });
+    let just = Justification { parent: ParentProof::Root, skips: List::default() };
     vec![
         ("transfer", Action::Transfer(Transfer { to, amount })),
         ("admit", Action::Admit(Admit { participant: to, roles: Roles::ALL })),
@@ -86,7 +99,39 @@ fn one_of_each_action() -> Vec<(&'static str, Action)> {
         ("channel-close", Action::CloseChannel(CloseChannel { state })),
         ("channel-force", Action::ForceCloseChannel(ForceCloseChannel { channel: name, state: None })),
         ("channel-challenge", Action::ChallengeChannel(ChallengeChannel { state })),
+        ("propose-add", propose(Change::AddAuthority(to))),
+        ("propose-remove", propose(Change::RemoveAuthority(to))),
+        ("propose-param", propose(Change::SetParam(ParamChange::HopBound(Span::new(300))))),
+        ("approve", Action::Approve(Approve { proposal: name })),
+        ("report-votes", report(conflicting_votes())),
+        ("report-unjustified", report(unjustified_vote(&chain.tip, &just))),
     ]
+}
+
+fn conflicting_votes() -> Evidence {
+    let signature = Signature::from_bytes([7; 64]);
+    let vote = |subject| Vote { subject, signer: AuthorityIndex::new(2), signature };
+    let (epoch, view) = (Epoch::new(1), View::new(3));
+    let block = Hash::from_bytes([9; 32]);
+    Evidence::of_votes(vote(Subject::nullify(epoch, view)), vote(Subject::finalize(epoch, view, block)))
+        .unwrap()
+}
+
+fn unjustified_vote(header: &Header, just: &Justification) -> Evidence {
+    let header = Header { just_root: just.root(), ..header.clone() };
+    let subject = Subject::notarize(header.epoch, header.view, header.hash());
+    let vote = Vote { subject, signer: AuthorityIndex::new(2), signature: Signature::from_bytes([7; 64]) };
+    let (item, proof) = just.prove(just.skips.len()).unwrap();
+    Evidence::Justification(Box::new(UnjustifiedVote { vote, header, item, proof }))
+}
+
+/// As many signatures as there can be.
+fn largest_certificate() -> Arc<Certificate> {
+    Arc::new(Certificate {
+        subject: Subject::nullify(Epoch::new(1), View::new(3)),
+        signers: (0..u8::try_from(MAX_AUTHORITIES).unwrap()).map(AuthorityIndex::new).collect(),
+        signatures: List::new(vec![Signature::from_bytes([7; 64]); MAX_AUTHORITIES]).unwrap(),
+    })
 }
 
 #[test]
@@ -136,6 +181,11 @@ fn the_longest_transaction_fits() {
     let longest = chain.sign(&bob(), Action::Claim(Claim::Hashes(claim)));
     assert!(longest.encoded_len() <= MAX_TRANSACTION_BYTES);
     assert!(longest.encoded_len() > MAX_TRANSACTION_BYTES / 2);
+
+    let skips = List::new(vec![largest_certificate(); MAX_SKIPS]).unwrap();
+    let evidence = unjustified_vote(&chain.tip, &Justification { parent: ParentProof::Root, skips });
+    let report = chain.sign(&bob(), Action::ReportOffence(ReportOffence { evidence }));
+    assert!(report.encoded_len() <= 10 * 1024, "{} bytes of evidence", report.encoded_len());
 }
 
 #[test]
@@ -247,7 +297,7 @@ fn values_outside_their_range_do_not_decode() {
     for (count, good) in [(0u32, false), (1, true), (1024, true), (1025, false)] {
         assert_eq!(decode::<InstallmentCount>(&encode(&count), 4).is_ok(), good, "{count}");
     }
-    assert!(decode::<Action>(&[15], 1).is_err(), "an unknown kind");
+    assert!(decode::<Action>(&[18], 1).is_err(), "an unknown kind");
     assert!(decode::<Text<9>>(&encode(&List::<u8, 9>::new(b"a\nb".to_vec()).unwrap()), 99).is_err());
 
     let set = AuthoritySet::new(vec![alice().public_key(), bob().public_key()]).unwrap();

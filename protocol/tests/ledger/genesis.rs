@@ -61,6 +61,10 @@ fn parameters_are_bounded() {
     // A block must have room for the longest transaction.
     assert_eq!(bad_param(|p| p.max_block_bytes = 40 * 1024 - 1), "max_block_bytes");
     assert_eq!(bad_param(|p| p.idle_interval = Span::new(p.hop_bound.get() + 1)), "idle_interval");
+    assert_eq!(bad_param(|p| p.epoch_length = 1), "epoch_length");
+    assert_eq!(bad_param(|p| p.epoch_length = u64::MAX), "epoch_length");
+    assert_eq!(bad_param(|p| p.proposal_epochs = 0), "proposal_epochs");
+    assert_eq!(bad_param(|p| p.proposal_epochs = u64::MAX), "proposal_epochs");
     assert_eq!(bad_param(|p| p.min_block_interval = Span::new(801)), "min_block_interval");
 }
 

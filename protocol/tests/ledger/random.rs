@@ -10,9 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evchain_protocol::crypto::{Hash, KeyPair, PublicKey};
 use evchain_protocol::event::Event;
+use evchain_protocol::finality::{Evidence, Subject, Vote};
+use evchain_protocol::governance::{Change, ParamChange};
 use evchain_protocol::hash_chain::HashChain;
+use evchain_protocol::params::Params;
 use evchain_protocol::payment::DepositRule;
-use evchain_protocol::primitives::{Span, Timestamp, TxRef, Window};
+use evchain_protocol::primitives::{Span, Timestamp, TxRef, View, Window};
 use evchain_protocol::state::account::Roles;
 use evchain_protocol::state::auction::BidPosition;
 use evchain_protocol::state::channel::ChannelState;
@@ -20,6 +23,7 @@ use evchain_protocol::state::key::{DueItem, StateKey};
 use evchain_protocol::state::payment::HashLocks;
 use evchain_protocol::state::read::StateRead;
 use evchain_protocol::state::value::StateValue;
+use evchain_protocol::transaction::approve::Approve;
 use evchain_protocol::transaction::bid::PlaceBid;
 use evchain_protocol::transaction::cancel::Cancel;
 use evchain_protocol::transaction::channel::{
@@ -27,9 +31,11 @@ use evchain_protocol::transaction::channel::{
 };
 use evchain_protocol::transaction::claim::{Claim, ClaimChain, ClaimHashes, ClaimLock, IndexedPreimage};
 use evchain_protocol::transaction::commitment::Commit;
+use evchain_protocol::transaction::evidence::ReportOffence;
 use evchain_protocol::transaction::installments::{ChainAnchor, InstallmentLocks, LockInstallments};
 use evchain_protocol::transaction::lock::CreateLock;
 use evchain_protocol::transaction::participant::{Admit, Revoke};
+use evchain_protocol::transaction::propose::Propose;
 use evchain_protocol::transaction::station::RecordStation;
 use evchain_protocol::transaction::transfer::Transfer;
 use evchain_protocol::transaction::{Action, VerifiedTransaction};
@@ -37,6 +43,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::chain::*;
+use crate::governance::{member, with_members};
 use crate::values;
 
 const SEEDS: u64 = 24;
@@ -84,9 +91,9 @@ impl Walk {
         seed_bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed_bytes);
         Self {
-            chain: Chain::new(),
+            chain: Chain::of(&with_members(3, Params { epoch_length: 9, proposal_epochs: 1, ..params() })),
             random: Random(seed),
-            cast: (1..=8).map(key).collect(),
+            cast: (1..=8).map(key).chain((0..3).map(member)).collect(),
             noise: TestRunner::new_with_rng(Config::default(), rng),
         }
     }
@@ -117,7 +124,7 @@ impl Walk {
     fn act(&mut self) -> Option<(KeyPair, Action)> {
         let someone = self.random.pick(&self.cast.clone())?;
         let to = self.random.pick(&self.cast.clone())?.public_key();
-        match self.random.below(24) {
+        match self.random.below(32) {
             0 => {
                 let amount = money(self.random.below(2 * MONEY / 10));
                 Some((someone, Action::Transfer(Transfer { to, amount })))
@@ -125,10 +132,10 @@ impl Walk {
             1 => {
                 let choice = [Roles::CONSUMER, Roles::PRODUCER, Roles::ALL, Roles::ALL, Roles::ALL];
                 let roles = self.random.pick(&choice)?;
-                Some((authority(), Action::Admit(Admit { participant: to, roles })))
+                Some((self.an_authority()?, Action::Admit(Admit { participant: to, roles })))
             }
             2 if self.random.below(20) == 0 => {
-                Some((authority(), Action::Revoke(Revoke { participant: to })))
+                Some((self.an_authority()?, Action::Revoke(Revoke { participant: to })))
             }
             3 => Some((someone, Action::RecordStation(RecordStation { station: a_station() }))),
             4 | 5 => Some(self.ask(someone)),
@@ -141,11 +148,66 @@ impl Walk {
             16 => self.claim_payment(),
             19 | 20 => self.cancel(),
             21 | 22 => self.end_channel(),
+            23 | 24 => {
+                let change = self.change(to)?;
+                Some((self.an_authority()?, Action::Propose(Propose { change })))
+            }
+            25..=29 => {
+                let names =
+                    self.names(|key| if let StateKey::Proposal(name) = key { Some(*name) } else { None });
+                let proposal = self.random.pick(&names)?;
+                Some((self.an_authority()?, Action::Approve(Approve { proposal })))
+            }
+            30 if self.random.below(6) == 0 => Some((someone, self.report()?)),
             _ => {
                 let action = values::action().new_tree(&mut self.noise).unwrap().current();
                 Some((someone, action))
             }
         }
+    }
+
+    /// One of the cast: noise adds others, too.
+    fn an_authority(&mut self) -> Option<KeyPair> {
+        let set = self.chain.authorities().set;
+        let known: Vec<KeyPair> =
+            self.cast.iter().filter(|pair| set.index_of(&pair.public_key()).is_some()).cloned().collect();
+        self.random.pick(&known)
+    }
+
+    fn change(&mut self, key: PublicKey) -> Option<Change> {
+        let param = [
+            ParamChange::MaxBids(1 + self.random.small(3)),
+            ParamChange::EpochLength(7 + self.random.below(4)),
+            ParamChange::EvidenceRemoves(self.random.below(2) == 0),
+            ParamChange::MaxSkew(Span::new(self.random.below(9))),
+            // Each alone fits, but not both.
+            ParamChange::MaxChallenge(Span::new(7 * MINUTE)),
+            ParamChange::MinChallenge(Span::new(8 * MINUTE)),
+            ParamChange::MaxChallenge(Span::new(100 * MINUTE)),
+            ParamChange::MinChallenge(Span::new(2 * MINUTE)),
+        ];
+        Some(match self.random.below(6) {
+            0 | 1 => Change::AddAuthority(key),
+            2 => Change::RemoveAuthority(key),
+            _ => Change::SetParam(self.random.pick(&param)?),
+        })
+    }
+
+    /// Two votes of an authority of this epoch, that exclude each other.
+    fn report(&mut self) -> Option<Action> {
+        let electorate = self.chain.authorities().electorate(self.chain.id);
+        let key = self.an_authority()?;
+        let signer = electorate.index_of(&key.public_key()).unwrap();
+        let view = View::new(1 + self.random.below(3));
+        let vote = |subject: Subject| {
+            let signature = key.sign(subject.purpose(), electorate.chain, &subject.signed_bytes());
+            Vote { subject, signer, signature }
+        };
+        let block = Hash::from_bytes([9; 32]);
+        let nullify = vote(Subject::nullify(electorate.epoch, view));
+        let finalize = vote(Subject::finalize(electorate.epoch, view, block));
+        let evidence = Evidence::of_votes(nullify, finalize).unwrap();
+        Some(Action::ReportOffence(ReportOffence { evidence }))
     }
 
     fn ask(&mut self, who: KeyPair) -> (KeyPair, Action) {
@@ -386,7 +448,7 @@ fn money_is_conserved_and_the_queue_fits_on_random_walks() {
     }
     println!("{reached:#?}");
     if one.is_none() {
-        let all = 23;
+        let all = 32;
         assert_eq!(reached.len(), all, "kinds of events that were reached: {reached:#?}");
         assert!(reached.values().all(|times| *times >= 5), "too rare to mean much: {reached:#?}");
     }

@@ -1,13 +1,21 @@
 //! Random values of everything that is sent or stored, for the other tests.
 
-use evchain_protocol::authority::AuthoritySet;
+use std::sync::Arc;
+
+use evchain_protocol::authority::{AuthorityIndex, AuthoritySet};
+use evchain_protocol::block::Header;
 use evchain_protocol::commitment::Opening;
-use evchain_protocol::crypto::{Hash, Preimage, PublicKey, Signature};
+use evchain_protocol::crypto::{ChainId, Hash, Preimage, PublicKey, Signature};
 use evchain_protocol::event::{Event, EventRecord};
+use evchain_protocol::finality::{
+    Certificate, ConflictingVotes, Evidence, Justification, OffenceKind, ParentProof, Subject,
+    UnjustifiedVote, Vote,
+};
+use evchain_protocol::governance::{Change, ParamChange};
 use evchain_protocol::params::Params;
 use evchain_protocol::payment::{DepositRule, InstallmentCount, InstallmentPlan};
 use evchain_protocol::primitives::{
-    Amount, Energy, Epoch, Nonce, Position, RegionId, Span, Timestamp, TxRef, Window,
+    Amount, Energy, Epoch, Height, Nonce, Position, RegionId, Span, Timestamp, TxRef, View, Window,
 };
 use evchain_protocol::state::account::{Account, Roles, Standing};
 use evchain_protocol::state::auction::{
@@ -15,10 +23,12 @@ use evchain_protocol::state::auction::{
 };
 use evchain_protocol::state::authority::Authorities;
 use evchain_protocol::state::channel::{Channel, ChannelState, PostedState, SignedChannelState};
+use evchain_protocol::state::governance::{Offence, Proposal};
 use evchain_protocol::state::key::{DueItem, StateKey};
 use evchain_protocol::state::payment::{ChainLock, HashLocks, Lock, Payment};
 use evchain_protocol::state::value::StateValue;
 use evchain_protocol::text::Text;
+use evchain_protocol::transaction::approve::Approve;
 use evchain_protocol::transaction::bid::PlaceBid;
 use evchain_protocol::transaction::cancel::Cancel;
 use evchain_protocol::transaction::channel::{
@@ -26,9 +36,11 @@ use evchain_protocol::transaction::channel::{
 };
 use evchain_protocol::transaction::claim::{Claim, ClaimChain, ClaimHashes, ClaimLock, IndexedPreimage};
 use evchain_protocol::transaction::commitment::Commit;
+use evchain_protocol::transaction::evidence::ReportOffence;
 use evchain_protocol::transaction::installments::{ChainAnchor, InstallmentLocks, LockInstallments};
 use evchain_protocol::transaction::lock::CreateLock;
 use evchain_protocol::transaction::participant::{Admit, Revoke};
+use evchain_protocol::transaction::propose::Propose;
 use evchain_protocol::transaction::request::PlaceRequest;
 use evchain_protocol::transaction::station::RecordStation;
 use evchain_protocol::transaction::transfer::Transfer;
@@ -204,6 +216,108 @@ fn channel_action() -> impl Strategy<Value = Action> {
     ]
 }
 
+fn authority_set() -> impl Strategy<Value = AuthoritySet> {
+    let keys: Vec<PublicKey> = (1..=5).map(|number| crate::chain::key(number).public_key()).collect();
+    proptest::sample::subsequence(keys, 1..=5).prop_map(|keys| AuthoritySet::new(keys).unwrap())
+}
+
+fn authorities() -> impl Strategy<Value = Authorities> {
+    (any::<[u64; 3]>(), authority_set()).prop_map(|([epoch, first, last], set)| Authorities {
+        epoch: Epoch::new(epoch),
+        set,
+        first_height: Height::new(first),
+        last_height: Height::new(last),
+    })
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let param = prop_oneof![
+        amount().prop_map(ParamChange::FeeFlat),
+        any::<u64>().prop_map(|span| ParamChange::HopBound(Span::new(span))),
+        installments().prop_map(ParamChange::MaxInstallments),
+        any::<u64>().prop_map(ParamChange::EpochLength),
+        any::<u32>().prop_map(ParamChange::MaxBids),
+        any::<bool>().prop_map(ParamChange::EvidenceRemoves),
+    ];
+    prop_oneof![
+        public_key().prop_map(Change::AddAuthority),
+        public_key().prop_map(Change::RemoveAuthority),
+        param.prop_map(Change::SetParam),
+    ]
+}
+
+fn subject() -> impl Strategy<Value = Subject> {
+    let place = (any::<u64>(), any::<u64>(), hash());
+    let place = place.prop_map(|(epoch, view, block)| (Epoch::new(epoch), View::new(view), block));
+    (0..3_u8, place).prop_map(|(kind, (epoch, view, block))| match kind {
+        0 => Subject::notarize(epoch, view, block),
+        1 => Subject::nullify(epoch, view),
+        _ => Subject::finalize(epoch, view, block),
+    })
+}
+
+fn vote() -> impl Strategy<Value = Vote> {
+    (subject(), any::<u8>(), signature()).prop_map(|(subject, signer, signature)| Vote {
+        subject,
+        signer: AuthorityIndex::new(signer),
+        signature,
+    })
+}
+
+fn certificate() -> impl Strategy<Value = Arc<Certificate>> {
+    (subject(), vec(0..128_u8, 0..5), vec(signature(), 0..5)).prop_map(|(subject, signers, signatures)| {
+        Arc::new(Certificate {
+            subject,
+            signers: signers.into_iter().map(AuthorityIndex::new).collect(),
+            signatures: signatures.try_into().unwrap(),
+        })
+    })
+}
+
+fn evidence() -> impl Strategy<Value = Evidence> {
+    let parent = prop_oneof![Just(ParentProof::Root), certificate().prop_map(ParentProof::Certificate)];
+    let just = (parent, vec(certificate(), 0..5))
+        .prop_map(|(parent, skips)| Justification { parent, skips: skips.try_into().unwrap() });
+    let header = (hash(), any::<[u64; 4]>(), public_key(), timestamp()).prop_map(
+        |(hash, [epoch, height, view, parent_view], proposer, time_ms)| Header {
+            chain: ChainId(hash),
+            epoch: Epoch::new(epoch),
+            height: Height::new(height),
+            view: View::new(view),
+            parent_hash: hash,
+            parent_view: View::new(parent_view),
+            proposer,
+            time_ms,
+            tx_root: hash,
+            event_root: hash,
+            state_root: hash,
+            just_root: hash,
+            authority_root: hash,
+            next_authority_root: hash,
+        },
+    );
+    prop_oneof![
+        (vote(), vote())
+            .prop_map(|(first, second)| Evidence::Votes(Box::new(ConflictingVotes { first, second }))),
+        (vote(), header, just, any::<proptest::sample::Index>()).prop_map(|(vote, header, just, index)| {
+            let (item, proof) = just.prove(index.index(just.skips.len() + 1)).unwrap();
+            Evidence::Justification(Box::new(UnjustifiedVote { vote, header, item, proof }))
+        }),
+    ]
+}
+
+fn offence_kind() -> impl Strategy<Value = OffenceKind> {
+    (OffenceKind::FIRST.tag()..=OffenceKind::LAST.tag()).prop_map(|tag| OffenceKind::from_tag(tag).unwrap())
+}
+
+fn governance_action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        change().prop_map(|change| Action::Propose(Propose { change })),
+        tx_ref().prop_map(|proposal| Action::Approve(Approve { proposal })),
+        evidence().prop_map(|evidence| Action::ReportOffence(ReportOffence { evidence })),
+    ]
+}
+
 pub(crate) fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         (public_key(), amount()).prop_map(|(to, amount)| Action::Transfer(Transfer { to, amount })),
@@ -212,6 +326,7 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
         auction_action(),
         payment_action(),
         channel_action(),
+        governance_action(),
     ]
 }
 
@@ -296,15 +411,22 @@ fn request() -> impl Strategy<Value = Request> {
 }
 
 pub(crate) fn state_value() -> impl Strategy<Value = StateValue> {
-    let authority_keys: Vec<PublicKey> =
-        (1..=5).map(|number| crate::chain::key(number).public_key()).collect();
+    let proposal = (public_key(), change(), any::<u64>(), vec(public_key(), 0..5)).prop_map(
+        |(proposer, change, last_epoch, approvals)| Proposal {
+            proposer,
+            change,
+            last_epoch: Epoch::new(last_epoch),
+            approvals: approvals.try_into().unwrap(),
+        },
+    );
     prop_oneof![
+        proposal.prop_map(StateValue::Proposal),
+        authorities().prop_map(StateValue::FormerAuthorities),
+        (tx_ref(), public_key())
+            .prop_map(|(evidence, reporter)| StateValue::Offence(Offence { evidence, reporter })),
         any::<u32>().prop_map(|max_bids| StateValue::Params(Params { max_bids, ..Params::default() })),
         public_key().prop_map(StateValue::Treasury),
-        (any::<u64>(), proptest::sample::subsequence(authority_keys, 1..=5)).prop_map(|(epoch, keys)| {
-            let set = AuthoritySet::new(keys).unwrap();
-            StateValue::Authorities(Authorities { epoch: Epoch::new(epoch), set })
-        }),
+        authorities().prop_map(StateValue::Authorities),
         account().prop_map(StateValue::Account),
         station().prop_map(StateValue::Station),
         request().prop_map(StateValue::Request),
@@ -339,12 +461,37 @@ pub(crate) fn state_key() -> impl Strategy<Value = StateKey> {
         tx_ref().prop_map(StateKey::Payment),
         tx_ref().prop_map(StateKey::Channel),
         (timestamp(), item).prop_map(|(time, item)| StateKey::Due(time, item)),
+        tx_ref().prop_map(StateKey::Proposal),
+        Just(StateKey::FormerAuthorities),
+        (any::<[u64; 2]>(), public_key(), offence_kind()).prop_map(|([epoch, view], key, kind)| {
+            StateKey::Offence(Epoch::new(epoch), key, View::new(view), kind)
+        }),
     ]
 }
 
 pub(crate) fn event() -> impl Strategy<Value = EventRecord> {
     let (name, key) = (tx_ref(), public_key());
     let event = prop_oneof![
+        (name.clone(), key.clone(), change()).prop_map(|(proposal, authority, change)| Event::Proposed {
+            proposal,
+            authority,
+            change
+        }),
+        (name.clone(), change()).prop_map(|(proposal, change)| Event::ProposalPassed { proposal, change }),
+        (key.clone(), public_key(), any::<[u64; 2]>(), offence_kind()).prop_map(
+            |(authority, reporter, [epoch, view], offence)| Event::OffenceRecorded {
+                authority,
+                epoch: Epoch::new(epoch),
+                view: View::new(view),
+                offence,
+                reporter,
+            }
+        ),
+        any::<[u64; 3]>().prop_map(|[epoch, first, last]| Event::EpochStarted {
+            epoch: Epoch::new(epoch),
+            first: Height::new(first),
+            last: Height::new(last),
+        }),
         (key.clone(), amount()).prop_map(|(payer, amount)| Event::FeePaid { payer, amount }),
         (key.clone(), roles(), public_key()).prop_map(|(account, roles, authority)| Event::Admitted {
             account,
