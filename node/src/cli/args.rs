@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
+use super::authority::AuthorityCommand;
 use super::charge::ChargeArgs;
 use super::genesis::GenesisCommand;
 use super::keys::KeysCommand;
@@ -39,6 +40,7 @@ pub enum Command {
     Start(StartArgs),
     Tx(TxCommand),
     Query(QueryCommand),
+    Authority(AuthorityCommand),
     Produce(ProduceArgs),
     Charge(ChargeArgs),
     #[command(subcommand)]

@@ -2,6 +2,7 @@
 
 mod agent;
 mod args;
+mod authority;
 mod charge;
 pub mod exit;
 mod genesis;

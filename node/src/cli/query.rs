@@ -154,10 +154,15 @@ enum Query {
     Params,
     /// Who runs the chain.
     Authorities,
+    /// What authorities have proposed and not decided.
+    Proposals,
+    /// What authorities did that no honest one does, of this epoch and the one before.
+    Evidence,
     /// A proof of what the state holds, which somebody can check who trusts the authorities only.
     Proof {
         /// params, treasury, authorities, account/ADDRESS, station/ADDRESS, request/REF,
-        /// bid/REF/ADDRESS, lock/REF, payment/REF or channel/REF.
+        /// bid/REF/ADDRESS, lock/REF, payment/REF, channel/REF, proposal/REF, former-authorities or
+        /// offence/EPOCH/ADDRESS/VIEW/KIND.
         name: StateName,
         /// Check it against the authorities of this genesis, and show what it proves.
         #[arg(long, value_name = "FILE")]
@@ -230,6 +235,8 @@ pub(super) async fn run(command: QueryCommand) -> anyhow::Result<()> {
         Query::Channels { party } => show.value(&all(async |after| rpc.channels(party, after).await).await?),
         Query::Params => show.answer(rpc.params().await),
         Query::Authorities => show.answer(rpc.authorities().await),
+        Query::Proposals => show.answer(rpc.proposals().await),
+        Query::Evidence => show.answer(rpc.evidence().await),
         Query::Proof { name, genesis: None } => show.answer(rpc.proof(name).await),
         Query::Proof { name, genesis: Some(file) } => {
             let block = genesis::read(&file)?.build().map_err(|error| UsageError(error.to_string()))?;

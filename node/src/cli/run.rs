@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
 use super::args::{Cli, Command};
-use super::{charge, exit, genesis, keys, produce, query, secret, start, tx};
+use super::{authority, charge, exit, genesis, keys, produce, query, secret, start, tx};
 
 /// Does what the command line says, and says how it went: results on stdout, the rest on stderr.
 pub fn run(cli: Cli) -> ExitCode {
@@ -19,6 +19,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Start(args) => runtime.block_on(start::run(args)),
         Command::Tx(command) => runtime.block_on(tx::run(command)),
         Command::Query(command) => runtime.block_on(query::run(command)),
+        Command::Authority(command) => runtime.block_on(authority::run(command)),
         Command::Produce(args) => runtime.block_on(produce::run(args)),
         Command::Charge(args) => runtime.block_on(charge::run(args)),
         Command::ChannelState(command) => runtime.block_on(secret::run_channel_state(command)),

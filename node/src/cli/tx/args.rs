@@ -63,6 +63,34 @@ pub enum TxKind {
         /// Whom.
         participant: PublicKey,
     },
+    /// Propose a new authority (authorities only). More than two thirds have to approve.
+    ProposeAdd {
+        /// Whom.
+        authority: PublicKey,
+    },
+    /// Propose that an authority leaves (authorities only).
+    ProposeRemove {
+        /// Whom.
+        authority: PublicKey,
+    },
+    /// Propose another value for a parameter (authorities only).
+    ProposeParam {
+        /// The parameter, as `evchain query params --json` names it.
+        name: String,
+        /// Its value, as that shows it.
+        value: String,
+    },
+    /// Approve a proposal (authorities only). There is no way back.
+    Approve {
+        /// Its reference.
+        proposal: TxRef,
+    },
+    /// Report what an authority did and no honest one does.
+    Report {
+        /// The evidence, as JSON.
+        #[arg(long, value_name = "FILE")]
+        evidence: PathBuf,
+    },
     /// Record your charging station.
     Station {
         /// The region in which it stands.

@@ -1,14 +1,17 @@
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use evchain_protocol::codec::List;
 use evchain_protocol::commitment::Opening;
 use evchain_protocol::crypto::{Preimage, PublicKey};
+use evchain_protocol::governance::{Change, ParamChange};
 use evchain_protocol::hash_chain::HashChain;
 use evchain_protocol::payment::DepositRule;
 use evchain_protocol::primitives::{Timestamp, TxRef, Window};
 use evchain_protocol::state::auction::{Bid, BidPosition, BiddingMode, Place, Station};
 use evchain_protocol::state::payment::{HashLocks, Payment};
 use evchain_protocol::transaction::Action;
+use evchain_protocol::transaction::approve::Approve;
 use evchain_protocol::transaction::bid::PlaceBid;
 use evchain_protocol::transaction::cancel::Cancel;
 use evchain_protocol::transaction::channel::{
@@ -16,9 +19,11 @@ use evchain_protocol::transaction::channel::{
 };
 use evchain_protocol::transaction::claim::{Claim, ClaimChain, ClaimHashes, ClaimLock, IndexedPreimage};
 use evchain_protocol::transaction::commitment::Commit;
+use evchain_protocol::transaction::evidence::ReportOffence;
 use evchain_protocol::transaction::installments::{ChainAnchor, InstallmentLocks, LockInstallments};
 use evchain_protocol::transaction::lock::CreateLock;
 use evchain_protocol::transaction::participant::{Admit, Revoke};
+use evchain_protocol::transaction::propose::Propose;
 use evchain_protocol::transaction::request::PlaceRequest;
 use evchain_protocol::transaction::station::RecordStation;
 use evchain_protocol::transaction::transfer::Transfer;
@@ -38,6 +43,13 @@ pub(super) async fn action(kind: TxKind, rpc: &RpcClient, sender: PublicKey) -> 
         TxKind::Transfer { to, amount } => Action::Transfer(Transfer { to, amount }),
         TxKind::Admit { participant, roles } => Action::Admit(Admit { participant, roles }),
         TxKind::Revoke { participant } => Action::Revoke(Revoke { participant }),
+        TxKind::ProposeAdd { authority } => propose(Change::AddAuthority(authority)),
+        TxKind::ProposeRemove { authority } => propose(Change::RemoveAuthority(authority)),
+        TxKind::ProposeParam { name, value } => propose(Change::SetParam(param_change(&name, &value)?)),
+        TxKind::Approve { proposal } => Action::Approve(Approve { proposal }),
+        TxKind::Report { evidence } => {
+            Action::ReportOffence(ReportOffence { evidence: read_json(&evidence)? })
+        }
         TxKind::Station { region, position, power, connectors, contact } => {
             let station = Station { region, position, power_w: power, connectors, contact };
             Action::RecordStation(RecordStation { station })
@@ -98,6 +110,26 @@ pub(super) async fn action(kind: TxKind, rpc: &RpcClient, sender: PublicKey) -> 
             Action::ChallengeChannel(ChallengeChannel { state: read_channel_state(&state)? })
         }
     })
+}
+
+fn propose(change: Change) -> Action {
+    Action::Propose(Propose { change })
+}
+
+/// The change of a parameter, by its name and value in JSON.
+fn param_change(name: &str, value: &str) -> Result<ParamChange, UsageError> {
+    if !ParamChange::NAMES.contains(&name) {
+        let known = ParamChange::NAMES.join(", ");
+        return Err(UsageError(format!("'{name}' is no parameter that can change: use one of {known}")));
+    }
+    let wrong = |error: serde_json::Error| UsageError(format!("'{value}' is no value for {name}: {error}"));
+    let value: serde_json::Value = serde_json::from_str(value).map_err(wrong)?;
+    serde_json::from_value(serde_json::json!({ "name": name, "value": value })).map_err(wrong)
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(file: &Path) -> anyhow::Result<T> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is not what it should be", file.display()))
 }
 
 async fn commit(
