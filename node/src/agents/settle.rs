@@ -1,5 +1,8 @@
 //! Brings to the chain what a session's end asks for.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use evchain_protocol::codec::List;
 use evchain_protocol::primitives::{Timestamp, TxRef};
 use evchain_protocol::session::{OnChain, PaymentKind, Settlement};
@@ -9,6 +12,8 @@ use evchain_protocol::transaction::cancel::Cancel;
 use evchain_protocol::transaction::channel::{CloseChannel, ForceCloseChannel};
 use evchain_protocol::transaction::claim::{Claim, ClaimChain, ClaimHashes, IndexedPreimage};
 
+use tokio::task::JoinSet;
+
 use super::error::AgentError;
 use super::nodes::Signer;
 use super::report::{Phase, TransactionReport};
@@ -17,9 +22,50 @@ use crate::rpc::NodeApiClient;
 /// How often a settlement is tried that the ledger rejects although the chain says that it is due.
 const ATTEMPTS: u32 = 3;
 
+/// The pause before a settlement that failed is tried again.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// The settlements of a session that are under way.
+#[derive(Default)]
+pub(super) struct Settlements {
+    tasks: JoinSet<Settled>,
+}
+
+/// What came of a settlement: the transaction, or none if there was nothing left to do.
+pub(super) type Settled = Result<Option<TransactionReport>, AgentError>;
+
+impl Settlements {
+    /// Begins to settle a payment or channel.
+    pub(super) fn begin(
+        &mut self,
+        signer: &Arc<Signer>,
+        kind: PaymentKind,
+        name: TxRef,
+        settlement: Settlement,
+    ) {
+        let signer = Arc::clone(signer);
+        self.tasks.spawn(async move {
+            match settle(&signer, kind, name, settlement.clone()).await {
+                Err(AgentError::Rejected { .. }) => {
+                    tokio::time::sleep(PAUSE).await;
+                    settle(&signer, kind, name, settlement).await
+                }
+                settled => settled,
+            }
+        });
+    }
+
+    /// The next that is done, or none if there are none. Cancel safe.
+    pub(super) async fn next(&mut self) -> Option<Settled> {
+        let settled = self.tasks.join_next().await?;
+        let failed = |error| Err(AgentError::Settings(format!("the settlement's task failed: {error}")));
+        Some(settled.unwrap_or_else(failed))
+    }
+}
+
 /// Carries out a settlement of a payment or channel. `None` if there is nothing (left) to do: it is
 /// on the chain already, or the chain settled in another way meanwhile.
-pub(super) async fn settle(
+async fn settle(
     signer: &Signer,
     kind: PaymentKind,
     name: TxRef,

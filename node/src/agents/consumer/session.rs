@@ -8,7 +8,6 @@ use evchain_protocol::session::{
     ConsumerInput, ConsumerOutput, ConsumerRecord, ConsumerSession, Message, Outcome, PaymentKind,
     Settlement, StopReason,
 };
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -21,15 +20,13 @@ use crate::agents::link::{Link, LinkEvent};
 use crate::agents::meter::Meter;
 use crate::agents::nodes::Signer;
 use crate::agents::report::TransactionReport;
-use crate::agents::settle::settle;
+use crate::agents::settle::{Settled, Settlements};
 use crate::agents::timing::{sleep_until, until};
 use crate::clock;
 use crate::rpc::NodeApiClient;
 
 /// How often the meter is read while energy flows, besides when it is full.
 const METER_INTERVAL: Duration = Duration::from_millis(250);
-/// The pause before a settlement that failed is tried again.
-const SETTLE_PAUSE: Duration = Duration::from_secs(2);
 
 /// One session under way.
 pub(super) struct Driver<'a> {
@@ -43,7 +40,7 @@ pub(super) struct Driver<'a> {
     is_open: bool,
     is_cancelling: bool,
     chain_time: Timestamp,
-    settling: JoinSet<Result<Option<TransactionReport>, AgentError>>,
+    settling: Settlements,
     result: Driven,
 }
 
@@ -60,7 +57,7 @@ pub(super) struct Driven {
 enum Happened {
     Link(LinkEvent),
     News(News),
-    Settled(Result<Option<TransactionReport>, AgentError>),
+    Settled(Settled),
     Input(ConsumerInput),
     Metered,
 }
@@ -93,7 +90,7 @@ impl<'a> Driver<'a> {
             is_open: false,
             is_cancelling: false,
             chain_time: Timestamp::ZERO,
-            settling: JoinSet::new(),
+            settling: Settlements::default(),
             result,
         }
     }
@@ -110,9 +107,7 @@ impl<'a> Driver<'a> {
             let happened = tokio::select! {
                 event = self.link.next() => Happened::Link(event),
                 news = self.news.next() => Happened::News(news),
-                Some(settled) = self.settling.join_next() => Happened::Settled(settled.unwrap_or_else(|error| {
-                    Err(AgentError::Settings(format!("the settlement's task failed: {error}")))
-                })),
+                Some(settled) = self.settling.next() => Happened::Settled(settled),
                 () = sleep_until(deadline) => Happened::Input(ConsumerInput::Timeout),
                 () = sleep_until(reading) => Happened::Metered,
                 () = self.stop.cancelled(), if !told_stop => {
@@ -245,17 +240,8 @@ impl<'a> Driver<'a> {
 
     fn settle(&mut self, settlement: Settlement) {
         self.is_cancelling |= settlement == Settlement::Cancel;
-        let (signer, terms) = (Arc::clone(&self.signer), *self.session.terms());
-        self.settling.spawn(async move {
-            let attempt = settle(&signer, terms.kind, terms.payment, settlement.clone()).await;
-            match attempt {
-                Err(AgentError::Rejected { .. }) => {
-                    tokio::time::sleep(SETTLE_PAUSE).await;
-                    settle(&signer, terms.kind, terms.payment, settlement).await
-                }
-                attempt => attempt,
-            }
-        });
+        let terms = self.session.terms();
+        self.settling.begin(&self.signer, terms.kind, terms.payment, settlement);
     }
 
     fn observe_message(&mut self, message: &Message) {

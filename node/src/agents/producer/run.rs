@@ -32,6 +32,7 @@ use crate::agents::journal::{self, Journal};
 use crate::agents::meter::Meter;
 use crate::agents::nodes::{Nodes, Signer};
 use crate::agents::report::{Phase, SessionReport};
+use crate::agents::settle::Settlements;
 use crate::clock;
 use crate::network::{Multiaddr, NetworkLimits, SessionEndpoint, SessionStream};
 use crate::rpc::{NodeApiClient, RpcClient};
@@ -319,7 +320,7 @@ impl Producer {
             connections: queue,
             news: self.blocks.reader(),
             stop: self.stop.clone(),
-            settling: JoinSet::new(),
+            settling: Settlements::default(),
             accepted: None,
             transactions: Vec::new(),
         };

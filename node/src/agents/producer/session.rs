@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use evchain_protocol::primitives::Timestamp;
 use evchain_protocol::session::{
-    Message, OnChain, PaymentKind, ProducerInput, ProducerOutput, ProducerRecord, ProducerSession,
-    Settlement, StopReason,
+    Message, OnChain, PaymentKind, ProducerInput, ProducerOutput, ProducerRecord, ProducerSession, StopReason,
 };
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +19,7 @@ use crate::agents::journal::Journal;
 use crate::agents::meter::Meter;
 use crate::agents::nodes::Signer;
 use crate::agents::report::{SessionReport, TransactionReport};
-use crate::agents::settle::settle;
+use crate::agents::settle::{Settled, Settlements};
 use crate::agents::timing::{sleep_until, until};
 use crate::clock;
 use crate::network::{SessionError, SessionStream};
@@ -29,8 +27,6 @@ use crate::rpc::NodeApiClient;
 
 /// How long one receive waits; only a bound, the next follows at once.
 const RECEIVE: Duration = Duration::from_hours(1);
-/// The pause before a settlement that failed is tried again.
-const SETTLE_PAUSE: Duration = Duration::from_secs(2);
 
 /// One session under way.
 pub(super) struct Driver {
@@ -43,7 +39,7 @@ pub(super) struct Driver {
     pub(super) news: NewsReader,
     pub(super) meter: Meter,
     pub(super) stop: CancellationToken,
-    pub(super) settling: JoinSet<Result<Option<TransactionReport>, AgentError>>,
+    pub(super) settling: Settlements,
     pub(super) accepted: Option<Timestamp>,
     pub(super) transactions: Vec<TransactionReport>,
 }
@@ -53,7 +49,7 @@ enum Happened {
     Said(Result<Vec<u8>, SessionError>),
     Connected(Greeted),
     News(News),
-    Settled(Result<Option<TransactionReport>, AgentError>),
+    Settled(Settled),
     Input(ProducerInput),
     Metered,
 }
@@ -72,9 +68,7 @@ impl Driver {
                 said = receive(&mut self.stream) => Happened::Said(said),
                 Some(greeted) = self.connections.recv() => Happened::Connected(greeted),
                 news = self.news.next() => Happened::News(news),
-                Some(settled) = self.settling.join_next() => Happened::Settled(settled.unwrap_or_else(|error| {
-                    Err(AgentError::Settings(format!("the settlement's task failed: {error}")))
-                })),
+                Some(settled) = self.settling.next() => Happened::Settled(settled),
                 () = sleep_until(deadline) => Happened::Input(ProducerInput::Timeout),
                 () = sleep_until(full) => Happened::Metered,
                 () = self.stop.cancelled(), if !told_stop => {
@@ -85,10 +79,8 @@ impl Driver {
             self.take(happened).await?;
         }
         // What the news told may be known before the transaction's own answer came.
-        while let Some(settled) = self.settling.join_next().await {
-            if let Ok(Ok(report)) = settled {
-                self.transactions.extend(report);
-            }
+        while let Some(settled) = self.settling.next().await {
+            self.transactions.extend(settled.ok().flatten());
         }
         if let Some(stream) = self.stream.take() {
             stream.close().await;
@@ -202,7 +194,10 @@ impl Driver {
                 ProducerOutput::Send(message) => self.send(&message).await,
                 ProducerOutput::Deliver(target) => self.meter.flow_to(target, Instant::now()),
                 ProducerOutput::StopEnergy => self.meter.stop(Instant::now()),
-                ProducerOutput::Settle(settlement) => self.settle(settlement),
+                ProducerOutput::Settle(settlement) => {
+                    let terms = self.session.terms();
+                    self.settling.begin(&self.signer, terms.kind, terms.payment, settlement);
+                }
                 // `is_over` says the same.
                 ProducerOutput::Finished(_) => {}
             }
@@ -217,19 +212,6 @@ impl Driver {
         {
             self.lost(&error.to_string());
         }
-    }
-
-    fn settle(&mut self, settlement: Settlement) {
-        let (signer, terms) = (Arc::clone(&self.signer), *self.session.terms());
-        self.settling.spawn(async move {
-            match settle(&signer, terms.kind, terms.payment, settlement.clone()).await {
-                Err(AgentError::Rejected { .. }) => {
-                    tokio::time::sleep(SETTLE_PAUSE).await;
-                    settle(&signer, terms.kind, terms.payment, settlement).await
-                }
-                attempt => attempt,
-            }
-        });
     }
 
     fn lost(&mut self, reason: &str) {
