@@ -130,7 +130,7 @@ fn log(folder: &Path) -> String {
 }
 
 #[test]
-fn a_person_goes_through_all_kinds_of_transactions() {
+fn a_person_pays_in_each_way() {
     let driver = Driver::start();
     let (consumer, producer) = (driver.address("consumer"), driver.address("producer"));
     driver.tx(
@@ -190,7 +190,12 @@ fn a_person_goes_through_all_kinds_of_transactions() {
     driver.tx("producer", "channel-challenge --state s4.json");
     driver.tx("producer", "channel-close --state s7.json");
     assert_eq!(driver.balance("producer") - before, 7 * 8_400);
+}
 
+#[test]
+fn a_person_locks_money_and_says_who_may_take_part() {
+    let driver = Driver::start();
+    let (consumer, producer) = (driver.address("consumer"), driver.address("producer"));
     // A single lock, and money to a new key.
     let lock = driver.tx("consumer", &format!("lock {producer} 2.50 --secret r.json --deadline +1h"));
     assert_eq!(driver.json(&format!("query locks --party {consumer}"))[0]["ref"], lock.as_str());

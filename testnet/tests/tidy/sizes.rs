@@ -15,19 +15,25 @@ fn files_and_functions_are_short() {
         fs::write(root().join(RATCHET), lines.concat()).expect("the ratchet is written");
     }
     let listed = listed();
+    let mut wrong = Vec::new();
     for (name, size) in &found {
         match listed.get(name) {
-            None => panic!("{name} has {size} lines: split it"),
-            Some(limit) => assert!(size <= limit, "{name} has grown from {limit} to {size} lines: split it"),
+            None => wrong.push(format!("{name} has {size} lines: split it")),
+            Some(limit) if size > limit => {
+                wrong.push(format!("{name} has grown from {limit} to {size} lines: split it"));
+            }
+            Some(_) => {}
         }
     }
     for (name, limit) in &listed {
         let size = found.get(name).copied().unwrap_or_default();
-        assert!(
-            size == *limit,
-            "{name} has shrunk to {size} lines: update {RATCHET} with EVCHAIN_TIDY_UPDATE=1"
-        );
+        if size < *limit {
+            wrong.push(format!(
+                "{name} has shrunk to {size} lines: update {RATCHET} with EVCHAIN_TIDY_UPDATE=1"
+            ));
+        }
     }
+    assert_eq!(wrong, Vec::<String>::new());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use evchain_protocol::crypto::{Preimage, PublicKey};
 use evchain_protocol::governance::{Change, ParamChange};
 use evchain_protocol::hash_chain::HashChain;
 use evchain_protocol::payment::DepositRule;
-use evchain_protocol::primitives::{Timestamp, TxRef, Window};
+use evchain_protocol::primitives::{Span, Timestamp, TxRef, Window};
 use evchain_protocol::state::auction::{Bid, BidPosition, BiddingMode, Place, Station};
 use evchain_protocol::state::payment::{HashLocks, Payment};
 use evchain_protocol::transaction::Action;
@@ -89,12 +89,9 @@ pub(super) async fn action(kind: TxKind, rpc: &RpcClient, sender: PublicKey) -> 
         TxKind::Cancel { object } => Action::Cancel(cancel(rpc, object).await?),
         TxKind::ChannelOpen { request, producer, opening, installments, challenge, deadline } => {
             let producer = producer_of(producer, opening.as_deref(), request)?;
-            let deadline = if let Some(deadline) = deadline {
-                deadline
-            } else {
-                let window = rpc.energy_request(request).await.map_err(RpcError::from)?.value.window;
-                let params = rpc.params().await.map_err(RpcError::from)?;
-                window.end.after(params.claim_margin)?.after(challenge)?
+            let deadline = match deadline {
+                Some(deadline) => deadline,
+                None => earliest_deadline(rpc, request, challenge).await?,
             };
             let count = installments.0;
             Action::OpenChannel(OpenChannel { request, producer, count, challenge, deadline })
@@ -110,6 +107,13 @@ pub(super) async fn action(kind: TxKind, rpc: &RpcClient, sender: PublicKey) -> 
             Action::ChallengeChannel(ChallengeChannel { state: read_channel_state(&state)? })
         }
     })
+}
+
+/// The first moment that a channel's deadline can be (C3).
+async fn earliest_deadline(rpc: &RpcClient, request: TxRef, challenge: Span) -> anyhow::Result<Timestamp> {
+    let window = rpc.energy_request(request).await.map_err(RpcError::from)?.value.window;
+    let params = rpc.params().await.map_err(RpcError::from)?;
+    Ok(window.end.after(params.claim_margin)?.after(challenge)?)
 }
 
 fn propose(change: Change) -> Action {
