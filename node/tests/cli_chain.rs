@@ -132,7 +132,7 @@ fn log(folder: &Path) -> String {
 #[test]
 fn a_person_pays_in_each_way() {
     let driver = Driver::start();
-    let (consumer, producer) = (driver.address("consumer"), driver.address("producer"));
+    let producer = driver.address("producer");
     driver.tx(
         "producer",
         "station --region 5020 --position 47.8095,13.055 --power 22kW --connectors 2 --contact desk",
