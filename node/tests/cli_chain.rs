@@ -6,6 +6,11 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use evchain_node::wallet::Wallet;
+use evchain_protocol::authority::AuthorityIndex;
+use evchain_protocol::crypto::Hash;
+use evchain_protocol::finality::{Evidence, Subject, Vote};
+use evchain_protocol::primitives::{Epoch, View};
 use serde_json::Value;
 
 /// A running validator of a new chain and the wallets of its participants.
@@ -71,8 +76,8 @@ impl Driver {
     }
 
     fn run(&self, line: &str) -> Output {
-        let rpc = if line.starts_with("tx") || line.starts_with("query") || line.starts_with("channel-state")
-        {
+        let asks = ["tx", "query", "channel-state", "authority"];
+        let rpc = if asks.iter().any(|command| line.starts_with(command)) {
             format!(" --rpc {}", self.rpc)
         } else {
             String::new()
@@ -343,4 +348,45 @@ fn queries_answer_in_text_and_in_json_and_the_node_ends_with_its_parent() {
     assert!(ready["height"].as_u64().unwrap() >= height);
     drop(node.stdin.take());
     assert!(node.wait().unwrap().success());
+}
+
+#[test]
+fn authorities_decide_and_answer_for_what_they_sign() {
+    let driver = Driver::start();
+    let newcomer = driver.address("consumer");
+    driver.refused(&format!("tx propose-add {newcomer} --wallet consumer.json"), 3, "is not an authority");
+    driver.refused("tx propose-param depth 3 --wallet authority.json", 2, "no parameter that can change");
+    driver.refused("tx propose-param max_bids many --wallet authority.json", 2, "no value for max_bids");
+    driver.refused("tx propose-param max_bids 0 --wallet authority.json", 3, "must be 1 to");
+    let proposal = driver.tx("authority", &format!("propose-add {newcomer}"));
+    driver.refused(&format!("tx approve {proposal} --wallet authority.json"), 3, "has approved");
+    let second = driver.tx("authority", "propose-param evidence_removes false");
+    let open = driver.json("query proposals");
+    assert_eq!((&open[0]["ref"], &open[1]["ref"]), (&Value::from(proposal), &Value::from(second)));
+    assert_eq!((&open[0]["passes"], &open[0]["change"]["add_authority"]), (&true.into(), &newcomer.into()));
+
+    assert_eq!(driver.json("query evidence").as_array().map(Vec::len), Some(0));
+    std::fs::write(driver.folder.path().join("evidence.json"), driver.evidence()).unwrap();
+    let report = driver.tx("consumer", "report --evidence evidence.json");
+    let known = driver.json("query evidence");
+    assert_eq!((&known[0]["offence"], &known[0]["evidence"]), (&"double_finalize".into(), &report.into()));
+    driver.refused("tx report --evidence evidence.json --wallet producer.json", 3, "is known from");
+    let list = driver.json("authority list");
+    assert_eq!((&list[0]["offences"], list.as_array().map(Vec::len)), (&1.into(), Some(1)));
+    assert!(driver.text("authority list").contains("1 votes decide"));
+}
+
+impl Driver {
+    /// Two votes of the authority that exclude each other, as JSON.
+    fn evidence(&self) -> String {
+        let wallet = Wallet::open(&self.folder.path().join("authority.json")).unwrap();
+        let (key, chain) = (wallet.main_key(), self.json("query chain")["id"].clone());
+        let chain = serde_json::from_value(chain).unwrap();
+        let vote = |number| {
+            let subject = Subject::finalize(Epoch::ZERO, View::new(1), Hash::from_bytes([number; 32]));
+            let signature = key.sign(subject.purpose(), chain, &subject.signed_bytes());
+            Vote { subject, signer: AuthorityIndex::new(0), signature }
+        };
+        serde_json::to_string(&Evidence::of_votes(vote(1), vote(2)).unwrap()).unwrap()
+    }
 }

@@ -7,11 +7,9 @@ mod common;
 use std::time::Duration;
 
 use common::{Cluster, transfer};
-use evchain_consensus::authority_set::Committee;
-use evchain_consensus::block::BlockRef;
 use evchain_node::rpc::{
     CallError, Endpoint, Followed, HexBytes, NodeApiClient, RpcClient, RpcConfig, RpcError, RpcServer,
-    StateName,
+    StateName, walk_to,
 };
 use evchain_protocol::event::Event;
 use evchain_protocol::primitives::{Amount, Epoch, Height};
@@ -142,23 +140,23 @@ async fn a_proof_convinces_who_trusts_the_authorities_and_a_changed_one_nobody()
     let client = served.client().await;
     client.submit_and_wait(served.transfer(0, 25), 30_000).await.unwrap();
     let block = served.cluster.genesis().build().unwrap();
-    let root = BlockRef::of_header(&block.header);
-    let committee = Committee::new(block.chain, Epoch::ZERO, block.authorities, root);
+    let light = walk_to(Epoch::ZERO, &block, &client).await.unwrap();
+    assert!(client.epoch_step(Epoch::ZERO).await.is_err(), "the first epoch is not over");
 
     let name: StateName = format!("account/{}", common::key(900).public_key()).parse().unwrap();
     let proof = client.proof(name).await.unwrap();
-    let (header, value) = proof.verify(&committee).unwrap();
+    let (header, value) = proof.verify(&light).unwrap();
     assert_eq!(header.height, proof.height);
     assert_eq!(serde_json::to_value(value).unwrap()["account"]["balance"], 25);
     let absent: StateName = format!("account/{}", common::key(901).public_key()).parse().unwrap();
-    assert!(client.proof(absent).await.unwrap().verify(&committee).unwrap().1.is_none());
+    assert!(client.proof(absent).await.unwrap().verify(&light).unwrap().1.is_none());
 
     let mut other_name = proof.clone();
     other_name.name = absent;
     let mut cut = proof.clone();
     cut.headers.clear();
-    assert!(other_name.verify(&committee).is_err());
-    assert!(cut.verify(&committee).is_err());
+    assert!(other_name.verify(&light).is_err());
+    assert!(cut.verify(&light).is_err());
     let parts: [fn(&mut evchain_node::rpc::ProofInfo) -> &mut HexBytes; 3] =
         [|proof| &mut proof.proof, |proof| &mut proof.certificate, |proof| &mut proof.headers[0]];
     for part in parts {
@@ -166,7 +164,7 @@ async fn a_proof_convinces_who_trusts_the_authorities_and_a_changed_one_nobody()
         for place in (0..len).step_by(len / 16 + 1) {
             let mut changed = proof.clone();
             part(&mut changed).0[place] ^= 1;
-            assert!(changed.verify(&committee).is_err(), "byte {place} can be changed");
+            assert!(changed.verify(&light).is_err(), "byte {place} can be changed");
         }
     }
     served.stop().await;

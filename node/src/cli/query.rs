@@ -1,10 +1,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use evchain_consensus::authority_set::Committee;
-use evchain_consensus::block::BlockRef;
 use evchain_protocol::crypto::{Hash, PublicKey};
-use evchain_protocol::primitives::{Epoch, Height, RegionId, TxRef};
+use evchain_protocol::primitives::{Height, RegionId, TxRef};
 use jsonrpsee::core::client::Error as ClientError;
 use serde::Serialize;
 use serde_json::json;
@@ -15,7 +13,7 @@ use super::output::{print_json, print_text};
 use super::{genesis, human};
 use crate::rpc::{
     BlockKey, Follow, Followed, NodeApiClient, Page, RequestFilter, RpcClient, RpcError, StateName,
-    TransactionKey,
+    TransactionKey, walk_to,
 };
 
 /// Ask a node about the chain.
@@ -164,7 +162,7 @@ enum Query {
         /// bid/REF/ADDRESS, lock/REF, payment/REF, channel/REF, proposal/REF, former-authorities or
         /// offence/EPOCH/ADDRESS/VIEW/KIND.
         name: StateName,
-        /// Check it against the authorities of this genesis, and show what it proves.
+        /// Check it, starting from the authorities of this genesis, and show what it proves.
         #[arg(long, value_name = "FILE")]
         genesis: Option<PathBuf>,
     },
@@ -240,10 +238,9 @@ pub(super) async fn run(command: QueryCommand) -> anyhow::Result<()> {
         Query::Proof { name, genesis: None } => show.answer(rpc.proof(name).await),
         Query::Proof { name, genesis: Some(file) } => {
             let block = genesis::read(&file)?.build().map_err(|error| UsageError(error.to_string()))?;
-            let root = BlockRef::of_header(&block.header);
-            let committee = Committee::new(block.chain, Epoch::ZERO, block.authorities, root);
             let proof = rpc.proof(name).await.map_err(RpcError::from)?;
-            let (header, value) = proof.verify(&committee)?;
+            let client = walk_to(proof.epoch()?, &block, &rpc).await?;
+            let (header, value) = proof.verify(&client)?;
             let value = serde_json::to_value(value)?;
             show.value(
                 &json!({ "name": name, "height": header.height, "time": header.time_ms, "value": value }),

@@ -4,11 +4,11 @@ use evchain_protocol::crypto::{Hash, PublicKey};
 use evchain_protocol::event::EventRecord;
 use evchain_protocol::genesis::Genesis;
 use evchain_protocol::params::Params;
-use evchain_protocol::primitives::{Height, RegionId, TxRef};
+use evchain_protocol::primitives::{Epoch, Height, RegionId, TxRef};
 use jsonrpsee::core::{RpcResult, SubscriptionResult};
 use jsonrpsee::proc_macros::rpc;
 
-use super::authority_types::{AuthoritiesInfo, OffenceInfo, ProposalInfo};
+use super::authority_types::{AuthoritiesInfo, EpochStepInfo, OffenceInfo, ProposalInfo};
 use super::state_name::StateName;
 use super::types::{
     AccountInfo, BidInfo, BlockInfo, BlockKey, BlockNotice, ChainInfo, ChannelInfo, Finality,
@@ -133,6 +133,10 @@ pub trait NodeApi {
     /// The offences of authorities that are recorded: of this epoch and the one before.
     #[method(name = "evidence", blocking)]
     fn evidence(&self) -> RpcResult<Vec<OffenceInfo>>;
+
+    /// How an epoch that is over went over into the next: what a light client needs to follow.
+    #[method(name = "epochStep", blocking)]
+    fn epoch_step(&self, epoch: Epoch) -> RpcResult<EpochStepInfo>;
 
     /// A proof of what the state holds under a name, or that it holds nothing.
     #[method(name = "proof")]

@@ -7,6 +7,8 @@ use evchain_protocol::state::authority::Authorities;
 use evchain_protocol::state::governance::{Offence, Proposal};
 use serde::{Deserialize, Serialize};
 
+use super::types::HexBytes;
+
 /// Who runs the chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthoritiesInfo {
@@ -51,6 +53,19 @@ pub struct OffenceInfo {
     /// The transaction with the evidence, and who sent it.
     #[serde(flatten)]
     pub record: Offence,
+}
+
+/// How an epoch went over into the next, for somebody who knows its authorities only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochStepInfo {
+    /// The encoded header of the epoch's last block.
+    pub header: HexBytes,
+    /// Its encoded finalization.
+    pub certificate: HexBytes,
+    /// Who became an authority.
+    pub joined: Vec<PublicKey>,
+    /// Who is none any more.
+    pub left: Vec<PublicKey>,
 }
 
 impl From<Authorities> for AuthoritiesInfo {

@@ -3,19 +3,19 @@ use std::time::Duration;
 use evchain_protocol::block::Header;
 use evchain_protocol::codec;
 use evchain_protocol::crypto::{Hash, PublicKey};
-use evchain_protocol::event::EventRecord;
+use evchain_protocol::event::{Event, EventRecord};
 use evchain_protocol::finality::{Certificate, Subject};
 use evchain_protocol::genesis::Genesis;
 use evchain_protocol::light::StateEntryProof;
 use evchain_protocol::params::Params;
-use evchain_protocol::primitives::{Height, RegionId, TxRef};
+use evchain_protocol::primitives::{Epoch, Height, RegionId, TxRef};
 use evchain_protocol::state::authority::Authorities;
 use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::value::{MAX_VALUE_BYTES, StateValue};
 use jsonrpsee::core::{RpcResult, async_trait};
 
 use super::api::NodeApiServer;
-use super::authority_types::{AuthoritiesInfo, OffenceInfo, ProposalInfo};
+use super::authority_types::{AuthoritiesInfo, EpochStepInfo, OffenceInfo, ProposalInfo};
 use super::error::CallError;
 use super::health::health;
 use super::queries::{Queries, no_request};
@@ -378,6 +378,25 @@ impl NodeApiServer for Methods {
 
     fn evidence(&self) -> RpcResult<Vec<OffenceInfo>> {
         Ok(self.queries.offences()?)
+    }
+
+    fn epoch_step(&self, epoch: Epoch) -> RpcResult<EpochStepInfo> {
+        let end = self.queries.end_of(epoch, self.authorities_now()?.epoch)?;
+        let (_, certificate) = self.finalization_of(end.header.height)?;
+        let mut step = EpochStepInfo {
+            header: HexBytes(codec::encode(&end.header)),
+            certificate: HexBytes(codec::encode(&certificate)),
+            joined: Vec::new(),
+            left: Vec::new(),
+        };
+        for record in &end.events {
+            match record.event {
+                Event::AuthorityJoined { authority } => step.joined.push(authority),
+                Event::AuthorityLeft { authority } => step.left.push(authority),
+                _ => {}
+            }
+        }
+        Ok(step)
     }
 
     async fn proof(&self, name: StateName) -> RpcResult<ProofInfo> {

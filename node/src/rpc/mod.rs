@@ -20,12 +20,12 @@ mod subscriptions;
 mod types;
 
 pub use api::{EventsApiClient, EventsApiServer, NodeApiClient, NodeApiServer};
-pub use authority_types::{AuthoritiesInfo, OffenceInfo, ProposalInfo};
+pub use authority_types::{AuthoritiesInfo, EpochStepInfo, OffenceInfo, ProposalInfo};
 pub use client::RpcClient;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{CallError, RpcError, Unreachable};
 pub use follow::{Follow, Followed};
-pub use proof::ProofError;
+pub use proof::{ProofError, WalkError, walk_to};
 pub use server::{RpcConfig, RpcServer, ServeError};
 pub use state_name::{ParseStateNameError, StateName};
 pub use types::*;

@@ -5,7 +5,7 @@ use evchain_protocol::authority::AuthoritySet;
 use evchain_protocol::block::Header;
 use evchain_protocol::crypto::{Hash, PublicKey};
 use evchain_protocol::event::{Event, EventRecord};
-use evchain_protocol::primitives::{Amount, Height, TxRef};
+use evchain_protocol::primitives::{Amount, Epoch, Height, TxRef};
 use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::value::StateValue;
 use evchain_protocol::transaction::SignedTransaction;
@@ -223,6 +223,24 @@ impl Queries {
             Err(error) => Some(Err(error.into())),
         });
         offences.collect()
+    }
+
+    /// The last block of an epoch that is over. `current` is the newest epoch.
+    pub(super) fn end_of(&self, epoch: Epoch, current: Epoch) -> Result<Arc<DecodedBlock>, CallError> {
+        if epoch >= current {
+            return Err(CallError::NotFound(format!("epoch {epoch} is not over: the newest is {current}")));
+        }
+        // Epochs only rise with the height, so the last block of one is found by halving.
+        let (mut low, mut high) = (0, self.chain.tip().height.get());
+        while low < high {
+            let middle = high - (high - low) / 2;
+            if self.existing(Height::new(middle))?.header.epoch > epoch {
+                high = middle - 1;
+            } else {
+                low = middle;
+            }
+        }
+        self.existing(Height::new(low))
     }
 
     pub(super) fn stations(
