@@ -13,4 +13,6 @@ pub mod network;
 pub mod properties;
 pub mod random;
 pub mod rng;
+pub mod scenarios;
 pub mod setup;
+pub mod story;

@@ -4,27 +4,16 @@
 
 mod common;
 
-use common::{progresses, seeds};
+use common::{passes, seeds};
 use evchain_consensus::sim::byzantine::{
-    BadBody, Behaviour, BogusJustification, DeliversToOne, Equivocator, Forker, SignsEverything, Withholder,
+    BadBody, Behaviour, BogusJustification, DeliversToOne, Equivocator, Flooder, Forker, SignsEverything,
+    Withholder,
 };
-use evchain_consensus::sim::cluster::Cluster;
-use evchain_consensus::sim::random;
-use evchain_consensus::sim::setup::Setup;
+use evchain_consensus::sim::{random, scenarios};
 
 fn tolerates(behaviour: &(impl Behaviour + Clone + 'static)) {
-    for seed in seeds(5) {
-        for authorities in [4, 7] {
-            let mut cluster = Cluster::new(Setup::new(seed, authorities));
-            let f = cluster.committee().authorities().max_faulty();
-            (0..f).for_each(|node| cluster.corrupt(node, behaviour.clone()));
-            progresses(&mut cluster, seed, 15, 20_000);
-            // A node that comes back has only the others' word for what it missed.
-            cluster.crash(authorities - 1);
-            cluster.run_for(1_000);
-            cluster.restart(authorities - 1);
-            progresses(&mut cluster, seed, 6, 20_000);
-        }
+    for authorities in [4, 7] {
+        passes(5, |seed| scenarios::tolerates(seed, authorities, behaviour));
     }
 }
 
@@ -62,6 +51,18 @@ fn bogus_justification() {
 #[test]
 fn forks_off_the_parent() {
     tolerates(&Forker::default());
+}
+
+/// Scenario 13: the same while nothing can become final, so that what is left out is still open.
+#[test]
+fn forks_before_anything_is_final() {
+    passes(8, scenarios::forks_before_anything_is_final);
+}
+
+/// Scenario 23: votes for views far ahead take no memory.
+#[test]
+fn floods_of_far_votes() {
+    tolerates(&Flooder::default());
 }
 
 /// A payload that is not the header's says nothing about the block: it is fetched elsewhere.

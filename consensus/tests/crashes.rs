@@ -4,9 +4,9 @@
 
 mod common;
 
-use common::{leader, progresses, running_cluster, seeds, sound, stalls, view_ahead};
-use evchain_consensus::engine::Engine;
+use common::{leader, passes, progresses, running_cluster, seeds, sound, stalls, view_ahead};
 use evchain_consensus::sim::cluster::Cluster;
+use evchain_consensus::sim::scenarios;
 use evchain_consensus::sim::setup::Setup;
 
 /// Scenario 1: everybody online, in clusters of every shape.
@@ -59,27 +59,7 @@ fn leader_crashes_around_its_proposal() {
 /// a quorum left, each must count its own vote again.
 #[test]
 fn all_crash_after_their_nullify() {
-    for seed in seeds(10) {
-        let mut cluster = running_cluster(seed, 4);
-        let absent = usize::try_from(seed % 4).unwrap();
-        cluster.crash(absent);
-        let rest: Vec<usize> = (0..4).filter(|node| *node != absent).collect();
-        cluster.network.set_filter(|_, _, _| false);
-        let nullified = |cluster: &Cluster, node: usize| {
-            let view = cluster.engine(node).map(Engine::view);
-            view.is_some_and(|view| cluster.disk(node).holds_nullify(view))
-        };
-        let all = rest.clone();
-        assert!(cluster.run_until(10_000, |cluster| all.iter().all(|node| nullified(cluster, *node))));
-        for node in &rest {
-            cluster.crash(*node);
-        }
-        cluster.network.heal();
-        for node in &rest {
-            cluster.restart(*node);
-        }
-        progresses(&mut cluster, seed, 6, 5_000);
-    }
+    passes(10, scenarios::all_crash_after_their_nullify);
 }
 
 /// Scenario 5: one after the other restarts, again and again.

@@ -5,23 +5,14 @@
 
 mod common;
 
-use common::{leader, progresses, running_cluster, seeds, stalls, view_ahead};
+use common::{leader, passes, progresses, running_cluster, seeds, stalls, view_ahead};
 use evchain_consensus::message::Message;
 use evchain_consensus::sim::cluster::Cluster;
 use evchain_consensus::sim::network::Quality;
+use evchain_consensus::sim::scenarios::{self, subject};
 use evchain_consensus::sim::setup::Setup;
 use evchain_protocol::finality::Subject;
-use evchain_protocol::primitives::{Span, View};
-
-/// What a vote, certificate or proposal says; nothing for other messages.
-fn subject(message: &Message) -> Option<Subject> {
-    match message {
-        Message::Proposal(proposal) => Some(proposal.vote.subject),
-        Message::Vote(vote) => Some(vote.subject),
-        Message::Certificate(certificate) => Some(certificate.subject),
-        _ => None,
-    }
-}
+use evchain_protocol::primitives::View;
 
 /// Scenario 7: one node holds a notarization of a view, the others its nullification, and the one or
 /// the others lead next.
@@ -149,21 +140,7 @@ fn notarization_after_own_nullify_and_restart() {
 /// A node that gets proposals and nothing else follows the views by their justifications.
 #[test]
 fn justifications_are_enough_to_follow() {
-    for seed in seeds(5) {
-        let mut cluster = running_cluster(seed, 4);
-        let late = usize::try_from(seed % 4).unwrap();
-        let down = (late + 1) % 4;
-        cluster.network.set_filter(move |_, to, message| {
-            to != late || matches!(message, Message::Proposal(_) | Message::Blocks(_))
-        });
-        let before = cluster.engine(late).unwrap().view().get();
-        cluster.run_for(1_000);
-        let (view, ahead) = (cluster.engine(late).unwrap().view().get(), view_ahead(&cluster, 0).get());
-        assert!(view > before + 8 && view + 3 >= ahead, "EVCHAIN_SEED={seed}: view {view}, others {ahead}");
-        cluster.network.heal();
-        cluster.crash(down);
-        progresses(&mut cluster, seed, 6, 5_000);
-    }
+    passes(5, scenarios::justifications_are_enough_to_follow);
 }
 
 /// An observer that nobody sends votes, proposals or certificates to follows by asking.
@@ -248,13 +225,11 @@ fn skewed_clocks() {
 /// Scenario 28: timeouts far below the network's delay; backing off makes them long enough.
 #[test]
 fn short_timeouts_back_off() {
-    for seed in seeds(3) {
-        let mut setup = Setup::new(seed, 4);
-        setup.config.hop_bound = Span::new(5);
-        setup.config.idle = Span::new(2);
-        setup.max_build_ms = 2;
-        setup.quality = Quality { min_delay_ms: 20, max_delay_ms: 60, ..Quality::GOOD };
-        let mut cluster = Cluster::new(setup);
-        progresses(&mut cluster, seed, 10, 60_000);
-    }
+    passes(3, scenarios::short_timeouts_back_off);
+}
+
+/// A leader that is down costs a leader timeout, however long everything went well before.
+#[test]
+fn dead_leaders_cost_little() {
+    passes(4, scenarios::dead_leaders_cost_little);
 }

@@ -16,6 +16,7 @@ use super::network::Network;
 use super::properties::{Properties, Violation};
 use super::rng::Rng;
 use super::setup::Setup;
+use super::story::{Story, words};
 use crate::authority_set::Committee;
 use crate::block::{Block, BlockRef, Payload};
 use crate::engine::Engine;
@@ -31,6 +32,9 @@ const START_MS: u64 = 1_700_000_000_000;
 pub struct Cluster {
     /// The network between them.
     pub network: Network,
+    /// What happens, in words.
+    pub story: Story,
+    crashes: u64,
     setup: Setup,
     committee: Committee,
     nodes: Vec<Node>,
@@ -92,6 +96,8 @@ impl Cluster {
         let nodes = keys.into_iter().map(|key| Node::new(key, root)).collect();
         let mut cluster = Self {
             network: Network::new(setup.quality),
+            story: Story::default(),
+            crashes: 0,
             setup,
             committee,
             nodes,
@@ -126,6 +132,8 @@ impl Cluster {
 
     /// Takes a node down. What it had not synced may be lost.
     pub fn crash(&mut self, node: usize) {
+        self.crashes += u64::from(self.nodes[node].engine.is_some());
+        self.story.note(self.now_ms, node, || Some("crashes".to_owned()));
         let node = &mut self.nodes[node];
         node.engine = None;
         node.outputs_left = None;
@@ -247,6 +255,11 @@ impl Cluster {
         self.nodes[node].outputs_done
     }
 
+    /// How often a node that was up went down.
+    pub const fn crashes(&self) -> u64 {
+        self.crashes
+    }
+
     /// A hash over everything that the nodes did. Equal setups give equal digests.
     pub fn digest(&self) -> Hash {
         let parts: Vec<&[u8]> = self.trace.iter().map(|hash| hash.as_bytes().as_slice()).collect();
@@ -299,6 +312,7 @@ impl Cluster {
                 state.engine = Some(engine);
                 state.incarnation += 1;
                 state.tick_at = None;
+                self.story.note(self.now_ms, node, || Some("starts".to_owned()));
                 self.step(node, Input::Start);
             }
             Err(error) => self.violate(Violation { invariant: "I11", what: error.to_string() }),
@@ -367,6 +381,9 @@ impl Cluster {
                     let result = self.properties.committed(&blocks, &finalization, &self.committee);
                     self.check(result);
                 }
+                self.story.note(self.now_ms, node, || {
+                    Some(format!("commits {} blocks, {:?}", blocks.len(), finalization.subject))
+                });
                 self.trace.push(finalization.subject.block().unwrap_or_default());
                 self.nodes[node].disk.commit(blocks, finalization);
             }
@@ -440,6 +457,7 @@ impl Cluster {
     }
 
     fn transmit(&mut self, from: usize, target: &Target, message: &Message) {
+        self.story.note(self.now_ms, from, || words(message));
         let bytes: Arc<[u8]> = encode(message).into();
         self.trace.push(Hash::of_parts(Purpose::MerkleLeaf, &[&self.now_ms.to_le_bytes(), &bytes]));
         let all = 0..self.nodes.len();

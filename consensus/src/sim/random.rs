@@ -22,10 +22,32 @@ pub struct Report {
     pub digest: Hash,
     /// What went on, in a line.
     pub summary: String,
+    /// The highest view that a node reached.
+    pub views: u64,
+    /// How often a node went down.
+    pub crashes: u64,
+    /// The faults that were made.
+    pub faults: u64,
+    /// The last lines of the run in words, if they were asked for.
+    pub story: Vec<String>,
 }
 
 /// Runs the seed's cluster through its faults, then heals it; it has to make progress again (I13).
 pub fn run(seed: u64) -> Report {
+    run_with(seed, u64::MAX, false)
+}
+
+/// A run that failed, with as few of its faults as make the same invariant fail, in words.
+pub fn explain(seed: u64) -> Option<Report> {
+    let failed = run(seed);
+    let found = failed.violation?;
+    (0..=failed.faults).map(|faults| run_with(seed, faults, true)).find(|report| {
+        report.violation.as_ref().is_some_and(|violation| violation.invariant == found.invariant)
+    })
+}
+
+/// The seed's run with only the first `faults_wanted` of its faults.
+fn run_with(seed: u64, faults_wanted: u64, listen: bool) -> Report {
     let mut rng = Rng::new(seed ^ 0x5eed);
     let sizes = [1, 4, 4, 4, 5, 6, 7];
     let authorities = sizes[usize::try_from(rng.below(sizes.len() as u64)).unwrap_or(0)];
@@ -39,6 +61,9 @@ pub fn run(seed: u64) -> Report {
     };
     setup.max_execution_ms = rng.between(0, 30);
     let mut cluster = Cluster::new(setup);
+    if listen {
+        cluster.story.listen();
+    }
     let max_faulty = cluster.committee().authorities().max_faulty();
     let byzantine = usize::try_from(rng.below(max_faulty as u64 + 1)).unwrap_or(0);
     let mut behaviours = Vec::new();
@@ -49,9 +74,11 @@ pub fn run(seed: u64) -> Report {
         cluster.network.slow = Some(authorities - 1);
     }
     let mut faults = 0;
-    for _ in 0..rng.between(2, 6) {
-        disturb(&mut cluster, &mut rng, byzantine);
-        faults += 1;
+    for fault in 0..rng.between(2, 6) {
+        if fault < faults_wanted {
+            disturb(&mut cluster, &mut rng, byzantine);
+            faults += 1;
+        }
         cluster.run_for(rng.between(20, 700));
     }
     heal(&mut cluster);
@@ -78,7 +105,16 @@ pub fn run(seed: u64) -> Report {
             cluster.best_height(),
             cluster.now_ms(),
         ),
+        views: highest_view(&cluster),
+        crashes: cluster.crashes(),
+        faults,
+        story: cluster.story.lines().map(str::to_owned).collect(),
     }
+}
+
+fn highest_view(cluster: &Cluster) -> u64 {
+    let up = (0..cluster.len()).filter_map(|node| cluster.engine(node));
+    up.map(|engine| engine.view().get()).max().unwrap_or(0)
 }
 
 fn corrupt(cluster: &mut Cluster, node: usize, rng: &mut Rng) -> &'static str {

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 use evchain_consensus::sim::cluster::Cluster;
+use evchain_consensus::sim::scenarios;
 use evchain_consensus::sim::setup::Setup;
 use evchain_protocol::primitives::View;
 
@@ -11,6 +12,16 @@ pub fn seeds(count: u64) -> Vec<u64> {
     match std::env::var("EVCHAIN_SEED").ok().and_then(|text| text.parse().ok()) {
         Some(seed) => vec![seed],
         None => (1..=count).collect(),
+    }
+}
+
+/// A scenario passes with this many seeds.
+#[track_caller]
+pub fn passes(count: u64, scenario: impl Fn(u64) -> scenarios::Outcome) {
+    for seed in seeds(count) {
+        if let Err(violation) = scenario(seed) {
+            panic!("EVCHAIN_SEED={seed}: {violation}");
+        }
     }
 }
 
