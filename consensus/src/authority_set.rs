@@ -6,6 +6,7 @@ use evchain_protocol::finality::Electorate;
 use evchain_protocol::primitives::{Epoch, View};
 
 use crate::block::BlockRef;
+use crate::mutations::{Breakage, broken};
 
 /// The authorities of one epoch of one chain.
 #[derive(Debug, Clone)]
@@ -72,7 +73,7 @@ impl Committee {
 
     /// q = n - f.
     pub fn quorum(&self) -> usize {
-        self.electorate.quorum()
+        self.electorate.quorum().saturating_sub(usize::from(broken(Breakage::QuorumOffByOne)))
     }
 
     /// `leader(e, v) = authority[(v + offset_e) mod n]`, the offset from the hash of the epoch's root.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use evchain_protocol::crypto::{Hash, PublicKey};
 
 use crate::block::Block;
+use crate::mutations::{Breakage, broken};
 
 /// The most blocks held. Only quorum-certified blocks and one proposal a view get in, so this is
 /// reached only if so many views pass without a finalization.
@@ -13,6 +14,7 @@ pub(crate) const MAX_HELD_BLOCKS: usize = 8192;
 
 /// Blocks by hash.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct BlockTree {
     entries: BTreeMap<Hash, Entry>,
     /// (parent, child).
@@ -21,6 +23,7 @@ pub(crate) struct BlockTree {
 
 /// A block and how far it got.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Entry {
     pub(crate) block: Arc<Block>,
     pub(crate) progress: Progress,
@@ -107,6 +110,12 @@ impl BlockTree {
             .collect()
     }
 
+    /// The blocks held.
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
     /// The block and its held ancestors, newest first.
     pub(crate) fn ancestry(&self, newest: Hash) -> impl Iterator<Item = &Arc<Block>> {
         let mut next = newest;
@@ -140,6 +149,9 @@ impl BlockTree {
         }
         for block in &path {
             self.remove(&block.hash());
+        }
+        if broken(Breakage::CommitBackwards) {
+            path.reverse();
         }
         Some(path)
     }

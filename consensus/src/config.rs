@@ -2,6 +2,8 @@
 
 use evchain_protocol::primitives::Span;
 
+use crate::mutations::{Breakage, broken};
+
 /// An engine's parameters. They are local: nodes with different ones still agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
@@ -54,7 +56,7 @@ impl Config {
         let max = self.hop_bound.get().saturating_mul(MAX_BACKOFF);
         let mut hop_bound = self.hop_bound.get();
         for _ in 0..failed_views {
-            if hop_bound >= max {
+            if hop_bound >= max || broken(Breakage::NeverBackOff) {
                 break;
             }
             // At least 1 more, so that 1 ms grows too.

@@ -5,6 +5,8 @@
 
 mod bodies;
 mod catch_up;
+#[cfg(test)]
+mod fingerprint;
 mod receive;
 mod recover;
 mod rules;
@@ -22,17 +24,21 @@ use crate::block::{Block, BlockRef};
 use crate::blocks::BlockTree;
 use crate::config::Config;
 use crate::input::{Execution, Input, Moment, Now};
+use crate::mutations::{Breakage, broken};
 use crate::output::{BuildRequest, HaltReason, Output};
 use crate::signer::{Signer, VoteRecord};
 use crate::sync::{BlockFetches, ChainFetch};
 use crate::view::ViewState;
 use crate::wal::{Recovered, RecoveryError};
+#[cfg(test)]
+pub(crate) use fingerprint::Fingerprint;
 
 /// B1: votes and proposals are taken up to this many views ahead of the current one.
 pub const VIEWS_AHEAD: u64 = 16;
 
 /// One node's part in the consensus of one epoch.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Engine {
     config: Config,
     committee: Committee,
@@ -156,6 +162,9 @@ impl Engine {
             (Phase::Created | Phase::Halted, _) | (Phase::Running, Input::Start) => return,
         }
         self.apply_rules(&mut step);
+        if broken(Breakage::SendBeforePersist) {
+            out.sort_by_key(|output| matches!(output, Output::Persist(_)));
+        }
     }
 
     /// When to step with `Input::Tick`, unless something else comes first. `None` before
@@ -260,7 +269,8 @@ impl Engine {
     /// T4: the views that are over since the last finalization. One of them is normal, since a
     /// finalization takes a hop longer than the next view's start.
     fn failed_views(&self) -> u64 {
-        self.view.get().saturating_sub(self.best_final_view().get()).saturating_sub(2)
+        let since = if broken(Breakage::BackOffForever) { View::ZERO } else { self.best_final_view() };
+        self.view.get().saturating_sub(since.get()).saturating_sub(2)
     }
 
     fn leader_deadline(&self) -> Moment {

@@ -13,9 +13,14 @@ pub mod config;
 pub mod engine;
 pub mod input;
 pub mod message;
+#[cfg(test)]
+mod model;
+mod mutations;
 pub mod output;
 pub mod signer;
 pub mod sim;
 mod sync;
+#[cfg(test)]
+mod twins;
 mod view;
 pub mod wal;

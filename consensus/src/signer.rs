@@ -4,14 +4,16 @@
 use std::collections::BTreeMap;
 
 use evchain_protocol::authority::AuthorityIndex;
-use evchain_protocol::crypto::{Hash, KeyPair, PublicKey};
+use evchain_protocol::crypto::{Hash, KeyPair, PublicKey, Signature};
 use evchain_protocol::finality::{Subject, Vote};
 use evchain_protocol::primitives::View;
 
 use crate::authority_set::Committee;
+use crate::mutations::{Breakage, broken};
 
 /// An authority's key with the record of what it signed.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Signer {
     key: KeyPair,
     index: AuthorityIndex,
@@ -111,7 +113,11 @@ impl Signer {
     /// See [`Refusal`].
     pub fn vote(&mut self, committee: &Committee, subject: Subject) -> Result<Vote, Refusal> {
         self.check(&subject)?;
-        let signature = self.key.sign(subject.purpose(), committee.chain(), &subject.signed_bytes());
+        let signature = if broken(Breakage::NoSignatures) {
+            Signature::from_bytes([0; Signature::LEN])
+        } else {
+            self.key.sign(subject.purpose(), committee.chain(), &subject.signed_bytes())
+        };
         let vote = Vote { subject, signer: self.index, signature };
         self.remember(vote);
         Ok(vote)
@@ -161,13 +167,15 @@ impl Signer {
                 }
             }
             Subject::Finalize(subject) => {
-                if record.nullify.is_some() {
+                if record.nullify.is_some() && !broken(Breakage::ForgetNullify) {
                     return Err(Refusal::FinalizeAfterNullify(view));
                 }
                 if finalized.is_some_and(|block| block != subject.block) {
                     return Err(Refusal::DoubleFinalize(view));
                 }
-                if record.notarized().is_some_and(|block| block != subject.block) {
+                if record.notarized().is_some_and(|block| block != subject.block)
+                    && !broken(Breakage::FinalizeOtherBlock)
+                {
                     return Err(Refusal::Mismatch(view));
                 }
             }

@@ -18,11 +18,13 @@ pub(crate) const MAX_WANTED: usize = 1024;
 
 /// Bodies wanted by hash.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct BlockFetches {
     wanted: BTreeMap<Hash, Wanted>,
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Wanted {
     /// The view of the certificate that makes it wanted: once that is final, nobody needs it.
     view: View,
@@ -92,6 +94,7 @@ impl BlockFetches {
 
 /// The final chain is fetched from the committed height upwards, one answer after the other.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct ChainFetch {
     /// Who told us of a finalization that we cannot commit.
     pub(crate) hint: Option<PublicKey>,

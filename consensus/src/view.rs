@@ -12,6 +12,7 @@ use crate::block::Block;
 
 /// One view's votes, certificates and proposal.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct ViewState {
     /// Verified votes, the first of each signer and kind.
     votes: BTreeMap<(Kind, AuthorityIndex), Vote>,
@@ -43,6 +44,7 @@ impl Kind {
 
 /// A leader's first proposal.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) enum Proposed {
     /// Well formed, with a valid justification.
     Sound(Arc<Block>),

@@ -8,6 +8,7 @@ use evchain_protocol::finality::Certificate;
 use super::{Engine, Step};
 use crate::block::Block;
 use crate::blocks::{Entry, Progress};
+use crate::mutations::{Breakage, broken};
 use crate::output::{HaltReason, Output, Rejection};
 use crate::view::Proposed;
 use crate::wal::LogRecord;
@@ -81,7 +82,7 @@ impl Engine {
         entry.progress = Progress::Executed;
         let view = entry.block.header().view;
         // D4: what is about to be committed goes into the store and not into the log.
-        if !entry.durable && view > best_final_view {
+        if !entry.durable && view > best_final_view && !broken(Breakage::ForgetBodies) {
             entry.durable = true;
             step.emit(Output::Persist(LogRecord::Block(entry.block.clone())));
         }

@@ -14,6 +14,7 @@ use crate::message::{
     Blocks, Certificates, Finalized, GetBlocks, GetCertificates, GetFinalized, MAX_CERTIFICATES_PER_MESSAGE,
     Message, Status,
 };
+use crate::mutations::{Breakage, broken};
 use crate::output::{Output, Rejection};
 use crate::view::ViewState;
 
@@ -35,7 +36,9 @@ impl Engine {
         self.next_retry = step.now.monotonic.after(self.retry_interval());
         for vote in self.votes_to_repeat() {
             step.emit(Output::Broadcast(Message::Vote(vote)));
-            self.count(vote, step);
+            if !broken(Breakage::ForgetOwnVotes) {
+                self.count(vote, step);
+            }
         }
         let previous = View::new(self.view.get().saturating_sub(1));
         if let Some(state) = self.views.get(&previous).filter(|_| previous > self.tip.view) {

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use evchain_protocol::crypto::PublicKey;
-use evchain_protocol::finality::{Certificate, CertificateError, Subject, Vote};
+use evchain_protocol::crypto::{BadSignature, PublicKey};
+use evchain_protocol::finality::{Certificate, CertificateError, JustificationError, Subject, Vote};
 use evchain_protocol::primitives::View;
 
 use super::{Engine, Step, VIEWS_AHEAD};
 use crate::block::Block;
 use crate::message::{Message, Proposal};
+use crate::mutations::{Breakage, broken};
 use crate::output::{Output, Rejection};
 use crate::view::Proposed;
 
@@ -48,7 +49,7 @@ impl Engine {
         {
             return;
         }
-        match self.committee.electorate().verify(&vote.subject, vote.signer, &vote.signature) {
+        match self.check_vote(&vote) {
             Ok(()) => self.count(vote, step),
             Err(_) => step.emit(Output::Reject { from, reason: Rejection::BadVote(view) }),
         }
@@ -78,12 +79,22 @@ impl Engine {
         self.learn(certificate, step);
     }
 
+    fn check_vote(&self, vote: &Vote) -> Result<(), BadSignature> {
+        if broken(Breakage::NoSignatures) {
+            return Ok(());
+        }
+        self.committee.electorate().verify(&vote.subject, vote.signer, &vote.signature)
+    }
+
     /// Verifies what was not verified before: neither a certificate with the very same bytes, nor the
     /// same signatures as votes.
     pub(super) fn check_certificate(&self, certificate: &Arc<Certificate>) -> Result<(), CertificateError> {
         let subject = &certificate.subject;
         let state = self.views.get(&subject.view());
-        if state.and_then(|state| state.certificate_like(subject)) == Some(certificate) {
+        if state.and_then(|state| state.certificate_like(subject)) == Some(certificate)
+            || broken(Breakage::TrustCertificates)
+            || broken(Breakage::NoSignatures)
+        {
             return Ok(());
         }
         certificate.verify(self.committee.electorate(), |index| state?.signature(subject, index))
@@ -107,17 +118,16 @@ impl Engine {
         }
         let known = self.views.get(&view).and_then(|state| state.signature(&subject, vote.signer));
         let is_leader = vote.signer == self.committee.leader(view);
-        if !is_leader
-            || (known != Some(vote.signature)
-                && self.committee.electorate().verify(&subject, vote.signer, &vote.signature).is_err())
-        {
+        if !is_leader || (known != Some(vote.signature) && self.check_vote(&vote).is_err()) {
             return step.emit(Output::Reject { from, reason: Rejection::UnsignedProposal(view) });
         }
         let proposed = match self.check_proposal(&block) {
             Ok(()) => Proposed::Sound(block.clone()),
             Err(Unsound) => Proposed::Unsound,
         };
-        if let Proposed::Sound(block) = &proposed {
+        if let Proposed::Sound(block) = &proposed
+            && !broken(Breakage::IgnoreJustification)
+        {
             // Each as if it had come alone, so that this node too can be where the proposal builds on.
             for certificate in block.just().certificates() {
                 self.learn(certificate.clone(), step);
@@ -135,7 +145,12 @@ impl Engine {
             || header.epoch != committee.epoch()
             || header.authority_root != committee.authority_root()
             || Some(header.proposer) != committee.leader_key(header.view)
-            || block.just().check_shape(header, committee.epoch(), committee.root().hash).is_err()
+            || block.just().check_shape(header, committee.epoch(), committee.root().hash).is_err_and(
+                |error| {
+                    !(broken(Breakage::SkipGapCheck)
+                        && matches!(error, JustificationError::WrongSkips { .. }))
+                },
+            )
         {
             return Err(Unsound);
         }
@@ -145,7 +160,8 @@ impl Engine {
 
     /// B1: neither final nor too far ahead.
     fn is_near(&self, view: View) -> bool {
-        view > self.tip.view && view.get() <= self.view.get().saturating_add(VIEWS_AHEAD)
+        view > self.tip.view
+            && (view.get() <= self.view.get().saturating_add(VIEWS_AHEAD) || broken(Breakage::TakeFarVotes))
     }
 }
 

@@ -7,6 +7,7 @@ use super::Engine;
 use crate::authority_set::Committee;
 use crate::block::BlockRef;
 use crate::blocks::{Entry, Progress};
+use crate::mutations::{Breakage, broken};
 use crate::signer::Refusal;
 use crate::view::ViewState;
 use crate::wal::{LogRecord, RecoveryError};
@@ -44,6 +45,7 @@ impl Engine {
             }
             view = view.max(record.view());
             match record {
+                LogRecord::Vote(_) if broken(Breakage::ForgetVotesAtRestart) => {}
                 LogRecord::Vote(vote) => self.replay_vote(vote)?,
                 LogRecord::Certificate(certificate) => {
                     if !matches!(certificate.subject, Subject::Notarize(_)) {

@@ -12,6 +12,7 @@ use super::{Engine, Phase, Step};
 use crate::block::{Block, BlockRef};
 use crate::blocks::{Entry, Progress};
 use crate::message::{GetCertificates, Message, Proposal};
+use crate::mutations::{Breakage, broken};
 use crate::output::{BuildRequest, HaltReason, Output};
 use crate::view::Proposed;
 use crate::wal::LogRecord;
@@ -146,9 +147,9 @@ impl Engine {
         let leader_gave_up =
             state.is_some_and(|state| state.has_vote_like(&subject, self.committee.leader(self.view)));
         let due = match state.and_then(|state| state.proposal.as_ref()) {
-            None => now >= self.leader_deadline(),                   // U1
-            Some(Proposed::Sound(_)) => now >= self.view_deadline(), // U2
-            Some(Proposed::Unsound) => true,                         // U3
+            None => now >= self.leader_deadline() && !broken(Breakage::WaitForLeader), // U1
+            Some(Proposed::Sound(_)) => now >= self.view_deadline(),                   // U2
+            Some(Proposed::Unsound) => true,                                           // U3
         };
         if !due && !leader_gave_up {
             return false; // U4
@@ -180,9 +181,9 @@ impl Engine {
     fn finalize(&mut self, view: View, hash: Hash, step: &mut Step<'_>) {
         let record = self.record(view);
         let allowed = view > self.best_final_view()
-            && record.nullify.is_none()
+            && (record.nullify.is_none() || broken(Breakage::ForgetNullify))
             && record.finalize.is_none()
-            && record.notarized().is_none_or(|own| own == hash);
+            && (record.notarized().is_none_or(|own| own == hash) || broken(Breakage::FinalizeOtherBlock));
         if allowed && self.signer.is_some() {
             self.cast(Subject::finalize(self.committee.epoch(), view, hash), step);
         }

@@ -1,0 +1,125 @@
+//! Goal: the scenarios can fail. Whoever breaks one of these rules is told by one of them.
+//! Method: each rule is broken on purpose, and a scenario is run with one seed after the other until an
+//! invariant fails; with the rule in force, the same seed passes.
+
+use super::{Breakage, with_broken};
+use crate::sim::byzantine::{BogusJustification, Equivocator, Flooder};
+use crate::sim::scenarios::{self, Outcome};
+
+/// What notices, and which invariants it may name.
+fn catcher(rule: Breakage) -> (fn(u64) -> Outcome, &'static [&'static str]) {
+    let random = scenarios::random_faults;
+    match rule {
+        Breakage::SendBeforePersist => (random, &["I6"]),
+        Breakage::SkipGapCheck => (scenarios::forks_before_anything_is_final, &["I1", "I4", "halt"]),
+        Breakage::ForgetNullify | Breakage::ForgetVotesAtRestart => (random, &["I5"]),
+        Breakage::IgnoreJustification => (scenarios::justifications_are_enough_to_follow, &["I13"]),
+        Breakage::ForgetOwnVotes => (scenarios::all_crash_after_their_nullify, &["I13"]),
+        Breakage::QuorumOffByOne => {
+            (|seed| scenarios::tolerates(seed, 4, &Equivocator), &["I1", "I2", "I8", "halt"])
+        }
+        Breakage::CommitBackwards => (random, &["I4", "I8"]),
+        Breakage::NeverBackOff => (scenarios::short_timeouts_back_off, &["I13"]),
+        Breakage::BackOffForever | Breakage::WaitForLeader => (scenarios::dead_leaders_cost_little, &["I13"]),
+        Breakage::TrustCertificates => (|seed| scenarios::tolerates(seed, 4, &BogusJustification), &["I8"]),
+        // Not a mutation: the simulator signs for real, so it sees at once that others do not.
+        Breakage::NoSignatures => (random, &["I8"]),
+        Breakage::FinalizeOtherBlock => (|seed| scenarios::tolerates(seed, 4, &Equivocator), &["I5"]),
+        Breakage::ForgetBodies => (random, &["I6", "I7"]),
+        Breakage::TakeFarVotes => (|seed| scenarios::tolerates(seed, 4, &Flooder::default()), &["I14"]),
+    }
+}
+
+/// Runs the scenario until the broken rule shows.
+fn is_caught(rule: Breakage) {
+    const SEEDS: u64 = 100;
+    let (scenario, invariants) = catcher(rule);
+    let found = (1..=SEEDS).find_map(|seed| {
+        let violation = with_broken(Some(rule), || scenario(seed)).err()?;
+        Some((seed, violation))
+    });
+    let (seed, violation) = found.unwrap_or_else(|| panic!("{rule:?}: {SEEDS} seeds did not notice"));
+    println!("{rule:?}: seed {seed}, {violation}");
+    assert!(invariants.contains(&violation.invariant), "{rule:?}: seed {seed} says {violation}");
+    assert_eq!(scenario(seed), Ok(()), "seed {seed} fails with every rule in force");
+}
+
+#[test]
+fn send_before_persist() {
+    is_caught(Breakage::SendBeforePersist);
+}
+
+#[test]
+fn skip_the_gap_check() {
+    is_caught(Breakage::SkipGapCheck);
+}
+
+#[test]
+fn forget_a_nullified_view() {
+    is_caught(Breakage::ForgetNullify);
+}
+
+#[test]
+fn ignore_justifications() {
+    is_caught(Breakage::IgnoreJustification);
+}
+
+#[test]
+fn forget_own_votes_in_the_pool() {
+    is_caught(Breakage::ForgetOwnVotes);
+}
+
+#[test]
+fn quorum_off_by_one() {
+    is_caught(Breakage::QuorumOffByOne);
+}
+
+#[test]
+fn forget_votes_at_restart() {
+    is_caught(Breakage::ForgetVotesAtRestart);
+}
+
+#[test]
+fn commit_backwards() {
+    is_caught(Breakage::CommitBackwards);
+}
+
+#[test]
+fn never_back_off() {
+    is_caught(Breakage::NeverBackOff);
+}
+
+#[test]
+fn back_off_forever() {
+    is_caught(Breakage::BackOffForever);
+}
+
+#[test]
+fn trust_certificates() {
+    is_caught(Breakage::TrustCertificates);
+}
+
+#[test]
+fn no_signatures() {
+    is_caught(Breakage::NoSignatures);
+}
+
+#[test]
+fn finalize_another_block() {
+    is_caught(Breakage::FinalizeOtherBlock);
+}
+
+#[test]
+fn forget_bodies() {
+    is_caught(Breakage::ForgetBodies);
+}
+
+#[test]
+fn wait_for_leaders_forever() {
+    is_caught(Breakage::WaitForLeader);
+}
+
+#[test]
+fn take_votes_far_ahead() {
+    is_caught(Breakage::TakeFarVotes);
+}
