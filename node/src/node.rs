@@ -1,13 +1,13 @@
 //! A running node: its tasks, wired.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use evchain_consensus::authority_set::Committee;
 use evchain_consensus::config::{Config as ConsensusConfig, ConfigError};
 use evchain_consensus::engine::Engine;
 use evchain_consensus::wal::{Recovered, RecoveryError};
-use evchain_protocol::crypto::KeyPair;
+use evchain_protocol::crypto::{KeyPair, PublicKey};
 use evchain_protocol::genesis::Genesis;
 use evchain_protocol::primitives::Epoch;
 use prometheus_client::registry::Registry;
@@ -22,7 +22,8 @@ use crate::mempool::{self, MempoolHandle, PoolLimits};
 use crate::network::{
     self, GossipMessage, NetworkConfig, NetworkEvent, NetworkEvents, NetworkHandle, NetworkMetrics, Topic,
 };
-use crate::store::StoreError;
+use crate::store::tables::VOTER;
+use crate::store::{Batch, Durability, StoreError};
 use crate::voting_record::VotingRecord;
 
 /// Gossip messages with transactions that wait to be judged.
@@ -128,7 +129,9 @@ impl Node {
         info!(chain = %chain_id, height = %opened.tip.height, key = %key.public_key(), "node: opened the chain");
 
         let is_authority = opened.authorities.index_of(&key.public_key()).is_some();
-        let votes = is_authority && !observe && may_vote(&opened, &key_file, vote_without_log)?;
+        let votes = is_authority
+            && !observe
+            && may_vote(&opened, key.public_key(), &VotingRecord::beside(&key_file), vote_without_log)?;
         let RecoveredLog { log, records } = ConsensusLog::open(opened.store())?;
         let timing = ConsensusConfig {
             hop_bound: params.hop_bound,
@@ -210,9 +213,12 @@ impl Node {
 
     /// Ends the tasks, and waits until the ledger's thread has let go of the database.
     async fn stop(mut self) {
-        self.consensus.abort();
-        // An error says that the task was aborted or had ended, which is what is wanted.
-        let _ = self.consensus.await;
+        // A task that has ended by itself was waited for already, which works only once.
+        if !self.consensus.is_finished() {
+            self.consensus.abort();
+            // An error says that the task was aborted, which is what is wanted.
+            let _ = self.consensus.await;
+        }
         self.others.shutdown().await;
         self.handle.network.shutdown().await;
         drop(self.handle);
@@ -223,21 +229,32 @@ impl Node {
     }
 }
 
-/// An authority with an empty database may only vote if its key never did.
-fn may_vote(opened: &OpenedChain, key_file: &Path, vote_without_log: bool) -> Result<bool, NodeError> {
-    let record = VotingRecord::beside(key_file);
+/// An authority may vote if its key never did, or if this database holds all that the key signed.
+fn may_vote(
+    opened: &OpenedChain,
+    key: PublicKey,
+    record: &VotingRecord,
+    vote_without_log: bool,
+) -> Result<bool, NodeError> {
     let chain = opened.reader.chain();
     let io = |source| NodeError::Io {
         action: format!("cannot note in {} that this key votes", record.path().display()),
         source,
     };
-    let has_voted = record.holds(chain).map_err(io)?;
-    if opened.is_new && has_voted && !vote_without_log {
+    let store = opened.store();
+    let is_complete = store.get(&VOTER, &())? == Some(key);
+    if record.holds(chain).map_err(io)? && !is_complete && !vote_without_log {
         warn!(
-            "node: this key has voted on this chain before and its consensus log is gone. The node observes only, \
-             since voting again could contradict earlier votes. See --vote-without-log"
+            "node: this key has voted on this chain before, and this database does not hold what it signed. The node \
+             observes only, since voting again could contradict earlier votes. See --vote-without-log"
         );
         return Ok(false);
+    }
+    // Before the note beside the key: after a crash in between the key may still vote here.
+    if !is_complete {
+        let mut batch = Batch::default();
+        batch.put(&VOTER, &(), &key);
+        store.write(batch, Durability::Synced)?;
     }
     record.add(chain).map_err(io)?;
     Ok(true)

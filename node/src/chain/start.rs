@@ -38,8 +38,6 @@ pub struct OpenedChain {
     pub tip: BlockRef,
     /// Its finalization, none for genesis.
     pub finalization: Option<Arc<Certificate>>,
-    /// The folder held no chain before.
-    pub is_new: bool,
     tip_header: Header,
     tree: Tree,
     tip_sender: watch::Sender<Header>,
@@ -63,17 +61,14 @@ impl OpenedChain {
         let started = genesis.build()?;
         let chain = started.chain;
         let store = Store::open(path)?;
-        let is_new = match store.get(&CHAIN, &())? {
-            None => {
-                write_genesis(&store, chain, &started)?;
-                true
-            }
-            Some(found) if found == chain => false,
+        match store.get(&CHAIN, &())? {
+            None => write_genesis(&store, chain, &started)?,
+            Some(found) if found == chain => {}
             Some(found) => {
                 let (expected, found) = (chain.to_string(), found.to_string());
                 return Err(StoreError::WrongChain { path: store.path(), found, expected }.into());
             }
-        };
+        }
 
         let tip_header = read_tip(&store, &started.header)?;
         let depth = TreeDepth::new(genesis.params.state_tree_depth).map_err(GenesisError::TreeDepth)?;
@@ -96,7 +91,6 @@ impl OpenedChain {
             root: BlockRef::of_header(&started.header),
             tip: BlockRef::of_header(&tip_header),
             finalization,
-            is_new,
             tip_header,
             tree,
             tip_sender,

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use evchain_consensus::block::Block;
 use evchain_consensus::wal::LogRecord;
 use evchain_protocol::codec::{Decode, Encode, List};
-use evchain_protocol::crypto::{ChainId, Hash};
+use evchain_protocol::crypto::{ChainId, Hash, PublicKey};
 use evchain_protocol::event::EventRecord;
 use evchain_protocol::finality::Certificate;
 use evchain_protocol::primitives::{Height, TxRef};
@@ -38,11 +38,13 @@ pub const EVENTS: Table<Height, BlockEvents> = Table::new("events");
 pub const CONSENSUS_LOG: Table<LogIndex, LogRecord> = Table::new("consensus_log");
 /// Which chain this is.
 pub const CHAIN: Table<(), ChainId> = Table::new("chain");
+/// The key whose votes are all in this database's consensus log, since its first on this chain.
+pub const VOTER: Table<(), PublicKey> = Table::new("voter");
 /// The newest final block. Height 0 is genesis.
 pub const TIP: Table<(), Tip> = Table::new("tip");
 
 /// The names of all tables.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     STATE.name,
     BLOCKS.name,
     HEIGHTS.name,
@@ -51,6 +53,7 @@ pub const NAMES: [&str; 9] = [
     EVENTS.name,
     CONSENSUS_LOG.name,
     CHAIN.name,
+    VOTER.name,
     TIP.name,
 ];
 
