@@ -15,7 +15,7 @@ pub enum StoreError {
     },
     /// The folder holds the blocks of another chain.
     #[error(
-        "the database in {path} belongs to chain {found}, but the genesis file is of chain {expected}: use another --data-dir"
+        "the database in {path} belongs to chain {found}, but the genesis file is of chain {expected}: use another --data"
     )]
     WrongChain {
         /// The database's folder.
@@ -58,14 +58,13 @@ pub enum StoreError {
 impl StoreError {
     pub(super) fn open(path: PathBuf, error: &rocksdb::Error) -> Self {
         let reason = error.to_string();
-        let hint = match reason.as_str() {
-            text if text.contains("lock hold")
-                || text.contains("While lock file")
-                || text.contains("LOCK") =>
-            {
-                ". Another evchain process may be running in this folder: stop it, or use another --data-dir"
+        let names_lock = ["lock hold", "While lock file", "LOCK"].iter().any(|text| reason.contains(text));
+        // The lock is the first file that is opened, so a bad disk shows itself there too.
+        let hint = match disk_hint(&reason) {
+            "" if names_lock => {
+                ". Another evchain process may be running in this folder: stop it, or use another --data"
             }
-            text => disk_hint(text),
+            hint => hint,
         };
         Self::Open { path, reason, hint }
     }
