@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod cluster;
 pub mod data;
+pub mod fault;
 pub mod progress;
 pub mod report;
 pub mod scenario;

@@ -31,6 +31,11 @@ impl Progress {
         Self { bar, begun: Instant::now(), plain }
     }
 
+    /// Shows lines only.
+    pub fn without_bar() -> Self {
+        Self { bar: ProgressBar::hidden(), begun: Instant::now(), plain: true }
+    }
+
     /// Something that stays to be read.
     pub fn line(&self, text: &str) {
         let elapsed = self.begun.elapsed();

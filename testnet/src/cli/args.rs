@@ -6,6 +6,7 @@ use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::RegionId;
 
 use crate::cluster::ClusterOptions;
+use crate::fault::FaultKind;
 use crate::scenario::{PaymentMix, Speed};
 
 /// Many evchain nodes on one machine.
@@ -26,6 +27,7 @@ pub(super) enum Command {
     Demo(DemoArgs),
     Replay(ReplayArgs),
     Latency(LatencyArgs),
+    Fault(FaultArgs),
 }
 
 /// How the validators run.
@@ -51,12 +53,9 @@ pub(super) struct ValidatorArgs {
 impl ValidatorArgs {
     /// How to run the cluster.
     pub(super) fn options(&self) -> anyhow::Result<ClusterOptions> {
-        let node_bin = match &self.node_bin {
-            Some(path) => path.clone(),
-            None => std::env::current_exe()?.with_file_name("evchain"),
-        };
+        let node_bin = program(self.node_bin.as_ref())?;
         let restart_after = (!self.no_restart).then_some(self.restart_after);
-        Ok(ClusterOptions { node_bin, restart_after })
+        Ok(ClusterOptions { node_bin, restart_after, places: Vec::new() })
     }
 }
 
@@ -155,6 +154,53 @@ pub(super) struct LatencyArgs {
     /// JSON in place of text.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Do something bad to four validators under load, and see that the chain bears it.
+///
+/// Fails unless there is one history on all validators, every payment that was called final is where
+/// it was and moved its money once, and the chain goes on within a minute after each fault. What
+/// this machine or user cannot do is skipped, with the reason.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  evchain-testnet fault restarts --count 200\n  evchain-testnet fault partition loss"
+)]
+pub(super) struct FaultArgs {
+    /// What to do; several one after the other.
+    #[arg(required = true, value_enum, value_name = "KIND")]
+    pub(super) kinds: Vec<FaultKind>,
+    /// restarts: how many.
+    #[arg(long, value_name = "COUNT", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(super) count: u64,
+    /// stop: how long one stands still.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub(super) pause: Duration,
+    /// Decides what is left to chance [default: another each time].
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) seed: Option<u64>,
+    /// Where keys, databases and logs go [default: a new folder for temporary files].
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
+    /// The node's program [default: `evchain` beside this one].
+    #[arg(long, value_name = "FILE")]
+    pub(super) node_bin: Option<PathBuf>,
+    /// The reports as JSON in place of text.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl FaultArgs {
+    /// The node's program.
+    pub(super) fn program(&self) -> anyhow::Result<PathBuf> {
+        program(self.node_bin.as_ref())
+    }
+}
+
+fn program(named: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
+    match named {
+        Some(path) => Ok(path.clone()),
+        None => Ok(std::env::current_exe()?.with_file_name("evchain")),
+    }
 }
 
 /// With more than 16, one machine is the bottleneck in everything.

@@ -2,6 +2,7 @@
 
 mod args;
 mod exit;
+mod fault;
 mod folder;
 mod latency;
 mod scenario;

@@ -154,6 +154,11 @@ impl ChainFiles {
         wallet_of_validator(&self.dir, number)
     }
 
+    /// Where a validator's database is.
+    pub fn validator_data_dir(&self, number: usize) -> PathBuf {
+        self.validator_dir(number).join("data")
+    }
+
     /// A validator's folder.
     pub fn validator_dir(&self, number: usize) -> PathBuf {
         validator_dir(&self.dir, number)

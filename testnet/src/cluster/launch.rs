@@ -1,4 +1,5 @@
 use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,6 +31,25 @@ pub struct ClusterOptions {
     pub node_bin: PathBuf,
     /// After how long a validator that ended is started again, if it is.
     pub restart_after: Option<Duration>,
+    /// Where the validators run, by their order; those that are not named run on the loopback address.
+    pub places: Vec<Place>,
+}
+
+/// Where and how a validator runs.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// A program with its arguments that becomes the node's, such as `ip netns exec NAME`.
+    pub wrapper: Vec<OsString>,
+    /// Where clients reach it.
+    pub rpc_ip: Ipv4Addr,
+    /// Where peers reach it.
+    pub p2p_ip: Ipv4Addr,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { wrapper: Vec::new(), rpc_ip: Ipv4Addr::LOCALHOST, p2p_ip: Ipv4Addr::LOCALHOST }
+    }
 }
 
 /// Running validators.
@@ -39,6 +59,7 @@ pub struct ClusterOptions {
 pub struct Cluster {
     files: ChainFiles,
     validators: Vec<Validator>,
+    node_bin: PathBuf,
     incidents: mpsc::Receiver<Incident>,
 }
 
@@ -100,6 +121,11 @@ impl Cluster {
         self.incidents.recv().await
     }
 
+    /// What has happened to the validators' processes and was not read yet.
+    pub fn take_incidents(&mut self) -> Vec<Incident> {
+        std::iter::from_fn(|| self.incidents.try_recv().ok()).collect()
+    }
+
     /// Waits until every validator answers and has a block of at least this height.
     ///
     /// # Errors
@@ -128,31 +154,62 @@ impl Cluster {
         let count = files.validators().len();
         let ports = free_ports(2 * count).map_err(ClusterError::Ports)?;
         let (rpc_ports, p2p_ports) = ports.split_at(count);
+        let place = |index: usize| options.places.get(index).cloned().unwrap_or_default();
         let addresses = files
             .validators()
             .iter()
-            .zip(p2p_ports)
-            .map(|(key, port)| p2p_address(key, *port))
+            .enumerate()
+            .map(|(index, key)| p2p_address(key, place(index).p2p_ip, p2p_ports[index]))
             .collect::<Result<Vec<_>, _>>()?;
         let (sender, incidents) = mpsc::channel(INCIDENTS);
         let mut validators = Vec::new();
         for (index, key) in files.validators().iter().enumerate() {
             let number = index + 1;
-            let rpc = format!("127.0.0.1:{}", rpc_ports[index]);
+            let Place { wrapper, rpc_ip, p2p_ip } = place(index);
+            let rpc = format!("{rpc_ip}:{}", rpc_ports[index]);
             let peers = addresses.iter().filter(|address| **address != addresses[index]);
-            let listen = format!("/ip4/127.0.0.1/tcp/{}", p2p_ports[index]);
+            let folders = Folders {
+                wallet: files.validator_wallet_path(number),
+                data: files.validator_data_dir(number),
+            };
+            let listen = format!("/ip4/{p2p_ip}/tcp/{}", p2p_ports[index]);
             let recipe = Recipe {
+                wrapper,
                 program: options.node_bin.clone(),
-                arguments: arguments(&files, number, &rpc, listen, peers),
+                arguments: arguments(&files, folders, &rpc, listen, peers),
                 log: files.validator_dir(number).join("log.txt"),
             };
-            let rpc = rpc.parse().unwrap_or_else(|_| unreachable!("an address and a port are an endpoint"));
-            let identity = Identity { number, key: *key, rpc, p2p: addresses[index].clone() };
+            let identity = Identity { number, key: *key, rpc: endpoint(&rpc), p2p: addresses[index].clone() };
             let validator = Validator::start(identity, recipe, options.restart_after, sender.clone())
                 .map_err(ClusterError::io("start", &options.node_bin))?;
             validators.push(validator);
         }
-        Ok(Self { files, validators, incidents })
+        Ok(Self { files, validators, node_bin: options.node_bin.clone(), incidents })
+    }
+
+    /// Starts one more process with a validator's key, or a copy of it, and with this data. It is
+    /// not started again when it ends, and counts as the validator after the last.
+    ///
+    /// # Errors
+    /// See [`ClusterError`].
+    pub fn start_twin(&self, of: usize, wallet: PathBuf, data: PathBuf) -> Result<Validator, ClusterError> {
+        let ports = free_ports(2).map_err(ClusterError::Ports)?;
+        let key = self.files.validators()[of - 1];
+        let rpc = format!("{}:{}", Ipv4Addr::LOCALHOST, ports[0]);
+        let peers = self.validators.iter().filter(|other| other.number != of).map(|other| &other.p2p);
+        let log = wallet.with_extension("log");
+        let listen = format!("/ip4/{}/tcp/{}", Ipv4Addr::LOCALHOST, ports[1]);
+        let recipe = Recipe {
+            wrapper: Vec::new(),
+            program: self.node_bin.clone(),
+            arguments: arguments(&self.files, Folders { wallet, data }, &rpc, listen, peers),
+            log,
+        };
+        let p2p = p2p_address(&key, Ipv4Addr::LOCALHOST, ports[1])?;
+        let identity = Identity { number: self.validators.len() + 1, key, rpc: endpoint(&rpc), p2p };
+        // Nobody follows what becomes of it: whoever starts it asks.
+        let (incidents, _) = mpsc::channel(1);
+        Validator::start(identity, recipe, None, incidents).map_err(ClusterError::io("start", &self.node_bin))
     }
 
     /// Waits until each validator has made a block with the others.
@@ -184,14 +241,24 @@ async fn has_height(validator: &Validator, height: Height) -> bool {
     client.status().await.is_ok_and(|status| status.height >= height)
 }
 
-fn p2p_address(key: &PublicKey, port: u16) -> Result<String, ClusterError> {
+fn p2p_address(key: &PublicKey, ip: Ipv4Addr, port: u16) -> Result<String, ClusterError> {
     let peer = peer_of_key(key).map_err(|_| ClusterError::NotAPeer(*key))?;
-    Ok(format!("/ip4/127.0.0.1/tcp/{port}/p2p/{peer}"))
+    Ok(format!("/ip4/{ip}/tcp/{port}/p2p/{peer}"))
+}
+
+fn endpoint(address: &str) -> Endpoint {
+    address.parse().unwrap_or_else(|_| unreachable!("an address and a port are an endpoint"))
+}
+
+/// What a node's process keeps.
+struct Folders {
+    wallet: PathBuf,
+    data: PathBuf,
 }
 
 fn arguments<'a>(
     files: &ChainFiles,
-    number: usize,
+    folders: Folders,
     rpc: &str,
     listen: String,
     peers: impl Iterator<Item = &'a String>,
@@ -199,8 +266,8 @@ fn arguments<'a>(
     let mut arguments: Vec<OsString> = vec!["start".into(), "--stop-with-stdin".into()];
     let mut option = |name: &str, value: OsString| arguments.extend([name.into(), value]);
     option("--genesis", files.genesis_path().into());
-    option("--wallet", files.validator_wallet_path(number).into());
-    option("--data", files.validator_dir(number).join("data").into());
+    option("--wallet", folders.wallet.into());
+    option("--data", folders.data.into());
     option("--rpc", rpc.into());
     option("--listen", listen.into());
     for peer in peers {

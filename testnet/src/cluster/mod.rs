@@ -10,5 +10,5 @@ mod tests;
 
 pub use chain_files::{ChainFiles, Participant};
 pub use error::ClusterError;
-pub use launch::{Cluster, ClusterOptions};
+pub use launch::{Cluster, ClusterOptions, Place};
 pub use process::{Incident, Validator};

@@ -9,6 +9,7 @@ use evchain_protocol::crypto::PublicKey;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// How long a validator may take to stop by itself.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -88,13 +89,21 @@ enum State {
 }
 
 enum Order {
+    /// Kill it; it is started again as if it had ended by itself.
     Kill,
+    /// Stop it, and start it again only when told.
+    Rest,
+    /// Start it now.
+    Wake,
+    /// Stop it for good.
     Stop,
 }
 
 /// How to start a validator's process, each time anew.
 #[derive(Debug, Clone)]
 pub(super) struct Recipe {
+    /// What comes before the program, such as `ip netns exec NAME`. It must become the program.
+    pub(super) wrapper: Vec<std::ffi::OsString>,
     pub(super) program: PathBuf,
     pub(super) arguments: Vec<std::ffi::OsString>,
     pub(super) log: PathBuf,
@@ -136,7 +145,7 @@ impl Validator {
     }
 
     /// How it ended, if it does not run.
-    pub(super) fn ended(&self) -> Option<String> {
+    pub fn ended(&self) -> Option<String> {
         match &*self.state.borrow() {
             State::Running { .. } => None,
             State::Ended { how } => Some(how.clone()),
@@ -150,6 +159,19 @@ impl Validator {
         let _ = self.orders.send(Order::Kill).await;
     }
 
+    /// Stops its process, which is not started again before [`Self::wake`]. Returns when it has ended.
+    pub async fn rest(&self) {
+        let _ = self.orders.send(Order::Rest).await;
+        let mut state = self.state.clone();
+        // The state of a keeper that is gone is its last.
+        let _ = state.wait_for(|state| matches!(state, State::Ended { .. })).await;
+    }
+
+    /// Starts its process if it does not run.
+    pub async fn wake(&self) {
+        let _ = self.orders.send(Order::Wake).await;
+    }
+
     /// Tells the process to stop, and sees to it that it does.
     pub async fn stop(self) {
         let _ = self.orders.send(Order::Stop).await;
@@ -159,7 +181,7 @@ impl Validator {
     }
 
     /// The last lines of its log.
-    pub(super) fn log_tail(&self) -> String {
+    pub fn log_tail(&self) -> String {
         tail(&self.log).unwrap_or_else(|error| format!("(cannot be read: {error})"))
     }
 }
@@ -167,7 +189,10 @@ impl Validator {
 impl Recipe {
     fn spawn(&self) -> io::Result<Child> {
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
-        Command::new(&self.program)
+        let mut line = self.wrapper.iter().map(AsRef::as_ref).chain([self.program.as_os_str()]);
+        let first = line.next().unwrap_or(self.program.as_os_str());
+        Command::new(first)
+            .args(line)
             .args(&self.arguments)
             // The validator stops when its standard input ends, which it does however this process
             // ends: no validator outlives the testnet.
@@ -195,13 +220,21 @@ impl Keeper {
     async fn run(mut self, first: Child) {
         let mut current = Some(first);
         loop {
+            let mut again_after = self.restart_after;
             if let Some(child) = current.take() {
-                let Some(how) = self.attend(child).await else { return };
-                self.state.send_replace(State::Ended { how: how.clone() });
-                let again_after = self.restart_after;
-                self.tell(Incident::Ended { number: self.number, how, again_after });
+                match self.attend(child).await {
+                    Ending::Itself(how) => {
+                        self.state.send_replace(State::Ended { how: how.clone() });
+                        self.tell(Incident::Ended { number: self.number, how, again_after });
+                    }
+                    Ending::Resting => {
+                        self.state.send_replace(State::Ended { how: "told to".to_owned() });
+                        again_after = None;
+                    }
+                    Ending::Stopped => return,
+                }
             }
-            if !self.pause().await {
+            if !self.pause(again_after).await {
                 return;
             }
             match self.recipe.spawn() {
@@ -220,22 +253,27 @@ impl Keeper {
         }
     }
 
-    /// Waits until the process has ended by itself, or none if it was told to.
-    async fn attend(&mut self, mut child: Child) -> Option<String> {
+    /// Waits until the process has ended, by itself or as told.
+    async fn attend(&mut self, mut child: Child) -> Ending {
         // Taken, since waiting for a child closes what it still has.
         let stdin = child.stdin.take();
         loop {
             tokio::select! {
-                status = child.wait() => return Some(describe(status)),
+                status = child.wait() => return Ending::Itself(describe(status)),
                 order = self.orders.recv() => match order {
                     Some(Order::Kill) => {
                         if let Err(error) = child.start_kill() {
                             tracing::warn!(%error, number = self.number, "testnet: cannot kill a validator");
                         }
                     }
+                    Some(Order::Wake) => {}
+                    Some(Order::Rest) => {
+                        stop(child, stdin).await;
+                        return Ending::Resting;
+                    }
                     Some(Order::Stop) | None => {
                         stop(child, stdin).await;
-                        return None;
+                        return Ending::Stopped;
                     }
                 }
             }
@@ -243,19 +281,21 @@ impl Keeper {
     }
 
     /// Waits until the process is due again; false if it never is.
-    async fn pause(&mut self) -> bool {
-        let due = async {
-            match self.restart_after {
-                Some(after) => tokio::time::sleep(after).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::pin!(due);
+    async fn pause(&mut self, mut again_after: Option<Duration>) -> bool {
+        let ended = Instant::now();
         loop {
+            let due = async {
+                match again_after {
+                    Some(after) => tokio::time::sleep_until(ended + after).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                () = &mut due => return true,
+                () = due => return true,
                 order = self.orders.recv() => match order {
                     Some(Order::Kill) => {}
+                    Some(Order::Rest) => again_after = None,
+                    Some(Order::Wake) => return true,
                     Some(Order::Stop) | None => return false,
                 }
             }
@@ -266,6 +306,13 @@ impl Keeper {
         // Who does not read them does not want to know.
         let _ = self.incidents.try_send(incident);
     }
+}
+
+/// How a process came to its end.
+enum Ending {
+    Itself(String),
+    Resting,
+    Stopped,
 }
 
 /// Ends a process: politely, then not.

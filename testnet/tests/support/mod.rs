@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub)] // each test file uses its part
 
+pub mod faults;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -29,7 +31,7 @@ pub fn testnet(arguments: &[&str]) -> Output {
 /// Validators of a new chain with these participants.
 pub async fn cluster(dir: &Path, participants: &[Participant], restart_after: Option<Duration>) -> Cluster {
     let files = ChainFiles::create(dir, 4, participants).expect("a chain is made");
-    let options = ClusterOptions { node_bin: node_bin(), restart_after };
+    let options = ClusterOptions { node_bin: node_bin(), restart_after, places: Vec::new() };
     Cluster::start(files, &options).await.expect("the validators start")
 }
 

@@ -1,0 +1,61 @@
+use std::io;
+use std::path::PathBuf;
+
+use evchain_node::rpc::RpcError;
+use evchain_node::wallet::WalletError;
+use evchain_protocol::genesis::GenesisError;
+
+use crate::cluster::ClusterError;
+use crate::report::AuditError;
+
+/// Why a fault could not be tried, which says nothing about the validators.
+#[derive(Debug, thiserror::Error)]
+pub enum FaultError {
+    /// The testnet.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// A validator does not answer although nothing is wrong any more.
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
+    /// The money cannot be counted.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// Keys.
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    /// The chain's first block.
+    #[error(transparent)]
+    Genesis(#[from] GenesisError),
+    /// A file or folder.
+    #[error("cannot {action} {path}: {source}", path = .path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A program of the system, such as `ip` or `mount`.
+    #[error("`{command}`: {reason}")]
+    Tool {
+        /// What was run.
+        command: String,
+        /// What it said.
+        reason: String,
+    },
+    /// A task that failed.
+    #[error("a task failed: {0}")]
+    Task(#[from] tokio::task::JoinError),
+    /// The user wants no more.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl FaultError {
+    /// For `map_err`: the failure of an action on a file.
+    pub(super) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+}

@@ -1,0 +1,184 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use evchain_node::rpc::{NodeApiClient, RpcClient, RpcError};
+use evchain_protocol::primitives::Height;
+
+use super::error::FaultError;
+use super::report::{FaultKind, FaultReport};
+use super::run::FaultOptions;
+use super::trial::{ALL, BOUND, Trial};
+use crate::cluster::Validator;
+use crate::progress::Progress;
+
+/// Which validator loses its database or runs twice.
+const VICTIM: usize = 4;
+/// How many heights may pass without a certificate that it signed, where it votes.
+const CERTIFICATES: u64 = 200;
+/// How long a node that refuses to start may take to say so.
+const REFUSAL: Duration = Duration::from_secs(30);
+/// How long a twin runs beside its original.
+const BESIDE: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(200);
+
+/// One validator's database is lost while its key is not: it follows, and never votes again.
+pub(super) async fn wipe(options: &FaultOptions, progress: &Progress) -> Result<FaultReport, FaultError> {
+    let mut trial = Trial::start(FaultKind::Wipe, options, progress).await?;
+    trial.goes_on(&ALL, "before").await;
+    let before = signed(&trial, Height::new(1)).await?;
+    trial.note(format!("validator {VICTIM} has signed {before} certificates"));
+    trial.check(before > 0, "it has signed nothing, so this says nothing");
+
+    trial.cluster.validators()[VICTIM - 1].rest().await;
+    let data = trial.cluster.files().validator_data_dir(VICTIM);
+    fs::remove_dir_all(&data).map_err(FaultError::io("remove", &data))?;
+    trial.note(format!("validator {VICTIM} has lost its database"));
+    let mut tip = Height::ZERO;
+    for number in [1, 2, 3] {
+        tip = tip.max(trial.height(number).await.unwrap_or(Height::ZERO));
+    }
+    trial.cluster.validators()[VICTIM - 1].wake().await;
+    trial.goes_on(&ALL, "after the loss").await;
+    observes(&mut trial, "after the loss").await?;
+    // A second start finds a database that is not new.
+    trial.cluster.validators()[VICTIM - 1].kill().await;
+    trial.goes_on(&ALL, "after one more crash").await;
+    observes(&mut trial, "after one more crash").await?;
+    let from = tip.saturating_add(Height::new(1));
+    let after = signed(&trial, from).await?;
+    trial.check(after == 0, &format!("it has signed {after} certificates after it lost its votes"));
+    trial.incidents();
+    trial.finish().await
+}
+
+async fn observes(trial: &mut Trial, when: &str) -> Result<(), FaultError> {
+    let status = trial.clients[VICTIM - 1].status().await.map_err(RpcError::from)?;
+    trial.check(!status.votes, &format!("{when}: validator {VICTIM} votes"));
+    Ok(())
+}
+
+/// How many of the last certificates from this height on the victim has signed.
+async fn signed(trial: &Trial, from: Height) -> Result<usize, FaultError> {
+    let (rpc, victim) = (&trial.clients[0], trial.cluster.files().validators()[VICTIM - 1]);
+    let tip = rpc.status().await.map_err(RpcError::from)?.height;
+    let first = from.get().max(tip.get().saturating_sub(CERTIFICATES));
+    let mut signed = 0;
+    for height in first..=tip.get() {
+        let certificate = rpc.finalization(Height::new(height)).await.map_err(RpcError::from)?;
+        // A height without a certificate of its own answers with the next.
+        let is_own = certificate.height.get() == height;
+        signed += usize::from(is_own && certificate.signers.contains(&victim));
+    }
+    Ok(signed)
+}
+
+/// One validator runs twice: in the same folder, from a copy of its key, from a copy of everything.
+pub(super) async fn twin(options: &FaultOptions, progress: &Progress) -> Result<FaultReport, FaultError> {
+    let mut trial = Trial::start(FaultKind::Twin, options, progress).await?;
+    trial.goes_on(&ALL, "before").await;
+    same_folder(&mut trial).await?;
+    copied_key(&mut trial).await?;
+    copied_folder(&mut trial).await?;
+    trial.goes_on(&ALL, "after the twins have gone").await;
+    trial.incidents();
+    trial.finish().await
+}
+
+/// The lock of the database refuses a second process.
+async fn same_folder(trial: &mut Trial) -> Result<(), FaultError> {
+    let files = trial.cluster.files();
+    let wallet = copy_wallet(trial, "same-folder", false)?;
+    let twin = trial.cluster.start_twin(VICTIM, wallet, files.validator_data_dir(VICTIM))?;
+    let end = tokio::time::Instant::now() + REFUSAL;
+    while twin.ended().is_none() && tokio::time::Instant::now() < end {
+        tokio::time::sleep(POLL).await;
+    }
+    let refused = twin.ended().is_some() && twin.log_tail().contains("Another evchain process");
+    let said = twin.log_tail();
+    trial.note(format!("a second process in the same folder: {}", last_line(&said)));
+    trial.check(refused, &format!("a second process in the same folder was not refused clearly: {said}"));
+    twin.stop().await;
+    trial.goes_on(&ALL, "after it was refused").await;
+    Ok(())
+}
+
+/// The key without the note that it has voted, and no database: the twin votes too.
+async fn copied_key(trial: &mut Trial) -> Result<(), FaultError> {
+    let wallet = copy_wallet(trial, "copied-key", false)?;
+    let data = wallet.with_file_name("data");
+    let twin = trial.cluster.start_twin(VICTIM, wallet, data)?;
+    beside(trial, twin, "a copy of the key").await;
+    Ok(())
+}
+
+/// Everything, from a moment when the validator was down: both go on from the same votes.
+async fn copied_folder(trial: &mut Trial) -> Result<(), FaultError> {
+    trial.cluster.validators()[VICTIM - 1].rest().await;
+    let wallet = copy_wallet(trial, "copied-folder", true)?;
+    let (from, data) = (trial.cluster.files().validator_data_dir(VICTIM), wallet.with_file_name("data"));
+    copy_folder(&from, &data)?;
+    trial.cluster.validators()[VICTIM - 1].wake().await;
+    let twin = trial.cluster.start_twin(VICTIM, wallet, data)?;
+    beside(trial, twin, "a copy of everything").await;
+    Ok(())
+}
+
+/// Lets a twin run for a while. The others must go on.
+async fn beside(trial: &mut Trial, twin: Validator, what: &str) {
+    let rpc = client(&twin).await;
+    let votes = match &rpc {
+        Some(rpc) => rpc.status().await.is_ok_and(|status| status.votes),
+        None => false,
+    };
+    let voting = if votes { "it votes" } else { "it does not vote" };
+    trial.note(format!("validator {VICTIM} runs twice, from {what}: {voting}"));
+    trial.check(rpc.is_some(), &format!("the twin from {what} does not run: {}", twin.log_tail()));
+    tokio::time::sleep(BESIDE).await;
+    trial.goes_on(&[1, 2, 3], &format!("beside {what}")).await;
+    twin.stop().await;
+    trial.goes_on(&ALL, &format!("after {what} has stopped")).await;
+}
+
+async fn client(twin: &Validator) -> Option<RpcClient> {
+    let end = tokio::time::Instant::now() + BOUND;
+    while twin.ended().is_none() && tokio::time::Instant::now() < end {
+        if let Ok(client) = RpcClient::connect(std::slice::from_ref(&twin.rpc)).await {
+            return Some(client);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    None
+}
+
+/// A copy of the victim's key in a folder of its own, with or without the note that it has voted.
+fn copy_wallet(trial: &Trial, folder: &str, with_note: bool) -> Result<PathBuf, FaultError> {
+    let from = trial.cluster.files().validator_wallet_path(VICTIM);
+    let dir = trial.cluster.files().dir().join(folder);
+    fs::create_dir_all(&dir).map_err(FaultError::io("make", &dir))?;
+    let to = dir.join("wallet.json");
+    fs::copy(&from, &to).map_err(FaultError::io("copy", &from))?;
+    if with_note {
+        let note = from.with_extension("json.voted");
+        fs::copy(&note, to.with_extension("json.voted")).map_err(FaultError::io("copy", &note))?;
+    }
+    Ok(to)
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<(), FaultError> {
+    fs::create_dir_all(to).map_err(FaultError::io("make", to))?;
+    for entry in fs::read_dir(from).map_err(FaultError::io("read", from))? {
+        let path = entry.map_err(FaultError::io("read", from))?.path();
+        let target = to.join(path.file_name().unwrap_or_default());
+        if path.is_dir() {
+            copy_folder(&path, &target)?;
+        } else {
+            fs::copy(&path, &target).map_err(FaultError::io("copy", &path))?;
+        }
+    }
+    Ok(())
+}
+
+fn last_line(text: &str) -> &str {
+    text.lines().last().unwrap_or("nothing is said")
+}

@@ -1,0 +1,54 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::FaultError;
+use super::report::{FaultKind, FaultReport};
+use super::{clock, crash, disk, keys, links, signal};
+use crate::progress::Progress;
+
+/// How to try a fault. There are always four validators.
+#[derive(Debug, Clone)]
+pub struct FaultOptions {
+    /// A folder without a chain.
+    pub dir: PathBuf,
+    /// The node's program.
+    pub node_bin: PathBuf,
+    /// How many processes are started again at least, for [`FaultKind::Restarts`].
+    pub restarts: u64,
+    /// How long one stands still, for [`FaultKind::Stop`].
+    pub pause: Duration,
+    /// Decides who is killed and when, and which packets are lost.
+    pub seed: u64,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It was tried; the report says whether everything held.
+    Done(Box<FaultReport>),
+    /// This machine or user cannot try it, and why.
+    Skipped(String),
+}
+
+/// Tries one kind of fault on a new chain with real validators under load.
+///
+/// # Errors
+/// See [`FaultError`]. A promise that does not hold is no error but stands in the report.
+pub async fn run(
+    kind: FaultKind,
+    options: &FaultOptions,
+    progress: &Progress,
+) -> Result<Outcome, FaultError> {
+    let done = |report: FaultReport| Outcome::Done(Box::new(report));
+    match kind {
+        FaultKind::Restarts => crash::restarts(options, progress).await.map(done),
+        FaultKind::Stop => signal::stop(options, progress).await.map(done),
+        FaultKind::DiskFull => disk::full(options, progress).await,
+        FaultKind::ReadOnly => disk::read_only(options, progress).await,
+        FaultKind::Clock => clock::ahead(options, progress).await,
+        FaultKind::Wipe => keys::wipe(options, progress).await.map(done),
+        FaultKind::Twin => keys::twin(options, progress).await.map(done),
+        FaultKind::Partition => links::partition(options, progress).await,
+        FaultKind::Loss => links::loss(options, progress).await,
+    }
+}

@@ -1,0 +1,25 @@
+//! Goal: a validator whose database is lost never votes again by itself, and one that runs twice is
+//! refused or does no harm.
+//! Method: the database is removed between two starts; the certificates say who signed. A second
+//! process in the same folder, from a copy of the key, and from a copy of everything.
+
+mod support;
+
+use evchain_testnet::fault::FaultKind;
+use support::faults::{borne, options, says};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_validator_without_its_votes_observes_at_every_start() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let report = borne(FaultKind::Wipe, &options(dir.path())).await.expect("it needs no privilege");
+    assert!(says(&report, "has lost its database"), "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_validator_that_runs_twice_is_refused_or_harmless() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let report = borne(FaultKind::Twin, &options(dir.path())).await.expect("it needs no privilege");
+    assert!(says(&report, "Another evchain process"), "{report:#?}");
+    // Otherwise it would say nothing about twins that vote.
+    assert!(says(&report, "from a copy of everything: it votes"), "{report:#?}");
+}
