@@ -1,4 +1,4 @@
-//! Goal: crashes lose nothing that the protocol relies on (scenarios 1 to 6, 24).
+//! Goal: crashes lose nothing that the protocol relies on (scenarios 1 to 6, 24, 25).
 //! Method: simulated clusters; nodes go down between and in the middle of steps, and what was not
 //! synced may be lost. Every invariant is checked at every output.
 
@@ -122,5 +122,29 @@ fn far_behind_catches_up() {
         progresses(&mut cluster, seed, 10, 5_000);
         sound(&cluster, seed);
         assert!(cluster.disk(0).record_count() < 200, "the log is pruned");
+    }
+}
+
+/// Scenario 25: a full disk, or one whose sync fails, stops its node before anything leaves; the others
+/// go on as long as they are a quorum, and the node comes back with what the disk kept.
+#[test]
+fn failing_disks() {
+    for seed in seeds(4) {
+        for moment in 0..12 {
+            let mut cluster = running_cluster(seed, 4);
+            cluster.run_for(moment * 7);
+            cluster.fail_disk(0, true);
+            progresses(&mut cluster, seed, 6, 10_000);
+            assert!(cluster.engine(0).is_none(), "EVCHAIN_SEED={seed}: it goes on without a disk");
+            cluster.restart(0);
+            cluster.fail_disk(1, true);
+            stalls(&mut cluster, seed, 2_000);
+            assert!(cluster.engine(0).is_none() && cluster.engine(1).is_none());
+            for node in 0..2 {
+                cluster.fail_disk(node, false);
+                cluster.restart(node);
+            }
+            progresses(&mut cluster, seed, 6, 10_000);
+        }
     }
 }

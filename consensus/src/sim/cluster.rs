@@ -151,6 +151,11 @@ impl Cluster {
         self.nodes[node].wiped = true;
     }
 
+    /// Fills a node's disk, or makes its syncs fail, or mends it. The node stops at its next write.
+    pub fn fail_disk(&mut self, node: usize, fails: bool) {
+        self.nodes[node].disk.set_failing(fails);
+    }
+
     /// Takes back all crashes that have not happened.
     pub fn disarm(&mut self) {
         self.nodes.iter_mut().for_each(|node| node.outputs_left = None);
@@ -338,6 +343,9 @@ impl Cluster {
             state.outputs_left = state.outputs_left.map(|left| left - 1);
             state.outputs_done += 1;
             self.carry_out(node, output);
+            if self.nodes[node].engine.is_none() {
+                return;
+            }
         }
         self.schedule_tick(node);
     }
@@ -429,7 +437,9 @@ impl Cluster {
     /// Syncs, then hands a message to the network, or to what a Byzantine node does instead.
     fn send(&mut self, node: usize, target: Target, message: Message) {
         let state = &mut self.nodes[node];
-        state.disk.sync();
+        if state.disk.sync().is_err() {
+            return self.crash(node); // Nothing may leave, and nobody knows what the log holds.
+        }
         let Some(mut behaviour) = state.behaviour.take() else {
             let result = self.properties.sent(node, &message, &state.disk);
             self.check(result);

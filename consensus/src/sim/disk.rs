@@ -20,7 +20,13 @@ pub struct Disk {
     chain: Vec<(Arc<Block>, Option<Arc<Certificate>>)>,
     records: VecDeque<LogRecord>,
     unsynced: Vec<Entry>,
+    /// Whether it is full, or a sync fails.
+    fails: bool,
 }
+
+/// A write that did not get through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskFailed;
 
 #[derive(Debug, Clone)]
 enum Entry {
@@ -31,7 +37,7 @@ enum Entry {
 impl Disk {
     /// An empty disk.
     pub const fn new(root: BlockRef) -> Self {
-        Self { root, chain: Vec::new(), records: VecDeque::new(), unsynced: Vec::new() }
+        Self { root, chain: Vec::new(), records: VecDeque::new(), unsynced: Vec::new(), fails: false }
     }
 
     /// Appends a record.
@@ -44,8 +50,24 @@ impl Disk {
         self.unsynced.push(Entry::Commit(blocks, finalization));
     }
 
+    /// From now on it takes nothing more, or takes everything again.
+    pub const fn set_failing(&mut self, fails: bool) {
+        self.fails = fails;
+    }
+
     /// Makes everything durable.
-    pub fn sync(&mut self) {
+    ///
+    /// # Errors
+    /// [`DiskFailed`]: some of it may be durable, and some not.
+    pub fn sync(&mut self) -> Result<(), DiskFailed> {
+        if self.fails {
+            return Err(DiskFailed);
+        }
+        self.write_out();
+        Ok(())
+    }
+
+    fn write_out(&mut self) {
         for entry in std::mem::take(&mut self.unsynced) {
             match entry {
                 Entry::Record(record) => self.records.push_back(record),
@@ -68,7 +90,7 @@ impl Disk {
     pub fn crash(&mut self, rng: &mut Rng) {
         let kept = rng.below(self.unsynced.len() as u64 + 1);
         self.unsynced.truncate(usize::try_from(kept).unwrap_or(0));
-        self.sync();
+        self.write_out();
     }
 
     /// What a restarting node finds.
