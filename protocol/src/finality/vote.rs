@@ -65,6 +65,11 @@ impl Subject {
         }
     }
 
+    /// Its place in the order of all views of all epochs.
+    pub const fn place(&self) -> (Epoch, View) {
+        (self.epoch(), self.view())
+    }
+
     /// The view.
     pub const fn view(&self) -> View {
         match self {
