@@ -315,7 +315,7 @@ impl Node {
             Output::Execute(block) => {
                 return Some(Input::Executed { block: block.hash(), outcome: Execution::Valid });
             }
-            Output::Commit { blocks, finalization } => {
+            Output::Commit { blocks, finalization, .. } => {
                 self.unsynced.extend(encode(&finalization));
                 let now = Instant::now();
                 let proposed = self.shared.proposed.lock().expect("no node panics");
@@ -328,6 +328,7 @@ impl Node {
             Output::CancelBuild(_)
             | Output::ServeBlocks { .. }
             | Output::ServeFinalized { .. }
+            | Output::ServeBoundary { .. }
             | Output::Reject { .. } => {}
         }
         None

@@ -3,7 +3,7 @@
 use evchain_protocol::authority::{AuthorityIndex, AuthoritySet};
 use evchain_protocol::crypto::{ChainId, Hash, PublicKey};
 use evchain_protocol::finality::Electorate;
-use evchain_protocol::primitives::{Epoch, View};
+use evchain_protocol::primitives::{Epoch, Height, View};
 
 use crate::block::BlockRef;
 use crate::mutations::{Breakage, broken};
@@ -14,6 +14,7 @@ pub struct Committee {
     electorate: Electorate,
     authority_root: Hash,
     root: BlockRef,
+    last_height: Height,
     offset: u64,
 }
 
@@ -28,12 +29,20 @@ impl Committee {
         }
         let root = BlockRef { view: View::ZERO, ..root };
         let electorate = Electorate { chain, epoch, authorities };
-        Self { electorate, authority_root, root, offset: u64::from_le_bytes(first_bytes) }
+        let (offset, last_height) = (u64::from_le_bytes(first_bytes), Height::MAX);
+        Self { electorate, authority_root, root, last_height, offset }
     }
 
     /// What checks their votes.
     pub const fn electorate(&self) -> &Electorate {
         &self.electorate
+    }
+
+    /// The same committee, whose epoch ends with the block at this height (E1). Without this it does
+    /// not end.
+    #[must_use]
+    pub fn ending_at(self, last_height: Height) -> Self {
+        Self { last_height, ..self }
     }
 
     /// The chain.
@@ -49,6 +58,11 @@ impl Committee {
     /// The block that the epoch builds on, as view 0.
     pub const fn root(&self) -> BlockRef {
         self.root
+    }
+
+    /// L, the height of the epoch's last block.
+    pub const fn last_height(&self) -> Height {
+        self.last_height
     }
 
     /// The keys.

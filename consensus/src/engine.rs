@@ -4,6 +4,7 @@
 //! none has anything left to do.
 
 mod bodies;
+mod boundary;
 mod catch_up;
 #[cfg(test)]
 mod fingerprint;
@@ -67,6 +68,8 @@ pub struct Engine {
     building: Option<BuildRequest>,
     /// When a proposal's time comes into the accepted range (N7).
     clock_due: Option<Moment>,
+    /// When the epoch's last block is to be proposed again (E2).
+    again_due: Option<Moment>,
     /// When missing certificates may be asked for again (P3).
     certificates_due: Option<Moment>,
     attempts: usize,
@@ -76,6 +79,8 @@ pub struct Engine {
 enum Phase {
     Created,
     Running,
+    /// The epoch's last block is committed (E3).
+    Ended,
     Halted,
 }
 
@@ -102,6 +107,8 @@ pub struct Footprint {
     pub blocks: usize,
     /// Blocks that are being fetched.
     pub fetches: usize,
+    /// Messages of the next epoch.
+    pub early: usize,
 }
 
 impl Engine {
@@ -117,7 +124,7 @@ impl Engine {
         recovered: Recovered,
     ) -> Result<Self, RecoveryError> {
         let own = key.as_ref().and_then(|key| committee.index_of(&key.public_key()));
-        let signs = !recovered.observe_only;
+        let signs = committee.epoch() >= recovered.votes_from;
         let tip = recover::checked_tip(&committee, recovered.tip, recovered.finalization.as_deref())?;
         let signer = key.filter(|_| signs).and_then(|key| Signer::new(key, &committee, tip.view));
         let mut engine = Self {
@@ -140,6 +147,7 @@ impl Engine {
             chain_fetch: ChainFetch::default(),
             building: None,
             clock_due: None,
+            again_due: None,
             certificates_due: None,
             attempts: 0,
         };
@@ -158,8 +166,10 @@ impl Engine {
             (Phase::Running, Input::Executed { block, outcome }) => {
                 self.executed(block, outcome, &mut step);
             }
-            // Before the start, after a halt, or a second start: nothing is listed, nothing happens.
-            (Phase::Created | Phase::Halted, _) | (Phase::Running, Input::Start) => return,
+            // Before the start, after the end or a halt, or a second start: nothing is listed, nothing
+            // happens. Epochs are not an engine's business.
+            (Phase::Created | Phase::Ended | Phase::Halted, _)
+            | (Phase::Running, Input::Start | Input::NextEpoch(_)) => return,
         }
         self.apply_rules(&mut step);
         if broken(Breakage::SendBeforePersist) {
@@ -173,9 +183,9 @@ impl Engine {
         if self.phase != Phase::Running {
             return None;
         }
-        [Some(self.next_retry), self.nullify_deadline(), self.clock_due, self.fetch_deadline()]
-            .into_iter()
-            .flatten()
+        let others = [self.nullify_deadline(), self.clock_due, self.again_due, self.fetch_deadline()];
+        std::iter::once(self.next_retry)
+            .chain(others.into_iter().flatten())
             .chain(self.certificates_due.filter(|_| self.wants_to_propose()))
             .min()
     }
@@ -188,6 +198,16 @@ impl Engine {
     /// The last committed block.
     pub const fn tip(&self) -> BlockRef {
         self.tip
+    }
+
+    /// The finalization of the last committed block; none for the epoch's root.
+    pub const fn tip_finalization(&self) -> Option<&Arc<Certificate>> {
+        self.tip_finalization.as_ref()
+    }
+
+    /// Whether the epoch's last block is committed: the engine does nothing any more (E3).
+    pub fn has_ended(&self) -> bool {
+        self.phase == Phase::Ended
     }
 
     /// The view of the best finalization known, above the tip's while this node catches up.
@@ -217,6 +237,7 @@ impl Engine {
             votes: self.views.values().map(ViewState::vote_count).fold(0, usize::saturating_add),
             blocks: self.blocks.len(),
             fetches: self.block_fetches.len(),
+            early: 0,
         }
     }
 
@@ -252,6 +273,10 @@ impl Engine {
                 self.halt(HaltReason::ExecutionFailed { block: hash, reason }, step);
             }
         }
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.phase == Phase::Running
     }
 
     fn halt(&mut self, reason: HaltReason, step: &mut Step<'_>) {

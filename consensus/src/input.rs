@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use evchain_protocol::authority::AuthoritySet;
 use evchain_protocol::crypto::{Hash, PublicKey};
-use evchain_protocol::primitives::{Span, Timestamp, View};
+use evchain_protocol::primitives::{Epoch, Height, Span, Timestamp, View};
 
 use crate::block::Block;
+use crate::config::Config;
 use crate::message::Message;
 
 /// A moment on the shell's monotonic clock, in ms since any fixed start.
@@ -66,6 +68,8 @@ pub enum Input {
         /// given up at once.
         block: Option<Arc<Block>>,
     },
+    /// The answer to an `Output::Commit` that ends its epoch.
+    NextEpoch(NextEpoch),
     /// The answer to `Output::Execute`.
     Executed {
         /// The block.
@@ -87,4 +91,17 @@ pub enum Execution {
     Invalid(String),
     /// We failed, not the block: the disk is full, a bug.
     Failed(String),
+}
+
+/// The epoch that the state after the last block of the one before names (E3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextEpoch {
+    /// Its number, one above the last.
+    pub epoch: Epoch,
+    /// Its authorities.
+    pub authorities: AuthoritySet,
+    /// The height of its last block (E1).
+    pub last_height: Height,
+    /// The timing that holds in it.
+    pub config: Config,
 }

@@ -10,7 +10,9 @@ pub mod authority_set;
 pub mod block;
 mod blocks;
 pub mod config;
+mod early;
 pub mod engine;
+pub mod epochs;
 pub mod input;
 pub mod message;
 #[cfg(test)]

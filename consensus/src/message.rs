@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use evchain_protocol::codec::{Decode, Encode, List};
 use evchain_protocol::crypto::Hash;
-use evchain_protocol::finality::{Certificate, Vote};
+use evchain_protocol::finality::{Certificate, Justification, Vote};
 use evchain_protocol::primitives::{Epoch, Height, View};
 use evchain_protocol::tagged_enum;
 
@@ -60,12 +60,34 @@ tagged_enum!(Message {
     9 => Finalized(Finalized),
 });
 
+impl Message {
+    /// The epoch that the message belongs to; none where it goes by height, by hash, or by what each
+    /// of its parts says.
+    pub fn epoch(&self) -> Option<Epoch> {
+        match self {
+            Self::Proposal(proposal) => Some(proposal.vote.subject.epoch()),
+            Self::Vote(vote) => Some(vote.subject.epoch()),
+            Self::Certificate(certificate) => Some(certificate.subject.epoch()),
+            Self::Status(status) => Some(status.epoch),
+            Self::GetCertificates(request) => Some(request.epoch),
+            Self::Certificates(_)
+            | Self::GetBlocks(_)
+            | Self::Blocks(_)
+            | Self::GetFinalized(_)
+            | Self::Finalized(_) => None,
+        }
+    }
+}
+
 /// A leader's block with its own vote to notarize it. The vote names epoch, view and block, so one
 /// signature covers all; the justification is in the block.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Proposal {
     /// The block.
     pub block: Arc<Block>,
+    /// For the epoch's last block in a view above its own (E2): a notarization of it, and the skips
+    /// since. Nobody signs this part, so only the leader itself can be blamed for it.
+    pub again: Option<Justification>,
     /// The leader's vote for it.
     pub vote: Vote,
 }
@@ -153,8 +175,9 @@ impl Blocks {
 
 impl Finalized {
     /// The answer from a store that holds the final chain: `oldest_first` starts one above the height
-    /// asked for and gives each block with its finalization, where the store has one. `None` if no
-    /// finalization comes.
+    /// asked for and gives each block with its finalization, where the store has one. It ends with
+    /// the epoch, whose authorities alone the asker can be sure to know (S6). `None` if no finalization
+    /// comes.
     pub fn gather(
         oldest_first: impl IntoIterator<Item = (Arc<Block>, Option<Arc<Certificate>>)>,
     ) -> Option<Self> {
@@ -162,7 +185,11 @@ impl Finalized {
         let mut bytes = 0_usize;
         let mut full = false;
         let mut best: Option<(usize, Arc<Certificate>)> = None;
+        let mut epoch = None;
         for (block, finalization) in oldest_first {
+            if *epoch.get_or_insert(block.header().epoch) != block.header().epoch {
+                break;
+            }
             full = full || blocks.len() == MAX_BLOCKS_PER_MESSAGE || bytes >= ANSWER_BYTES;
             if full {
                 if best.is_some() {

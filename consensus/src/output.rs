@@ -27,7 +27,8 @@ pub enum Output {
         /// The message.
         message: Message,
     },
-    /// Send to every other authority. A finalization also goes to the observers (gossip).
+    /// Send to every other authority of this epoch and of the one before. A finalization also goes to
+    /// the observers (gossip).
     Broadcast(Message),
     /// Make a block and answer with `Input::Built`: as soon as there is something to put into it, and
     /// at the latest after [`BuildRequest::idle`], empty if need be.
@@ -44,6 +45,8 @@ pub enum Output {
         blocks: Vec<Arc<Block>>,
         /// The finalization of the last.
         finalization: Arc<Certificate>,
+        /// The last block ends its epoch: once all is written, answer with `Input::NextEpoch` (E3).
+        ends_epoch: bool,
     },
     /// Answer a peer with `Message::Blocks` from the store of committed blocks, if it holds the newest
     /// one (`Blocks::gather`).
@@ -60,6 +63,14 @@ pub enum Output {
         to: PublicKey,
         /// What it wants.
         request: GetFinalized,
+    },
+    /// Answer a peer with `Message::Certificate` from the store of committed blocks: the finalization
+    /// of this epoch's last block.
+    ServeBoundary {
+        /// The peer, which is still in that epoch.
+        to: PublicKey,
+        /// The epoch.
+        epoch: Epoch,
     },
     /// A peer sent what no honest node sends; the message had no effect.
     Reject {
@@ -155,6 +166,9 @@ pub enum Rejection {
     /// Blocks that do not follow from each other, or a payload that is not its header's.
     #[error("blocks that are not what was asked for")]
     BadBlocks,
+    /// An epoch's last block, passed on for a view above its own without a valid reason (E2).
+    #[error("a block proposed again for view {0} without what justifies it")]
+    BadEnvelope(View),
 }
 
 /// Why an engine stopped.
@@ -182,6 +196,17 @@ pub enum HaltReason {
         /// Its height.
         height: Height,
     },
+    /// A quorum finalized a block above the epoch's last height: more than f authorities are faulty.
+    #[error("block {block} at height {height} is final, but its epoch ends below")]
+    BeyondEpoch {
+        /// The block.
+        block: Hash,
+        /// Its height.
+        height: Height,
+    },
+    /// What the state says of the next epoch is not what its last block's header commits to.
+    #[error("the state names other authorities for epoch {0} than the header before it")]
+    WrongNextEpoch(Epoch),
     /// The shell could not execute a block.
     #[error("could not execute block {block}: {reason}")]
     ExecutionFailed {

@@ -10,6 +10,8 @@ pub mod cluster;
 pub mod disk;
 pub mod ledger;
 pub mod network;
+mod node;
+pub mod plan;
 pub mod properties;
 pub mod random;
 pub mod rng;

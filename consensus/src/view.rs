@@ -7,6 +7,7 @@ use evchain_protocol::authority::AuthorityIndex;
 use evchain_protocol::codec::List;
 use evchain_protocol::crypto::{Hash, Signature};
 use evchain_protocol::finality::{Certificate, Signers, Subject, Vote};
+use evchain_protocol::primitives::View;
 
 use crate::block::Block;
 
@@ -48,6 +49,8 @@ impl Kind {
 pub(crate) enum Proposed {
     /// Well formed, with a valid justification.
     Sound(Arc<Block>),
+    /// The epoch's last block again, which is notarized in this earlier view (E2).
+    Again { block: Hash, notarized_in: View },
     /// Signed by the leader, and wrong.
     Unsound,
 }

@@ -89,7 +89,10 @@ fn block() -> impl Strategy<Value = Arc<Block>> {
 fn message() -> impl Strategy<Value = Message> {
     let range = (any::<u64>(), any::<u64>(), any::<u64>());
     prop_oneof![
-        (block(), vote()).prop_map(|(block, vote)| Message::Proposal(Proposal { block, vote })),
+        (block(), vote(), proptest::option::of(block())).prop_map(|(block, vote, other)| {
+            let again = other.map(|other| other.just().clone());
+            Message::Proposal(Proposal { block, again, vote })
+        }),
         vote().prop_map(Message::Vote),
         certificate().prop_map(Message::Certificate),
         (range, proptest::option::of(certificate())).prop_map(|((epoch, view, height), finalization)| {

@@ -4,26 +4,29 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use evchain_consensus::authority_set::Committee;
-use evchain_consensus::config::{Config as ConsensusConfig, ConfigError};
-use evchain_consensus::engine::Engine;
-use evchain_consensus::wal::{Recovered, RecoveryError};
+use evchain_consensus::config::ConfigError;
+use evchain_consensus::epochs::Epochs;
+use evchain_consensus::wal::{LogRecord, Recovered, RecoveryError};
 use evchain_protocol::crypto::{KeyPair, PublicKey};
 use evchain_protocol::genesis::Genesis;
+use evchain_protocol::params::Params;
 use evchain_protocol::primitives::Epoch;
+use evchain_protocol::state::authority::Authorities;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
 use crate::chain::{BlockLimits, ChainHandle, OpenError, OpenedChain};
-use crate::consensus::{ConsensusHandle, ConsensusLog, EventLoop, Halted, Inbound, Proposer, RecoveredLog};
+use crate::consensus::{
+    ConsensusHandle, ConsensusLog, EpochTurn, EventLoop, Halted, Inbound, Proposer, RecoveredLog, timing,
+};
 use crate::gossip;
 use crate::mempool::{self, MempoolHandle, PoolLimits};
 use crate::network::{
     self, GossipMessage, NetworkConfig, NetworkEvent, NetworkEvents, NetworkHandle, NetworkMetrics, Topic,
 };
-use crate::store::tables::VOTER;
-use crate::store::{Batch, Durability, StoreError};
+use crate::store::StoreError;
 use crate::voting_record::VotingRecord;
 
 /// Gossip messages with transactions that wait to be judged.
@@ -119,7 +122,6 @@ impl Node {
     pub async fn start(config: NodeConfig, registry: &mut Registry) -> Result<Self, NodeError> {
         let NodeConfig { data_dir, genesis, key, key_file, network, pool, observe, vote_without_log } =
             config;
-        let params = genesis.params.clone();
         std::fs::create_dir_all(&data_dir).map_err(|source| NodeError::Io {
             action: format!("cannot make the folder {}", data_dir.display()),
             source,
@@ -128,30 +130,21 @@ impl Node {
         let chain_id = opened.reader.chain();
         info!(chain = %chain_id, height = %opened.tip.height, key = %key.public_key(), "node: opened the chain");
 
-        let is_authority = opened.authorities.index_of(&key.public_key()).is_some();
-        let votes = is_authority
-            && !observe
-            && may_vote(&opened, key.public_key(), &VotingRecord::beside(&key_file), vote_without_log)?;
-        let RecoveredLog { log, records } = ConsensusLog::open(opened.store())?;
-        let timing = ConsensusConfig {
-            hop_bound: params.hop_bound,
-            idle: params.idle_interval,
-            max_clock_drift: params.max_skew,
+        let params = opened.reader.params().map_err(OpenError::Store)?;
+        let record = VotingRecord::beside(&key_file);
+        let RecoveredLog { mut log, records } = ConsensusLog::open(opened.store())?;
+        let votes_from = if observe {
+            Epoch::MAX
+        } else {
+            votes_from(&opened, &mut log, &record, key.public_key(), vote_without_log)?
         };
-        timing.check()?;
-        let committee = Committee::new(chain_id, Epoch::ZERO, opened.authorities.clone(), opened.root);
-        let recovered = Recovered {
-            tip: opened.tip,
-            finalization: opened.finalization.clone(),
-            records,
-            observe_only: !votes,
-        };
-        let engine = Engine::new(timing, committee, is_authority.then(|| key.clone()), recovered)?;
+        let engine = engine(&opened, &params, key.clone(), records, votes_from)?;
 
         let metrics = NetworkMetrics::registered(registry);
         let (network, events) = network::start(network, chain_id, &key, metrics)?;
         // The set is in force before anything is sent; a stopped network shows itself below.
-        let _ = network.set_authorities(opened.authorities.keys().to_vec()).await;
+        let linked = opened.reader.authorities_to_link().map_err(OpenError::Store)?;
+        let _ = network.set_authorities(linked).await;
 
         let mut others = JoinSet::new();
         let (mempool, mempool_task) = mempool::new(opened.reader.clone(), network.clone(), pool);
@@ -164,12 +157,16 @@ impl Node {
             chain: chain.handle.clone(),
             mempool: mempool.clone(),
             min_block_interval: params.min_block_interval,
-            limits: BlockLimits {
-                transactions: params.max_block_transactions as usize,
-                bytes: params.max_block_bytes as usize,
-            },
+            limits: BlockLimits::of(&params),
         };
-        let event_loop = EventLoop::new(engine, log, chain.handle.clone(), network.clone(), proposer, votes);
+        let turn = EpochTurn {
+            chain: chain.handle.reader().clone(),
+            network: network.clone(),
+            record,
+            key: key.public_key(),
+            votes_from,
+        };
+        let event_loop = EventLoop::new(engine, log, chain.handle.clone(), network.clone(), proposer, turn);
         let handle = NodeHandle { chain: chain.handle, mempool, network, consensus: event_loop.handle() };
         let (transactions, judged) = mpsc::channel(GOSSIP_QUEUE);
         others.spawn(gossip::take_transactions(
@@ -229,35 +226,60 @@ impl Node {
     }
 }
 
-/// An authority may vote if its key never did, or if this database holds all that the key signed.
-fn may_vote(
+/// The engine of the epoch that the database is in.
+fn engine(
     opened: &OpenedChain,
-    key: PublicKey,
+    params: &Params,
+    key: KeyPair,
+    records: Vec<LogRecord>,
+    votes_from: Epoch,
+) -> Result<Epochs, NodeError> {
+    let timing = timing(params);
+    timing.check()?;
+    let Authorities { epoch, set, last_height, .. } = opened.authorities.clone();
+    let committee = Committee::new(opened.reader.chain(), epoch, set, opened.root).ending_at(last_height);
+    let recovered = Recovered {
+        tip: opened.tip,
+        finalization: opened.finalization.clone(),
+        boundary: opened.boundary.clone(),
+        records,
+        votes_from,
+    };
+    Ok(Epochs::new(timing, committee, Some(key), recovered)?)
+}
+
+/// The first epoch in which the key may vote: a database that does not hold what the key signed, or
+/// that is older than the key's last vote, leaves out the epochs up to that vote's.
+fn votes_from(
+    opened: &OpenedChain,
+    log: &mut ConsensusLog,
     record: &VotingRecord,
+    key: PublicKey,
     vote_without_log: bool,
-) -> Result<bool, NodeError> {
-    let chain = opened.reader.chain();
+) -> Result<Epoch, NodeError> {
+    let (chain, now) = (opened.reader.chain(), opened.authorities.epoch);
     let io = |source| NodeError::Io {
         action: format!("cannot note in {} that this key votes", record.path().display()),
         source,
     };
-    let store = opened.store();
-    let is_complete = store.get(&VOTER, &())? == Some(key);
-    if record.holds(chain).map_err(io)? && !is_complete && !vote_without_log {
+    let is_complete = log.is_of(key)?;
+    let forgotten = record
+        .last_epoch(chain)
+        .map_err(io)?
+        .filter(|last| !vote_without_log && (!is_complete || *last > now))
+        .map(|last| last.saturating_add(Epoch::new(1)));
+    if let Some(from) = forgotten {
         warn!(
+            votes_from = %from,
             "node: this key has voted on this chain before, and this database does not hold what it signed. The node \
-             observes only, since voting again could contradict earlier votes. See --vote-without-log"
+             observes until the next epoch, since voting again could contradict earlier votes. See --vote-without-log"
         );
-        return Ok(false);
+    } else if opened.authorities.set.index_of(&key).is_some() {
+        // Before the note beside the key: after a crash in between the key may still vote here.
+        log.claim(key)?;
+        record.add(chain, now).map_err(io)?;
     }
-    // Before the note beside the key: after a crash in between the key may still vote here.
-    if !is_complete {
-        let mut batch = Batch::default();
-        batch.put(&VOTER, &(), &key);
-        store.write(batch, Durability::Synced)?;
-    }
-    record.add(chain).map_err(io)?;
-    Ok(true)
+    Ok(forgotten.unwrap_or(Epoch::ZERO))
 }
 
 /// Hands the network's events to those who know what to do with them.

@@ -80,13 +80,18 @@ impl Engine {
         let best_final_view = self.best_final_view();
         let Some(entry) = self.blocks.get_mut(&hash) else { return };
         entry.progress = Progress::Executed;
-        let view = entry.block.header().view;
+        let (view, height) = (entry.block.header().view, entry.block.header().height);
         // D4: what is about to be committed goes into the store and not into the log.
         if !entry.durable && view > best_final_view && !broken(Breakage::ForgetBodies) {
             entry.durable = true;
             step.emit(Output::Persist(LogRecord::Block(entry.block.clone())));
         }
         self.unreviewed.insert(view);
+        if height == self.committee.last_height() {
+            // E2: it can be notarized and final in further views.
+            let further = self.views.iter().filter(|(_, state)| state.quorum_block() == Some(hash));
+            self.unreviewed.extend(further.map(|(view, _)| *view));
+        }
         self.execute_children(hash, step);
     }
 

@@ -67,7 +67,7 @@ impl Engine {
         votes
     }
 
-    fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         Status {
             epoch: self.committee.epoch(),
             view: self.view,
@@ -178,7 +178,8 @@ impl Engine {
             return;
         };
         let is_next = blocks.first().is_none_or(|first| Ok(first.header().height) == self.tip.height.next());
-        if view <= self.tip.view || !is_next || self.blocks.is_executed(&hash) {
+        let is_of_epoch = finalization.subject.epoch() == self.committee.epoch();
+        if !is_of_epoch || view <= self.tip.view || !is_next || self.blocks.is_executed(&hash) {
             return; // An answer that came too late.
         }
         if !self.follows_from_tip(&blocks, hash) || self.check_certificate(&finalization).is_err() {

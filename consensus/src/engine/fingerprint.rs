@@ -36,6 +36,7 @@ impl Engine {
         let proposals = views().filter_map(|(view, state)| {
             let block = match state.proposal.as_ref()? {
                 Proposed::Sound(block) => Some(block.hash()),
+                Proposed::Again { block, .. } => Some(*block),
                 Proposed::Unsound => None,
             };
             Some((*view, block))

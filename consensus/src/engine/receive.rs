@@ -102,15 +102,21 @@ impl Engine {
 
     /// N1, N3, N4: the first proposal that a view's leader signed, with its justification.
     fn receive_proposal(&mut self, from: PublicKey, proposal: Proposal, step: &mut Step<'_>) {
-        let Proposal { block, vote } = proposal;
-        let view = block.header().view;
+        let Proposal { block, again, vote } = proposal;
+        let view = vote.subject.view();
         let subject = Subject::notarize(self.committee.epoch(), view, block.hash());
-        if vote.subject != subject || !self.is_near(view) {
+        let fits = match &again {
+            None => block.header().view == view,
+            Some(_) => block.header().view < view,
+        };
+        if vote.subject != subject || !fits || !self.is_near(view) {
             return;
         }
         if self.block_fetches.wants(&block.hash()).is_some() {
-            self.take_wanted(from, block, step);
-            return;
+            self.take_wanted(from, block.clone(), step);
+            if again.is_none() {
+                return;
+            }
         }
         // Of past views only bodies that are wanted are of use; of others the first proposal counts.
         if view < self.view || self.views.get(&view).is_some_and(|state| state.proposal.is_some()) {
@@ -121,15 +127,22 @@ impl Engine {
         if !is_leader || (known != Some(vote.signature) && self.check_vote(&vote).is_err()) {
             return step.emit(Output::Reject { from, reason: Rejection::UnsignedProposal(view) });
         }
-        let proposed = match self.check_proposal(&block) {
-            Ok(()) => Proposed::Sound(block.clone()),
-            Err(Unsound) => Proposed::Unsound,
+        let proposed = match &again {
+            None => {
+                self.check_proposal(&block).map_or(Proposed::Unsound, |()| Proposed::Sound(block.clone()))
+            }
+            Some(just) => match self.take_again(from, view, block.clone(), just, step) {
+                Some(proposed) => proposed,
+                // Whoever passed it on may have spoiled what the leader did not sign.
+                None if Some(from) != self.committee.key(vote.signer) => {
+                    return step.emit(Output::Reject { from, reason: Rejection::BadEnvelope(view) });
+                }
+                None => Proposed::Unsound,
+            },
         };
-        if let Proposed::Sound(block) = &proposed
-            && !broken(Breakage::IgnoreJustification)
-        {
+        if !matches!(proposed, Proposed::Unsound) && !broken(Breakage::IgnoreJustification) {
             // Each as if it had come alone, so that this node too can be where the proposal builds on.
-            for certificate in block.just().certificates() {
+            for certificate in again.as_ref().unwrap_or(block.just()).certificates() {
                 self.learn(certificate.clone(), step);
             }
         }

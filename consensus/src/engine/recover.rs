@@ -40,7 +40,12 @@ impl Engine {
         }
         let mut view = following(self.tip.view);
         for record in records {
-            if record.view() <= self.tip.view {
+            let (epoch, own_epoch) = (record.epoch(), self.committee.epoch());
+            if epoch > own_epoch {
+                return Err(RecoveryError::LaterEpoch { record: epoch, chain: own_epoch });
+            }
+            // D5: what is older is final. The epoch before ends here with all its views.
+            if epoch < own_epoch || record.view() <= self.tip.view {
                 continue;
             }
             view = view.max(record.view());

@@ -75,17 +75,21 @@ impl Engine {
         let Some(blocks) = self.blocks.commit(self.tip.hash, hash) else {
             return self.halt(HaltReason::FinalForks { block: hash, height: reference.height }, step);
         };
-        step.emit(Output::Commit { blocks, finalization: finalization.clone() });
-        self.tip = reference;
+        let ends_epoch = reference.height == self.committee.last_height();
+        step.emit(Output::Commit { blocks, finalization: finalization.clone(), ends_epoch });
+        // Not the block's own view, if it was proposed again (E2).
+        let view = finalization.subject.view();
+        self.tip = BlockRef { view, ..reference };
         self.tip_finalization = Some(finalization.clone());
-        self.over = self.over.max(reference.view);
+        self.over = self.over.max(view);
         // The tip's own view stays, so that its notarization is recognized in justifications.
-        self.views = self.views.split_off(&reference.view);
-        self.unreviewed = self.unreviewed.split_off(&following(reference.view));
-        self.block_fetches.prune(reference.view);
+        self.views = self.views.split_off(&view);
+        self.unreviewed = self.unreviewed.split_off(&following(view));
+        self.block_fetches.prune(view);
         if let Some(signer) = &mut self.signer {
-            signer.raise_floor(reference.view);
+            signer.raise_floor(view);
         }
+        self.end_if_last(finalization, step);
     }
 
     /// R1: enter the view after one that is certified, nullified or finalized.
@@ -94,6 +98,7 @@ impl Engine {
         self.entered = step.now.monotonic;
         self.next_retry = step.now.monotonic.after(self.retry_interval());
         self.clock_due = None;
+        self.again_due = None;
         self.certificates_due = None;
         self.cancel_build(step);
     }
@@ -105,12 +110,18 @@ impl Engine {
         if self.signer.is_none() || record.notarize.is_some() || record.nullify.is_some() {
             return false; // N2
         }
-        let state = self.views.get(&self.view);
-        let Some(Proposed::Sound(block)) = state.and_then(|state| state.proposal.as_ref()) else {
-            return false; // N1, N3, N4
-        };
-        let (block, hash) = (block.clone(), block.hash());
-        let header = block.header();
+        match self.views.get(&self.view).and_then(|state| state.proposal.as_ref()) {
+            Some(Proposed::Sound(block)) => self.notarize_new(&block.clone(), step),
+            Some(&Proposed::Again { block, notarized_in }) => self.notarize_again(block, notarized_in, step),
+            Some(Proposed::Unsound) | None => false, // N1, N3, N4
+        }
+    }
+
+    fn notarize_new(&mut self, block: &Arc<Block>, step: &mut Step<'_>) -> bool {
+        let (hash, header) = (block.hash(), block.header());
+        if header.height > self.committee.last_height() {
+            return self.reject_proposal(); // E1
+        }
         let Some(parent) = self.certified_block(header.parent_view, header.parent_hash) else {
             // N5: below the tip's view nothing but the tip can ever be certified.
             return header.parent_view <= self.tip.view && self.reject_proposal();
@@ -121,7 +132,7 @@ impl Engine {
         match self.blocks.get(&hash).map(|entry| &entry.progress) {
             None => {
                 let source = self.committee.leader_key(self.view);
-                self.hold(block, false, source, step)
+                self.hold(block.clone(), false, source, step)
             }
             Some(Progress::Waiting | Progress::Executing) => false,
             Some(Progress::Invalid(_)) => self.reject_proposal(), // N8
@@ -148,7 +159,7 @@ impl Engine {
             state.is_some_and(|state| state.has_vote_like(&subject, self.committee.leader(self.view)));
         let due = match state.and_then(|state| state.proposal.as_ref()) {
             None => now >= self.leader_deadline() && !broken(Breakage::WaitForLeader), // U1
-            Some(Proposed::Sound(_)) => now >= self.view_deadline(),                   // U2
+            Some(Proposed::Sound(_) | Proposed::Again { .. }) => now >= self.view_deadline(), // U2
             Some(Proposed::Unsound) => true,                                           // U3
         };
         if !due && !leader_gave_up {
@@ -200,10 +211,15 @@ impl Engine {
 
     /// P: as leader, ask for a block on the highest certified view that can be reached.
     fn propose(&mut self, step: &mut Step<'_>) -> bool {
+        self.again_due = None;
         if !self.wants_to_propose() {
             return false;
         }
         match self.find_parent() {
+            Parent::Found(parent, just) if parent.height >= self.committee.last_height() => {
+                self.certificates_due = None;
+                self.propose_again(parent, just, step)
+            }
             Parent::Found(parent, just) => {
                 self.certificates_due = None;
                 let (Ok(height), Some(proposer)) =
@@ -248,7 +264,9 @@ impl Engine {
             if let Some(notarization) = state.notarization().filter(|_| state.certified)
                 && let Some(entry) = notarization.subject.block().and_then(|hash| self.blocks.get(&hash))
             {
-                return justified(entry.block.reference(), Some(notarization), skips);
+                // Not the block's own view, if it was proposed again (E2).
+                let parent = BlockRef { view: *view, ..entry.block.reference() };
+                return justified(parent, Some(notarization), skips);
             }
             let Some(nullification) = state.nullification() else { break };
             skips.push(nullification.clone());
@@ -292,13 +310,13 @@ impl Engine {
         self.views.entry(view).or_default().proposal = Some(Proposed::Sound(block.clone()));
         step.emit(Output::Persist(LogRecord::Block(block.clone())));
         step.emit(Output::Persist(LogRecord::Vote(vote)));
-        step.emit(Output::Broadcast(Message::Proposal(Proposal { block, vote })));
+        step.emit(Output::Broadcast(Message::Proposal(Proposal { block, again: None, vote })));
         self.count(vote, step);
     }
 
     /// Signs, logs, sends and counts an own vote. A refusal leaves everything as it was; the caller
     /// checked the same conditions, so it means a defect here, and not voting is the safe answer.
-    fn cast(&mut self, subject: Subject, step: &mut Step<'_>) -> bool {
+    pub(super) fn cast(&mut self, subject: Subject, step: &mut Step<'_>) -> bool {
         let Some(Ok(vote)) = self.signer.as_mut().map(|signer| signer.vote(&self.committee, subject)) else {
             return false;
         };
@@ -353,7 +371,7 @@ impl Engine {
     }
 
     /// The certified block of a view, if it has this hash.
-    fn certified_block(&self, view: View, hash: Hash) -> Option<BlockRef> {
+    pub(super) fn certified_block(&self, view: View, hash: Hash) -> Option<BlockRef> {
         if view == self.tip.view {
             return (hash == self.tip.hash).then_some(self.tip);
         }
@@ -362,14 +380,14 @@ impl Engine {
         Some(self.blocks.get(&notarized)?.block.reference())
     }
 
-    fn reject_proposal(&mut self) -> bool {
+    pub(super) fn reject_proposal(&mut self) -> bool {
         if let Some(state) = self.views.get_mut(&self.view) {
             state.proposal = Some(Proposed::Unsound);
         }
         true
     }
 
-    fn cancel_build(&mut self, step: &mut Step<'_>) {
+    pub(super) fn cancel_build(&mut self, step: &mut Step<'_>) {
         if let Some(request) = self.building.take() {
             step.emit(Output::CancelBuild(request.view));
         }

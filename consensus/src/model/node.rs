@@ -147,7 +147,7 @@ impl Node {
                 let blocks = List::new(vec![block]).expect("one block fits");
                 return Some(self.heard(Message::Blocks(message::Blocks { blocks })));
             }
-            Output::Commit { blocks, finalization } => {
+            Output::Commit { blocks, finalization, .. } => {
                 self.committed.extend(blocks.iter().map(|block| block.hash()));
                 self.tip = blocks.last().map(|block| (block.reference(), finalization));
             }
@@ -158,6 +158,7 @@ impl Node {
             | Output::CancelBuild(_)
             | Output::ServeBlocks { .. }
             | Output::ServeFinalized { .. }
+            | Output::ServeBoundary { .. }
             | Output::Reject { .. }
             | Output::Halt(_) => {}
         }

@@ -306,7 +306,7 @@ impl World {
         let view = block.header().view;
         let leader = self.committee.leader(view);
         let vote = self.vote(leader, Subject::notarize(EPOCH, view, block.hash()));
-        Message::Proposal(Proposal { block: block.clone(), vote })
+        Message::Proposal(Proposal { block: block.clone(), again: None, vote })
     }
 
     /// Whether an authority leads a view of the model above this one.

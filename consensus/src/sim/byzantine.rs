@@ -2,6 +2,7 @@
 //! for each behaviour.
 
 mod bad_body;
+mod beyond_epoch;
 mod bogus_justification;
 mod delivers_to_one;
 mod equivocator;
@@ -9,6 +10,7 @@ mod flooder;
 mod forker;
 mod signs_everything;
 mod withholder;
+mod wrong_epoch;
 
 use std::sync::Arc;
 
@@ -17,12 +19,14 @@ use evchain_protocol::crypto::KeyPair;
 use evchain_protocol::finality::{Subject, Vote};
 
 use super::ledger::Ledger;
+use super::plan::Plan;
 use super::rng::Rng;
 use crate::authority_set::Committee;
 use crate::block::{Block, BlockRef, Payload};
-use crate::message::Message;
+use crate::message::{Message, Proposal};
 
 pub use bad_body::BadBody;
+pub use beyond_epoch::BeyondEpoch;
 pub use bogus_justification::BogusJustification;
 pub use delivers_to_one::DeliversToOne;
 pub use equivocator::Equivocator;
@@ -30,6 +34,7 @@ pub use flooder::Flooder;
 pub use forker::Forker;
 pub use signs_everything::SignsEverything;
 pub use withholder::Withholder;
+pub use wrong_epoch::WrongEpoch;
 
 /// Where a message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,16 +72,18 @@ pub trait Behaviour {
 /// What a Byzantine node has to lie with: its own key, and no other's.
 pub struct Forge<'a> {
     pub(super) key: &'a KeyPair,
+    pub(super) nodes: usize,
     pub(super) committee: &'a Committee,
     pub(super) ledger: &'a Ledger,
+    pub(super) plan: &'a Plan,
     /// Randomness.
     pub rng: &'a mut Rng,
 }
 
 impl Forge<'_> {
-    /// The number of authorities.
-    pub fn authorities(&self) -> usize {
-        self.committee.len()
+    /// The number of nodes.
+    pub const fn nodes(&self) -> usize {
+        self.nodes
     }
 
     /// A vote, whatever was signed before.
@@ -85,9 +92,11 @@ impl Forge<'_> {
         Vote { subject, signer: self.index(), signature }
     }
 
-    /// A vote to notarize a block in its view.
-    pub fn notarize(&self, block: &Block) -> Vote {
-        self.vote(Subject::notarize(block.header().epoch, block.header().view, block.hash()))
+    /// A proposal of this block in the place of another one.
+    pub fn propose_instead(&self, proposal: &Proposal, block: Arc<Block>) -> Proposal {
+        let (epoch, view) = proposal.vote.subject.place();
+        let vote = self.vote(Subject::notarize(epoch, view, block.hash()));
+        Proposal { block, again: proposal.again.clone(), vote }
     }
 
     /// Another valid block in the place of this one.
@@ -100,7 +109,7 @@ impl Forge<'_> {
             height: header.height.checked_sub(evchain_protocol::primitives::Height::new(1)).ok()?,
             time_ms: header.time_ms,
         };
-        let contents = self.ledger.contents(parent, header.time_ms, payload)?;
+        let contents = self.ledger.contents(parent, header.time_ms, payload, self.plan)?;
         let mut header = header.clone();
         header.time_ms = contents.time_ms;
         header.tx_root = contents.tx_root;

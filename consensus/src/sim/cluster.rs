@@ -3,32 +3,29 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use evchain_protocol::authority::AuthoritySet;
 use evchain_protocol::codec::{decode, encode};
 use evchain_protocol::crypto::{ChainId, Hash, KeyPair, PublicKey, Purpose};
 use evchain_protocol::finality::Subject;
-use evchain_protocol::primitives::{Epoch, Height, Timestamp, View};
+use evchain_protocol::primitives::{Height, Timestamp, View};
 
 use super::byzantine::{Behaviour, Forge, Target};
 use super::disk::Disk;
-use super::ledger::Ledger;
 use super::network::Network;
+use super::node::{Node, START_MS, random_key};
+use super::plan::Plan;
 use super::properties::{Properties, Violation};
 use super::rng::Rng;
-use super::setup::Setup;
+use super::setup::{Schedule, Setup};
 use super::story::{Story, words};
 use crate::authority_set::Committee;
 use crate::block::{Block, BlockRef, Payload};
-use crate::engine::Engine;
-use crate::input::{Execution, Input, Moment, Now};
+use crate::epochs::Epochs;
+use crate::input::{Execution, Input, Moment, NextEpoch, Now};
 use crate::message::{MAX_MESSAGE_BYTES, Message};
 use crate::output::{BuildRequest, HaltReason, Output};
 use crate::wal::LogRecord;
 
-/// The wall clock when a simulation starts, in ms since the Unix epoch.
-const START_MS: u64 = 1_700_000_000_000;
-
-/// Nodes 0 to n-1 are the authorities in the committee's order, the observers follow.
+/// Nodes 0 to n-1 are the first epoch's authorities in the committee's order, the others follow.
 pub struct Cluster {
     /// The network between them.
     pub network: Network,
@@ -36,6 +33,7 @@ pub struct Cluster {
     pub story: Story,
     crashes: u64,
     setup: Setup,
+    plan: Plan,
     committee: Committee,
     nodes: Vec<Node>,
     rng: Rng,
@@ -47,29 +45,12 @@ pub struct Cluster {
     trace: Vec<Hash>,
 }
 
-struct Node {
-    key: KeyPair,
-    engine: Option<Engine>,
-    disk: Disk,
-    ledger: Ledger,
-    incarnation: u64,
-    /// The deadline for which a tick is scheduled.
-    tick_at: Option<u64>,
-    /// Crash after this many further outputs.
-    outputs_left: Option<u64>,
-    outputs_done: u64,
-    halted: Option<HaltReason>,
-    behaviour: Option<Box<dyn Behaviour>>,
-    execution_factor: u64,
-    clock_ahead_ms: i64,
-    wiped: bool,
-}
-
 enum Event {
     Deliver { from: usize, bytes: Arc<[u8]> },
     Tick { incarnation: u64 },
     Executed { incarnation: u64, block: Hash, outcome: Execution },
     Build { incarnation: u64, request: Box<BuildRequest> },
+    NextEpoch { incarnation: u64, next: Box<NextEpoch> },
     Start,
 }
 
@@ -89,16 +70,19 @@ impl Cluster {
         };
         let mut keys: Vec<KeyPair> = (0..setup.authorities).map(|_| random_key(&mut rng)).collect();
         keys.sort_by_key(KeyPair::public_key);
-        let public = keys.iter().map(KeyPair::public_key).collect();
-        let authorities = AuthoritySet::new(public).expect("random keys make a set");
-        let committee = Committee::new(chain, Epoch::ZERO, authorities, root);
         keys.extend((0..setup.observers).map(|_| random_key(&mut rng)));
+        let public: Vec<PublicKey> = keys.iter().map(KeyPair::public_key).collect();
+        let for_ever = || Schedule { length: u64::MAX, sets: vec![(0..setup.authorities).collect()] };
+        let schedule = setup.schedule.clone().unwrap_or_else(for_ever);
+        let plan = Plan::new(chain, root, schedule, &public);
+        let committee = plan.committee_on(root);
         let nodes = keys.into_iter().map(|key| Node::new(key, root)).collect();
         let mut cluster = Self {
             network: Network::new(setup.quality),
             story: Story::default(),
             crashes: 0,
             setup,
+            plan,
             committee,
             nodes,
             rng,
@@ -109,9 +93,7 @@ impl Cluster {
             violation: None,
             trace: Vec::new(),
         };
-        for node in 0..cluster.nodes.len() {
-            cluster.restart(node);
-        }
+        (0..cluster.nodes.len()).for_each(|node| cluster.restart(node));
         cluster
     }
 
@@ -145,10 +127,9 @@ impl Cluster {
         self.nodes[node].outputs_left = Some(outputs);
     }
 
-    /// Empties the disk of a node that is down. It will only observe.
+    /// Empties the disk of a node that is down. It will only observe until the next epoch.
     pub fn wipe(&mut self, node: usize) {
-        self.nodes[node].disk = Disk::new(self.committee.root());
-        self.nodes[node].wiped = true;
+        self.nodes[node].wipe(self.plan.genesis());
     }
 
     /// Fills a node's disk, or makes its syncs fail, or mends it. The node stops at its next write.
@@ -216,7 +197,7 @@ impl Cluster {
     }
 
     /// A node's engine, unless it is down.
-    pub fn engine(&self, node: usize) -> Option<&Engine> {
+    pub fn engine(&self, node: usize) -> Option<&Epochs> {
         self.nodes[node].engine.as_ref()
     }
 
@@ -235,7 +216,7 @@ impl Cluster {
         &self.properties
     }
 
-    /// The committee.
+    /// The first epoch's committee.
     pub const fn committee(&self) -> &Committee {
         &self.committee
     }
@@ -295,28 +276,21 @@ impl Cluster {
             Event::Build { incarnation: of, request } if of == incarnation => {
                 Input::Built { view: request.view, block: self.build(node, &request) }
             }
-            Event::Tick { .. } | Event::Executed { .. } | Event::Build { .. } => return,
+            Event::NextEpoch { incarnation: of, next } if of == incarnation => Input::NextEpoch(*next),
+            Event::Tick { .. } | Event::Executed { .. } | Event::Build { .. } | Event::NextEpoch { .. } => {
+                return;
+            }
         };
         self.step(node, input);
     }
 
     fn start(&mut self, node: usize) {
-        let (config, committee) = (self.setup.config, self.committee.clone());
         let state = &mut self.nodes[node];
         if state.engine.is_some() {
             return;
         }
-        let mut recovered = state.disk.recovered();
-        recovered.observe_only = state.wiped;
-        match Engine::new(config, committee, Some(state.key.clone()), recovered) {
-            Ok(engine) => {
-                state.ledger = Ledger::new(self.committee.root());
-                for block in state.disk.chain() {
-                    state.ledger.execute(block);
-                }
-                state.engine = Some(engine);
-                state.incarnation += 1;
-                state.tick_at = None;
+        match state.start(&self.plan, self.setup.config) {
+            Ok(()) => {
                 self.story.note(self.now_ms, node, || Some("starts".to_owned()));
                 self.step(node, Input::Start);
             }
@@ -326,15 +300,16 @@ impl Cluster {
 
     fn step(&mut self, node: usize, input: Input) {
         let state = &mut self.nodes[node];
+        let wall = state.wall(self.now_ms);
         let Some(engine) = &mut state.engine else { return };
-        let wall = (START_MS + self.now_ms).saturating_add_signed(state.clock_ahead_ms);
-        let now = Now { monotonic: Moment::new(self.now_ms), wall: Timestamp::new(wall) };
+        let now = Now { monotonic: Moment::new(self.now_ms), wall };
         let mut outputs = Vec::new();
         engine.step(now, input, &mut outputs);
         if state.behaviour.is_none() {
             let result = self.properties.stepped(node, state.incarnation, engine);
             self.check(result);
         }
+        self.nodes[node].note_vote();
         for output in outputs {
             if self.nodes[node].outputs_left == Some(0) {
                 return self.crash(node);
@@ -352,7 +327,7 @@ impl Cluster {
 
     fn schedule_tick(&mut self, node: usize) {
         let state = &mut self.nodes[node];
-        let Some(deadline) = state.engine.as_ref().and_then(Engine::next_deadline) else { return };
+        let Some(deadline) = state.engine.as_ref().and_then(Epochs::next_deadline) else { return };
         let at_ms = deadline.get().max(self.now_ms + 1);
         if state.tick_at.is_none_or(|scheduled| at_ms < scheduled) {
             state.tick_at = Some(at_ms);
@@ -380,30 +355,37 @@ impl Cluster {
             Output::Execute(block) => {
                 let wait_ms = self.rng.below(self.setup.max_execution_ms + 1);
                 let wait_ms = wait_ms * self.nodes[node].execution_factor;
-                let outcome = self.nodes[node].ledger.execute(&block);
+                let outcome = self.nodes[node].ledger.execute(&block, &self.plan);
                 let event = Event::Executed { incarnation, block: block.hash(), outcome };
                 self.schedule(self.now_ms + wait_ms, node, event);
             }
-            Output::Commit { blocks, finalization } => {
-                if self.nodes[node].behaviour.is_none() {
-                    let result = self.properties.committed(&blocks, &finalization, &self.committee);
+            Output::Commit { blocks, finalization, ends_epoch } => {
+                if self.nodes[node].is_honest() {
+                    let result = self.properties.committed(&blocks, &finalization, &self.plan);
                     self.check(result);
                 }
                 self.story.note(self.now_ms, node, || {
                     Some(format!("commits {} blocks, {:?}", blocks.len(), finalization.subject))
                 });
                 self.trace.push(finalization.subject.block().unwrap_or_default());
+                if let Some(last) = blocks.last().filter(|_| ends_epoch) {
+                    let next = Box::new(self.plan.next_epoch(last.header().height, self.setup.config));
+                    let wait_ms = self.rng.below(self.setup.max_execution_ms + 1);
+                    self.schedule(self.now_ms + wait_ms, node, Event::NextEpoch { incarnation, next });
+                }
                 self.nodes[node].disk.commit(blocks, finalization);
             }
             Output::ServeBlocks { to, request } => {
-                if let Some(answer) = self.nodes[node].disk.serve_blocks(request.newest, request.above) {
-                    self.carry_out(node, Output::Send { to, message: Message::Blocks(answer) });
-                }
+                let answer = self.nodes[node].disk.serve_blocks(request.newest, request.above);
+                self.answer(node, to, answer.map(Message::Blocks));
             }
             Output::ServeFinalized { to, request } => {
-                if let Some(answer) = self.nodes[node].disk.serve_finalized(request.above) {
-                    self.carry_out(node, Output::Send { to, message: Message::Finalized(answer) });
-                }
+                let answer = self.nodes[node].disk.serve_finalized(request.above);
+                self.answer(node, to, answer.map(Message::Finalized));
+            }
+            Output::ServeBoundary { to, epoch } => {
+                let answer = self.nodes[node].disk.serve_boundary(&self.plan, epoch);
+                self.answer(node, to, answer.map(Message::Certificate));
             }
             Output::Reject { from, reason } => self.rejected(node, from, &reason.to_string()),
             Output::Halt(reason) => {
@@ -415,20 +397,31 @@ impl Cluster {
         }
     }
 
+    fn answer(&mut self, node: usize, to: PublicKey, answer: Option<Message>) {
+        if let Some(message) = answer {
+            self.carry_out(node, Output::Send { to, message });
+        }
+    }
+
     fn persist(&mut self, node: usize, record: LogRecord) {
         let state = &mut self.nodes[node];
         let certificate = match &record {
             LogRecord::Certificate(certificate) => Some(certificate.clone()),
+            LogRecord::Block(block) if state.is_honest() => {
+                self.properties.valid_block(block);
+                None
+            }
             LogRecord::Vote(_) | LogRecord::Block(_) => None,
         };
         state.disk.persist(record);
-        let Some(certificate) = certificate.filter(|_| state.behaviour.is_none()) else { return };
-        let result = self.properties.certificate(&certificate, &self.committee);
+        let Some(certificate) = certificate.filter(|_| state.is_honest()) else { return };
+        let result = self.properties.certificate(&certificate, &self.plan);
         self.check(result);
         if matches!(certificate.subject, Subject::Finalize(_)) {
-            let honest = self.nodes.iter().take(self.setup.authorities).filter(|n| n.behaviour.is_none());
-            let disks = honest.map(|node| &node.disk);
-            let f = self.committee.authorities().max_faulty();
+            let epoch = certificate.subject.epoch();
+            let members = self.plan.members(epoch).iter().map(|member| &self.nodes[*member]);
+            let disks = members.filter(|node| node.is_honest()).map(|node| &node.disk);
+            let f = self.plan.electorate(epoch).authorities.max_faulty();
             let result = self.properties.body_is_held(&certificate, disks, f);
             self.check(result);
         }
@@ -441,7 +434,7 @@ impl Cluster {
             return self.crash(node); // Nothing may leave, and nobody knows what the log holds.
         }
         let Some(mut behaviour) = state.behaviour.take() else {
-            let result = self.properties.sent(node, &message, &state.disk);
+            let result = self.properties.sent(node, &message, &state.disk, &self.plan);
             self.check(result);
             return self.transmit(node, &target, &message);
         };
@@ -453,6 +446,9 @@ impl Cluster {
     }
 
     fn hear(&mut self, node: usize, message: &Message) {
+        if self.nodes[node].engine.is_none() {
+            return;
+        }
         let Some(mut behaviour) = self.nodes[node].behaviour.take() else { return };
         let messages = behaviour.hear(&mut self.forge(node), message);
         self.nodes[node].behaviour = Some(behaviour);
@@ -462,8 +458,10 @@ impl Cluster {
     }
 
     fn forge(&mut self, node: usize) -> Forge<'_> {
-        let state = &self.nodes[node];
-        Forge { key: &state.key, committee: &self.committee, ledger: &state.ledger, rng: &mut self.rng }
+        let (nodes, state) = (self.nodes.len(), &self.nodes[node]);
+        let committee = state.engine.as_ref().map_or(&self.committee, Epochs::committee);
+        let (key, ledger, plan) = (&state.key, &state.ledger, &self.plan);
+        Forge { key, nodes, committee, ledger, plan, rng: &mut self.rng }
     }
 
     fn transmit(&mut self, from: usize, target: &Target, message: &Message) {
@@ -482,10 +480,10 @@ impl Cluster {
     fn build(&mut self, node: usize, request: &BuildRequest) -> Option<Arc<Block>> {
         let payload = Payload::new(self.rng.next().to_le_bytes().to_vec()).ok()?;
         let state = &mut self.nodes[node];
-        let wall = (START_MS + self.now_ms).saturating_add_signed(state.clock_ahead_ms);
-        let contents = state.ledger.contents(request.parent, Timestamp::new(wall), payload)?;
+        let wall = state.wall(self.now_ms);
+        let contents = state.ledger.contents(request.parent, wall, payload, &self.plan)?;
         let block = request.finish(contents);
-        state.ledger.execute(&block);
+        state.ledger.execute(&block, &self.plan);
         Some(block)
     }
 
@@ -508,32 +506,4 @@ impl Cluster {
     fn violate(&mut self, violation: Violation) {
         self.violation.get_or_insert(violation);
     }
-}
-
-impl Node {
-    fn new(key: KeyPair, root: BlockRef) -> Self {
-        Self {
-            key,
-            engine: None,
-            disk: Disk::new(root),
-            ledger: Ledger::new(root),
-            incarnation: 0,
-            tick_at: None,
-            outputs_left: None,
-            outputs_done: 0,
-            halted: None,
-            behaviour: None,
-            execution_factor: 1,
-            clock_ahead_ms: 0,
-            wiped: false,
-        }
-    }
-}
-
-fn random_key(rng: &mut Rng) -> KeyPair {
-    let mut secret = [0; 32];
-    for chunk in secret.chunks_mut(8) {
-        chunk.copy_from_slice(&rng.next().to_le_bytes());
-    }
-    KeyPair::from_secret(&secret)
 }

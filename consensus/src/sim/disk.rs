@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use evchain_protocol::crypto::Hash;
 use evchain_protocol::finality::{Certificate, Vote};
-use evchain_protocol::primitives::{Height, View};
+use evchain_protocol::primitives::{Epoch, Height, View};
 
+use super::plan::Plan;
 use super::rng::Rng;
+use crate::authority_set::Committee;
 use crate::block::{Block, BlockRef};
 use crate::message::{Blocks, Finalized};
 use crate::wal::{LogRecord, Recovered};
@@ -77,8 +79,8 @@ impl Disk {
                         let last = place + 1 == count;
                         self.chain.push((block, last.then(|| finalization.clone())));
                     }
-                    let final_view = finalization.subject.view();
-                    while self.records.front().is_some_and(|record| record.view() <= final_view) {
+                    let final_place = finalization.subject.place();
+                    while self.records.front().is_some_and(|record| record.place() <= final_place) {
                         self.records.pop_front();
                     }
                 }
@@ -93,18 +95,39 @@ impl Disk {
         self.write_out();
     }
 
-    /// What a restarting node finds.
-    pub fn recovered(&self) -> Recovered {
-        let (tip, finalization) = match self.chain.last() {
-            None => (self.root, None),
-            Some((block, finalization)) => (block.reference(), finalization.clone()),
-        };
-        Recovered { tip, finalization, records: self.records.iter().cloned().collect(), observe_only: false }
+    /// What a restarting node finds, and the committee of the epoch that it is in.
+    pub fn recovered(&self, plan: &Plan) -> (Committee, Recovered) {
+        let (tip, finalization) = self.at(self.height());
+        let epoch = plan.epoch_above(tip.height);
+        let (root, boundary) = self.at(plan.root_height(epoch));
+        let records = self.records.iter().cloned().collect();
+        let of_epoch = finalization.filter(|_| tip.height > root.height);
+        let fresh = Recovered::fresh(root);
+        (plan.committee_on(root), Recovered { tip, finalization: of_epoch, boundary, records, ..fresh })
+    }
+
+    /// The block at a height of the durable final chain, with its own finalization.
+    fn at(&self, height: Height) -> (BlockRef, Option<Arc<Certificate>>) {
+        let below = usize::try_from(height.get()).ok().and_then(|height| height.checked_sub(1));
+        below
+            .and_then(|place| self.chain.get(place))
+            .map_or((self.root, None), |(block, finalization)| (block.reference(), finalization.clone()))
+    }
+
+    /// The durable committed height.
+    pub fn height(&self) -> Height {
+        Height::new(self.chain.len() as u64)
+    }
+
+    /// The answer to `Output::ServeBoundary`.
+    pub fn serve_boundary(&self, plan: &Plan, epoch: Epoch) -> Option<Arc<Certificate>> {
+        let last = plan.last_height(epoch);
+        self.at(last).1.filter(|_| last <= self.height())
     }
 
     /// Whether this vote is durable, or final and forgotten.
     pub fn holds_vote(&self, vote: &Vote) -> bool {
-        vote.subject.view() <= self.final_view()
+        vote.subject.place() <= self.final_place()
             || self.records.iter().any(|record| matches!(record, LogRecord::Vote(held) if held == vote))
     }
 
@@ -145,7 +168,8 @@ impl Disk {
         Some(Blocks::gather(blocks.take_while(|block| block.header().height > above)))
     }
 
-    fn final_view(&self) -> View {
-        self.chain.last().map_or(View::ZERO, |(block, _)| block.header().view)
+    fn final_place(&self) -> (Epoch, View) {
+        let last = self.chain.last().and_then(|(_, finalization)| finalization.as_ref());
+        last.map_or((Epoch::ZERO, View::ZERO), |finalization| finalization.subject.place())
     }
 }

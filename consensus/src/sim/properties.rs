@@ -7,12 +7,13 @@ use evchain_protocol::authority::AuthorityIndex;
 use evchain_protocol::codec::encode;
 use evchain_protocol::crypto::{Hash, Purpose, Signature};
 use evchain_protocol::finality::{Certificate, Subject, Vote};
-use evchain_protocol::primitives::{Height, View};
+use evchain_protocol::primitives::{Epoch, Height, View};
 
 use super::disk::Disk;
-use crate::authority_set::Committee;
+use super::plan::Plan;
 use crate::block::Block;
-use crate::engine::{Engine, VIEWS_AHEAD};
+use crate::engine::VIEWS_AHEAD;
+use crate::epochs::Epochs;
 use crate::message::Message;
 
 /// A broken invariant: its number and what happened.
@@ -25,18 +26,23 @@ pub struct Violation {
     pub what: String,
 }
 
+/// A view of an epoch.
+type Place = (Epoch, View);
+
 /// What was seen so far.
 #[derive(Debug, Default)]
 pub struct Properties {
     committed: BTreeMap<Height, Hash>,
-    notarized: BTreeMap<View, Hash>,
-    nullified: BTreeSet<View>,
-    finalized: BTreeMap<View, Hash>,
-    votes: BTreeMap<(usize, View), Votes>,
+    notarized: BTreeMap<Place, Hash>,
+    nullified: BTreeSet<Place>,
+    finalized: BTreeMap<Place, Hash>,
+    votes: BTreeMap<(usize, Place), Votes>,
+    /// The heights of blocks that honest nodes proposed or found valid.
+    heights: BTreeMap<Hash, Height>,
     /// Certificates, by their hash, and the signatures in them: real signatures cost most of a run.
     verified: BTreeSet<Hash>,
     signatures: BTreeMap<(Subject, AuthorityIndex), Signature>,
-    progress: BTreeMap<(usize, u64), (View, Height)>,
+    progress: BTreeMap<(usize, u64), (Place, Height)>,
 }
 
 #[derive(Debug, Default)]
@@ -52,27 +58,32 @@ impl Properties {
         self.committed.keys().next_back().copied().unwrap_or(Height::ZERO)
     }
 
-    /// The view of each committed height's finalization that was seen.
-    pub fn finalized_views(&self) -> impl Iterator<Item = View> {
-        self.finalized.keys().copied()
-    }
-
-    /// Whether a nullification of this view was seen.
+    /// Whether a nullification of this view of the first epoch was seen.
     pub fn is_nullified(&self, view: View) -> bool {
-        self.nullified.contains(&view)
+        self.nullified.contains(&(Epoch::ZERO, view))
     }
 
-    /// Whether a notarization of this view was seen.
+    /// Whether a notarization of this view of the first epoch was seen.
     pub fn is_notarized(&self, view: View) -> bool {
-        self.notarized.contains_key(&view)
+        self.notarized.contains_key(&(Epoch::ZERO, view))
     }
 
-    /// I1, I4: an honest node commits.
+    /// The views in which a block was notarized.
+    pub fn notarized_in(&self, block: Hash) -> Vec<View> {
+        self.notarized.iter().filter(|(_, hash)| **hash == block).map(|((_, view), _)| *view).collect()
+    }
+
+    /// The committed block at a height.
+    pub fn committed_at(&self, height: Height) -> Option<Hash> {
+        self.committed.get(&height).copied()
+    }
+
+    /// I1, I4, I9: an honest node commits.
     pub fn committed(
         &mut self,
         blocks: &[Arc<Block>],
         finalization: &Certificate,
-        committee: &Committee,
+        plan: &Plan,
     ) -> Result<(), Violation> {
         for block in blocks {
             let header = block.header();
@@ -86,12 +97,15 @@ impl Properties {
             ensure("I4", below.is_none_or(|below| *below == header.parent_hash), || {
                 format!("the block at height {height} does not follow from the one below")
             })?;
+            ensure("I9", height <= plan.last_height(header.epoch), || {
+                format!("a block of epoch {} at height {height}", header.epoch)
+            })?;
             for certificate in block.just().certificates() {
-                self.certificate(certificate, committee)?;
+                self.certificate(certificate, plan)?;
             }
             // Not by `check_shape`, which may be what is wrong.
             let mut between = (header.parent_view.get()..header.view.get()).skip(1).map(View::new);
-            ensure("I4", between.all(|view| self.nullified.contains(&view)), || {
+            ensure("I4", between.all(|view| self.nullified.contains(&(header.epoch, view))), || {
                 format!("a view below the block at height {height} was skipped and not nullified")
             })?;
         }
@@ -100,33 +114,35 @@ impl Properties {
     }
 
     /// I2, I3, I8: a certificate that an honest node believes.
-    pub fn certificate(&mut self, certificate: &Certificate, committee: &Committee) -> Result<(), Violation> {
+    pub fn certificate(&mut self, certificate: &Certificate, plan: &Plan) -> Result<(), Violation> {
         let id = Hash::of(Purpose::MerkleLeaf, &encode(certificate));
         if !self.verified.insert(id) {
             return Ok(());
         }
         let subject = certificate.subject;
         certificate
-            .verify(committee.electorate(), |signer| self.signatures.get(&(subject, signer)).copied())
+            .verify(&plan.electorate(subject.epoch()), |signer| {
+                self.signatures.get(&(subject, signer)).copied()
+            })
             .map_err(|error| Violation { invariant: "I8", what: format!("{subject:?}: {error}") })?;
         for (signer, signature) in certificate.signers.iter().zip(certificate.signatures.iter()) {
             self.signatures.insert((subject, signer), *signature);
         }
-        let view = certificate.subject.view();
+        let (place, view) = (subject.place(), subject.view());
         match certificate.subject {
             Subject::Notarize(subject) => {
-                let first = *self.notarized.entry(view).or_insert(subject.block);
+                let first = *self.notarized.entry(place).or_insert(subject.block);
                 ensure("I2", first == subject.block, || format!("two notarizations in view {view}"))?;
             }
             Subject::Nullify(_) => {
-                self.nullified.insert(view);
+                self.nullified.insert(place);
             }
             Subject::Finalize(subject) => {
-                let first = *self.finalized.entry(view).or_insert(subject.block);
+                let first = *self.finalized.entry(place).or_insert(subject.block);
                 ensure("I2", first == subject.block, || format!("two finalizations in view {view}"))?;
             }
         }
-        let both = self.nullified.contains(&view) && self.finalized.contains_key(&view);
+        let both = self.nullified.contains(&place) && self.finalized.contains_key(&place);
         ensure("I3", !both, || format!("view {view} is both nullified and finalized"))
     }
 
@@ -144,23 +160,36 @@ impl Properties {
         })
     }
 
-    /// I5, I6, I12: an honest node sends a message.
-    pub fn sent(&mut self, node: usize, message: &Message, disk: &Disk) -> Result<(), Violation> {
+    /// An honest node holds a valid block.
+    pub fn valid_block(&mut self, block: &Block) {
+        self.heights.insert(block.hash(), block.header().height);
+    }
+
+    /// I5, I6, I9, E3: an honest node sends a message.
+    pub fn sent(
+        &mut self,
+        node: usize,
+        message: &Message,
+        disk: &Disk,
+        plan: &Plan,
+    ) -> Result<(), Violation> {
         match message {
-            Message::Vote(vote) => self.vote(node, vote, disk),
+            Message::Vote(vote) => self.vote(node, vote, disk, plan),
             Message::Proposal(proposal) => {
+                self.valid_block(&proposal.block);
                 ensure("I6", disk.holds_block(proposal.block.hash()), || {
                     format!("node {node} proposed a block that was not durable")
                 })?;
-                self.vote(node, &proposal.vote, disk)
+                self.vote(node, &proposal.vote, disk, plan)
             }
             _ => Ok(()),
         }
     }
 
     /// I10, I14: after a step of an honest node.
-    pub fn stepped(&mut self, node: usize, incarnation: u64, engine: &Engine) -> Result<(), Violation> {
-        let now = (engine.view(), engine.tip().height);
+    pub fn stepped(&mut self, node: usize, incarnation: u64, epochs: &Epochs) -> Result<(), Violation> {
+        let engine = epochs.engine();
+        let now = ((epochs.epoch(), engine.view()), engine.tip().height);
         let before = self.progress.insert((node, incarnation), now).unwrap_or_default();
         ensure("I10", before.0 <= now.0 && before.1 <= now.1, || {
             format!("node {node} went back from {before:?} to {now:?}")
@@ -168,24 +197,36 @@ impl Properties {
         let open_views = engine.view().get().max(engine.best_final_view().get()) - engine.tip().view.get()
             + VIEWS_AHEAD
             + 1;
-        let footprint = engine.footprint();
+        let footprint = epochs.footprint();
         // A certificate of a still higher view may be known, a few at most; a proposal a view, or the
         // final chain's next stretch, makes the blocks.
         let bound = usize::try_from(open_views).unwrap_or(usize::MAX).saturating_add(64);
         let votes_bound = bound.saturating_mul(3).saturating_mul(engine.committee().len());
         ensure(
             "I14",
-            footprint.views <= bound && footprint.votes <= votes_bound && footprint.blocks <= bound + 256,
+            footprint.views <= bound
+                && footprint.votes <= votes_bound
+                && footprint.blocks <= bound + 256
+                && footprint.early <= 1024,
             || format!("node {node} holds {footprint:?} with {open_views} views open"),
         )
     }
 
-    fn vote(&mut self, node: usize, vote: &Vote, disk: &Disk) -> Result<(), Violation> {
-        let view = vote.subject.view();
+    fn vote(&mut self, node: usize, vote: &Vote, disk: &Disk, plan: &Plan) -> Result<(), Violation> {
+        let (epoch, place) = (vote.subject.epoch(), vote.subject.place());
+        // The boundary and the new set come from the committed block, so that they are durable with it.
+        let open = plan.epoch_above(disk.height());
+        ensure("E3", epoch == open, || {
+            format!("node {node} votes in epoch {epoch} when its disk is in epoch {open}")
+        })?;
+        let height = vote.subject.block().and_then(|block| self.heights.get(&block).copied());
+        ensure("I9", height.is_none_or(|height| height <= plan.last_height(epoch)), || {
+            format!("node {node} votes in epoch {epoch} for a block at height {height:?}")
+        })?;
         ensure("I6", disk.holds_vote(vote), || {
             format!("node {node} sent {:?} before it was durable", vote.subject)
         })?;
-        let votes = self.votes.entry((node, view)).or_default();
+        let votes = self.votes.entry((node, place)).or_default();
         let consistent = match vote.subject {
             Subject::Notarize(subject) => {
                 let first = *votes.notarize.get_or_insert(subject.block);

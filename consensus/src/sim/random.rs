@@ -3,13 +3,14 @@
 use evchain_protocol::crypto::Hash;
 
 use super::byzantine::{
-    BadBody, BogusJustification, DeliversToOne, Equivocator, Forker, SignsEverything, Withholder,
+    BadBody, BeyondEpoch, BogusJustification, DeliversToOne, Equivocator, Forker, SignsEverything,
+    Withholder, WrongEpoch,
 };
 use super::cluster::Cluster;
 use super::network::Quality;
 use super::properties::Violation;
 use super::rng::Rng;
-use super::setup::Setup;
+use super::setup::{Schedule, Setup};
 
 /// How a random run ended.
 #[derive(Debug)]
@@ -52,20 +53,24 @@ fn run_with(seed: u64, faults_wanted: u64, listen: bool) -> Report {
     let sizes = [1, 4, 4, 4, 5, 6, 7];
     let authorities = sizes[usize::try_from(rng.below(sizes.len() as u64)).unwrap_or(0)];
     let mut setup = Setup::new(seed, authorities);
-    setup.observers = usize::from(rng.chance(250));
-    setup.quality = Quality {
+    let quality = Quality {
         min_delay_ms: rng.between(1, 10),
         max_delay_ms: rng.between(10, 80),
         loss_per_mille: if rng.chance(500) { rng.below(400) } else { 0 },
         duplicate_per_mille: rng.below(200),
     };
+    setup.quality = quality;
     setup.max_execution_ms = rng.between(0, 30);
+    let byzantine = usize::try_from(rng.below((authorities as u64 - 1) / 3 + 1)).unwrap_or(0);
+    let changes = rng.chance(500);
+    setup.observers = if changes { 3 } else { usize::from(rng.chance(250)) };
+    setup.schedule = changes.then(|| schedule(&mut rng, authorities, setup.observers, byzantine));
+    let epochs = setup.schedule.clone();
+    let length = epochs.as_ref().map_or(0, |schedule| schedule.length);
     let mut cluster = Cluster::new(setup);
     if listen {
         cluster.story.listen();
     }
-    let max_faulty = cluster.committee().authorities().max_faulty();
-    let byzantine = usize::try_from(rng.below(max_faulty as u64 + 1)).unwrap_or(0);
     let mut behaviours = Vec::new();
     for node in 0..byzantine {
         behaviours.push(corrupt(&mut cluster, node, &mut rng));
@@ -82,15 +87,17 @@ fn run_with(seed: u64, faults_wanted: u64, listen: bool) -> Report {
         cluster.run_for(rng.between(20, 700));
     }
     heal(&mut cluster);
+    // Into the next epoch, if there is one, and beyond.
+    let blocks = 5 + length;
     let (start, start_ms) = (cluster.best_height(), cluster.now_ms());
-    let progressed = cluster.run_until(60_000, |cluster| cluster.lowest_height() >= start + 5);
+    let progressed = cluster.run_until(60_000, |cluster| cluster.lowest_height() >= start + blocks);
     let violation = cluster.violation().cloned().or_else(|| {
         (!progressed).then(|| Violation {
             invariant: "I13",
             what: format!(
                 "at height {} and below {} a minute after healing",
                 cluster.best_height(),
-                start + 5
+                start + blocks
             ),
         })
     });
@@ -100,8 +107,8 @@ fn run_with(seed: u64, faults_wanted: u64, listen: bool) -> Report {
         digest: cluster.digest(),
         summary: format!(
             "n = {authorities}, {byzantine} Byzantine {behaviours:?}, {faults} faults, loss {} per mille, \
-             height {start} when healed after {start_ms} ms, {} after {} ms",
-            setup.quality.loss_per_mille,
+             epochs {epochs:?}, height {start} when healed after {start_ms} ms, {} after {} ms",
+            quality.loss_per_mille,
             cluster.best_height(),
             cluster.now_ms(),
         ),
@@ -117,8 +124,26 @@ fn highest_view(cluster: &Cluster) -> u64 {
     up.map(|engine| engine.view().get()).max().unwrap_or(0)
 }
 
+/// Short epochs, each with some of the nodes and no more Byzantine ones than its set tolerates.
+fn schedule(rng: &mut Rng, authorities: usize, joiners: usize, byzantine: usize) -> Schedule {
+    let mut sets = vec![(0..authorities).collect::<Vec<usize>>()];
+    for _ in 0..rng.between(1, 4) {
+        let mut set: Vec<usize> = (byzantine..authorities + joiners).filter(|_| rng.chance(600)).collect();
+        if set.is_empty() {
+            set.push(authorities);
+        }
+        for node in 0..byzantine {
+            if set.len() / 3 > set.iter().filter(|member| **member < byzantine).count() {
+                set.push(node);
+            }
+        }
+        sets.push(set);
+    }
+    Schedule { length: rng.between(1, 8), sets }
+}
+
 fn corrupt(cluster: &mut Cluster, node: usize, rng: &mut Rng) -> &'static str {
-    match rng.below(7) {
+    match rng.below(9) {
         0 => {
             cluster.corrupt(node, Equivocator);
             "equivocates"
@@ -142,6 +167,14 @@ fn corrupt(cluster: &mut Cluster, node: usize, rng: &mut Rng) -> &'static str {
         5 => {
             cluster.corrupt(node, Forker::default());
             "forks"
+        }
+        6 => {
+            cluster.corrupt(node, BeyondEpoch);
+            "goes beyond the epoch"
+        }
+        7 => {
+            cluster.corrupt(node, WrongEpoch);
+            "wrong epochs"
         }
         _ => {
             cluster.corrupt(node, BadBody);

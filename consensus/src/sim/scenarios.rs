@@ -8,7 +8,7 @@ use super::cluster::Cluster;
 use super::network::Quality;
 use super::properties::Violation;
 use super::setup::Setup;
-use crate::engine::Engine;
+use crate::epochs::Epochs;
 use crate::message::Message;
 use evchain_protocol::finality::Subject;
 
@@ -51,7 +51,7 @@ pub fn all_crash_after_their_nullify(seed: u64) -> Outcome {
     let rest: Vec<usize> = (0..4).filter(|node| *node != absent).collect();
     cluster.network.set_filter(|_, _, _| false);
     let nullified = |cluster: &Cluster, node: usize| {
-        let view = cluster.engine(node).map(Engine::view);
+        let view = cluster.engine(node).map(Epochs::view);
         view.is_some_and(|view| cluster.disk(node).holds_nullify(view))
     };
     let all = |cluster: &Cluster| rest.iter().all(|node| nullified(cluster, *node));
@@ -75,7 +75,7 @@ pub fn justifications_are_enough_to_follow(seed: u64) -> Outcome {
     cluster.network.set_filter(move |_, to, message| {
         to != late || matches!(message, Message::Proposal(_) | Message::Blocks(_))
     });
-    let view_of = |cluster: &Cluster, node| cluster.engine(node).map_or(View::ZERO, Engine::view).get();
+    let view_of = |cluster: &Cluster, node| cluster.engine(node).map_or(View::ZERO, Epochs::view).get();
     let before = view_of(&cluster, late);
     cluster.run_for(1_000);
     let ahead = (0..4).map(|node| view_of(&cluster, node)).max().unwrap_or(0);

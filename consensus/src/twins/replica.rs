@@ -120,7 +120,7 @@ impl Replica {
             Output::Execute(block) => {
                 return Some(Input::Executed { block: block.hash(), outcome: Execution::Valid });
             }
-            Output::Commit { blocks, finalization } => {
+            Output::Commit { blocks, finalization, .. } => {
                 let count = blocks.len();
                 let with_finalization = blocks
                     .into_iter()
@@ -140,7 +140,7 @@ impl Replica {
                 sent.push((Some(to), Message::Finalized(answer)));
             }
             Output::Halt(_) => self.halted = true,
-            Output::Persist(_) | Output::Reject { .. } => {}
+            Output::Persist(_) | Output::Reject { .. } | Output::ServeBoundary { .. } => {}
         }
         None
     }

@@ -6,6 +6,7 @@ use evchain_consensus::output::BuildRequest;
 use evchain_protocol::block::Header;
 use evchain_protocol::crypto::Hash;
 use evchain_protocol::finality::Certificate;
+use evchain_protocol::params::Params;
 use evchain_protocol::primitives::Timestamp;
 use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::tree::StateProof;
@@ -32,6 +33,13 @@ pub struct BlockLimits {
     pub transactions: usize,
     /// Bytes of their encodings.
     pub bytes: usize,
+}
+
+impl BlockLimits {
+    /// As the chain's parameters say.
+    pub const fn of(params: &Params) -> Self {
+        Self { transactions: params.max_block_transactions as usize, bytes: params.max_block_bytes as usize }
+    }
 }
 
 /// A block that this node made.

@@ -9,8 +9,9 @@ use evchain_protocol::event::EventRecord;
 use evchain_protocol::finality::Certificate;
 use evchain_protocol::genesis::Genesis;
 use evchain_protocol::params::Params;
-use evchain_protocol::primitives::{Height, Nonce, TxRef};
+use evchain_protocol::primitives::{Epoch, Height, Nonce, TxRef};
 use evchain_protocol::state::account::Account;
+use evchain_protocol::state::authority::Authorities;
 use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::value::StateValue;
 use evchain_protocol::transaction::{SignedTransaction, VerifiedTransaction};
@@ -153,6 +154,65 @@ impl ChainReader {
         let tip = self.tip();
         let committed = CommittedState::new(self.store.snapshot());
         super::worker::check(&committed, self.chain, &tip, clock::now(), transaction)
+    }
+
+    /// The epoch of the block after the newest final one, and its authorities.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn authorities(&self) -> Result<Authorities, StoreError> {
+        match self.store.get(&STATE, &StateKey::Authorities)? {
+            Some(StateValue::Authorities(authorities)) => Ok(authorities),
+            _ => Err(StoreError::Corrupt {
+                table: STATE.name,
+                key: "authorities".to_owned(),
+                reason: "the state has no authorities".to_owned(),
+            }),
+        }
+    }
+
+    /// Whom a node has to talk to: the authorities of this epoch and of the one before, whose end some
+    /// may not have heard of yet.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn authorities_to_link(&self) -> Result<Vec<PublicKey>, StoreError> {
+        let mut keys = self.authorities()?.set.keys().to_vec();
+        if let Some(StateValue::FormerAuthorities(former)) =
+            self.store.get(&STATE, &StateKey::FormerAuthorities)?
+        {
+            keys.extend(former.set.keys());
+        }
+        Ok(keys)
+    }
+
+    /// The chain's parameters after the newest final block.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn params(&self) -> Result<Params, StoreError> {
+        self.state().params()
+    }
+
+    /// The finalization of an epoch's last block; none if the epoch has not ended here.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn boundary_of(&self, epoch: Epoch) -> Result<Option<Certificate>, StoreError> {
+        if epoch >= self.authorities()?.epoch {
+            return Ok(None);
+        }
+        // The epochs of blocks never go back, so the last of this one is found by halving.
+        let (mut low, mut high) = (Height::ZERO, self.tip().height);
+        while low < high {
+            let middle = Height::new(low.get() + (high.get() - low.get()).div_ceil(2));
+            match self.block(middle)? {
+                Some(block) if block.header().epoch > epoch => high = Height::new(middle.get() - 1),
+                Some(_) => low = middle,
+                None => return Ok(None),
+            }
+        }
+        self.store.get(&FINALIZATIONS, &low)
     }
 
     /// The answer to a peer that lacks final blocks by hash; none if the newest is not final here.

@@ -2,13 +2,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use evchain_consensus::block::BlockRef;
-use evchain_protocol::authority::AuthoritySet;
 use evchain_protocol::block::Header;
 use evchain_protocol::codec::encode;
 use evchain_protocol::crypto::ChainId;
 use evchain_protocol::finality::Certificate;
 use evchain_protocol::genesis::{Genesis, GenesisError};
 use evchain_protocol::primitives::Height;
+use evchain_protocol::state::authority::Authorities;
 use evchain_protocol::state::tree::{Tree, TreeDepth};
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -30,13 +30,15 @@ const FINALS: usize = 1_024;
 pub struct OpenedChain {
     /// Reads what is final.
     pub reader: ChainReader,
-    /// The authorities of the epoch.
-    pub authorities: AuthoritySet,
-    /// The genesis block: the epoch's root.
+    /// The epoch of the next block, and its authorities.
+    pub authorities: Authorities,
+    /// The block that the epoch builds on: genesis, or the last of the epoch before.
     pub root: BlockRef,
+    /// The finalization of that block, none for genesis.
+    pub boundary: Option<Arc<Certificate>>,
     /// The newest final block.
     pub tip: BlockRef,
-    /// Its finalization, none for genesis.
+    /// Its finalization, none if it is the epoch's root.
     pub finalization: Option<Arc<Certificate>>,
     tip_header: Header,
     tree: Tree,
@@ -81,14 +83,22 @@ impl OpenedChain {
         let (tip_sender, tip) = watch::channel(tip_header.clone());
         let (finals, _) = broadcast::channel(FINALS);
         let reader = ChainReader { store, genesis: Arc::new(genesis), chain, tip, finals };
-        let finalization = match tip_header.height {
-            Height::ZERO => None,
-            height => reader.finalization(height)?.map(|(_, certificate)| Arc::new(certificate)),
+        let authorities = reader.authorities()?;
+        let root_height = authorities.first_height.saturating_sub(Height::new(1));
+        let root = match reader.block(root_height)? {
+            Some(block) => block.reference(),
+            None => BlockRef::of_header(&started.header),
+        };
+        let (boundary, finalization) = if tip_header.height > root_height {
+            (finalization_of(&reader, root_height)?, finalization_of(&reader, tip_header.height)?)
+        } else {
+            (finalization_of(&reader, root_height)?, None)
         };
         Ok(Self {
             reader,
-            authorities: started.authorities,
-            root: BlockRef::of_header(&started.header),
+            authorities,
+            root,
+            boundary,
             tip: BlockRef::of_header(&tip_header),
             finalization,
             tip_header,
@@ -114,6 +124,11 @@ impl OpenedChain {
         std::thread::Builder::new().name("ledger".to_owned()).spawn(move || worker.run(inbox))?;
         Ok(Chain { handle: ChainHandle { commands, reader: self.reader, mempool }, failure })
     }
+}
+
+fn finalization_of(reader: &ChainReader, height: Height) -> Result<Option<Arc<Certificate>>, StoreError> {
+    let found = reader.finalization(height)?.filter(|(at, _)| height > Height::ZERO && *at == height);
+    Ok(found.map(|(_, certificate)| Arc::new(certificate)))
 }
 
 fn write_genesis(

@@ -3,20 +3,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use evchain_consensus::block::Block;
-use evchain_consensus::engine::Engine;
+use evchain_consensus::epochs::Epochs;
 use evchain_consensus::input::{Execution, Input, Moment, Now};
 use evchain_consensus::message::{MAX_MESSAGE_BYTES, Message};
 use evchain_consensus::output::{HaltReason, Output};
 use evchain_protocol::codec;
 use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::finality::Subject;
-use evchain_protocol::primitives::{Height, View};
+use evchain_protocol::primitives::{Epoch, Height, View};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, block_in_place};
 use tracing::{debug, error, warn};
 
 use super::log::{ConsensusLog, frame, records_of};
 use super::proposer::Proposer;
+use super::turn::EpochTurn;
 use crate::chain::{ChainHandle, ChainReader};
 use crate::clock;
 use crate::network::{GossipId, NetworkHandle, SyncResponder, Verdict};
@@ -57,8 +58,13 @@ pub enum Inbound {
     },
     /// An input from the node's own tasks.
     Own(Input),
-    /// The chain has written everything up to the block of this view.
-    Written(View),
+    /// The chain has written everything up to the block that was finalized here.
+    Written {
+        /// The finalization's epoch and view.
+        place: (Epoch, View),
+        /// The block is the last of that epoch.
+        ends_epoch: bool,
+    },
 }
 
 /// Hands inputs to the event loop.
@@ -71,13 +77,17 @@ pub struct ConsensusHandle {
 /// Where the engine stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConsensusStatus {
+    /// The current epoch.
+    pub epoch: Epoch,
+    /// The number of its authorities.
+    pub authorities: usize,
     /// The current view.
     pub view: View,
     /// The last committed height, as the engine knows it.
     pub height: Height,
     /// The leader of the current view.
     pub leader: Option<PublicKey>,
-    /// Whether this node signs votes.
+    /// Whether this node signs votes in this epoch.
     pub votes: bool,
 }
 
@@ -103,6 +113,9 @@ pub enum Halted {
     /// The log could not be written; no vote was sent that is not on disk.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The note beside the key could not be written.
+    #[error("cannot note that this key votes in the next epoch: {0}")]
+    Note(std::io::Error),
     /// The node is shutting down.
     #[error("the node is shutting down")]
     ShuttingDown,
@@ -110,12 +123,12 @@ pub enum Halted {
 
 /// The task that owns the engine.
 pub struct EventLoop {
-    engine: Engine,
+    engine: Epochs,
     log: ConsensusLog,
     chain: ChainHandle,
     network: NetworkHandle,
     proposer: Proposer,
-    votes: bool,
+    turn: EpochTurn,
     started: Instant,
     inbox: mpsc::Receiver<Inbound>,
     handle: ConsensusHandle,
@@ -126,20 +139,15 @@ pub struct EventLoop {
 impl EventLoop {
     /// The loop around an engine that was recovered from this log.
     pub fn new(
-        engine: Engine,
+        engine: Epochs,
         log: ConsensusLog,
         chain: ChainHandle,
         network: NetworkHandle,
         proposer: Proposer,
-        votes: bool,
+        turn: EpochTurn,
     ) -> Self {
         let (sender, inbox) = mpsc::channel(INBOX);
-        let initial = ConsensusStatus {
-            view: engine.view(),
-            height: engine.tip().height,
-            leader: engine.leader(),
-            votes,
-        };
+        let initial = status_of(&engine);
         let (status, status_receiver) = watch::channel(initial);
         let handle = ConsensusHandle { inbox: sender, status: status_receiver };
         Self {
@@ -148,7 +156,7 @@ impl EventLoop {
             chain,
             network,
             proposer,
-            votes,
+            turn,
             started: Instant::now(),
             inbox,
             handle,
@@ -207,7 +215,13 @@ impl EventLoop {
     async fn take(&mut self, inbound: Inbound, outputs: &mut Vec<Output>) -> Result<(), Halted> {
         match inbound {
             Inbound::Own(input) => self.step(input, outputs),
-            Inbound::Written(view) => self.log.prune(view)?,
+            Inbound::Written { place, ends_epoch } => {
+                self.log.prune(place)?;
+                if ends_epoch {
+                    let next = self.turn.next(&mut self.log, &mut self.proposer).await?;
+                    self.step(Input::NextEpoch(next), outputs);
+                }
+            }
             Inbound::Frame { from, bytes } => match codec::decode(&bytes, MAX_MESSAGE_BYTES) {
                 Ok(message) => self.step(Input::Message { from, message }, outputs),
                 Err(error) => {
@@ -301,13 +315,13 @@ impl EventLoop {
                     }
                 }
                 Output::Execute(block) => self.execute(block),
-                Output::Commit { blocks, finalization } => {
-                    let written = finalization.subject.view();
+                Output::Commit { blocks, finalization, ends_epoch } => {
+                    let place = finalization.subject.place();
                     let receipt = self.chain.commit(blocks, finalization).await;
                     let handle = self.handle.clone();
                     tokio::spawn(async move {
                         if receipt.await.is_ok() {
-                            handle.deliver(Inbound::Written(written)).await;
+                            handle.deliver(Inbound::Written { place, ends_epoch }).await;
                         }
                     });
                 }
@@ -323,6 +337,13 @@ impl EventLoop {
                         answer_to.take_if(|(asker, _)| *asker == to).map(|(_, responder)| responder);
                     self.serve(to, responder, move |chain| {
                         Ok(chain.finalized_above(request)?.map(Message::Finalized))
+                    });
+                }
+                Output::ServeBoundary { to, epoch } => {
+                    let responder =
+                        answer_to.take_if(|(asker, _)| *asker == to).map(|(_, responder)| responder);
+                    self.serve(to, responder, move |chain| {
+                        Ok(chain.boundary_of(epoch)?.map(|end| Message::Certificate(Arc::new(end))))
                     });
                 }
                 Output::Reject { from, reason } => {
@@ -406,17 +427,23 @@ impl EventLoop {
     }
 
     fn publish_status(&self) {
-        let now = ConsensusStatus {
-            view: self.engine.view(),
-            height: self.engine.tip().height,
-            leader: self.engine.leader(),
-            votes: self.votes,
-        };
+        let now = status_of(&self.engine);
         self.status.send_if_modified(|status| {
             let changed = *status != now;
             *status = now;
             changed
         });
+    }
+}
+
+fn status_of(engine: &Epochs) -> ConsensusStatus {
+    ConsensusStatus {
+        epoch: engine.epoch(),
+        authorities: engine.committee().len(),
+        view: engine.view(),
+        height: engine.tip().height,
+        leader: engine.leader(),
+        votes: engine.is_voting(),
     }
 }
 

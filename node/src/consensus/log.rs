@@ -2,9 +2,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use evchain_consensus::wal::LogRecord;
-use evchain_protocol::primitives::View;
+use evchain_protocol::crypto::PublicKey;
+use evchain_protocol::primitives::{Epoch, View};
 
-use crate::store::tables::{CONSENSUS_LOG, LogIndex};
+use crate::store::tables::{CONSENSUS_LOG, LogIndex, VOTER};
 use crate::store::{Batch, Durability, Store, StoreError};
 
 /// The consensus log in the store. It grows at the back with what the engine wants durable and
@@ -13,7 +14,7 @@ use crate::store::{Batch, Durability, Store, StoreError};
 pub struct ConsensusLog {
     store: Store,
     next: u64,
-    kept: VecDeque<(LogIndex, View)>,
+    kept: VecDeque<(LogIndex, (Epoch, View))>,
     unsynced: bool,
 }
 
@@ -36,7 +37,7 @@ impl ConsensusLog {
         let mut records = Vec::new();
         for entry in store.snapshot().scan(&CONSENSUS_LOG, &[], None) {
             let (index, record) = entry?;
-            kept.push_back((index, record.view()));
+            kept.push_back((index, record.place()));
             records.push(record);
         }
         let next = kept.back().map_or(0, |(LogIndex(last), _)| last + 1);
@@ -55,7 +56,7 @@ impl ConsensusLog {
         }
         self.store.write(batch, durability)?;
         for record in records {
-            self.kept.push_back((LogIndex(self.next), record.view()));
+            self.kept.push_back((LogIndex(self.next), record.place()));
             self.next += 1;
         }
         // A synced write takes everything before it along.
@@ -75,13 +76,35 @@ impl ConsensusLog {
         Ok(())
     }
 
-    /// Drops what is not needed once the block of this view is committed in the store.
+    /// Whether the log holds everything that this key has signed, in the epochs that the database
+    /// has seen.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub fn prune(&mut self, committed: View) -> Result<(), StoreError> {
+    pub fn is_of(&self, key: PublicKey) -> Result<bool, StoreError> {
+        Ok(self.store.get(&VOTER, &())? == Some(key))
+    }
+
+    /// From now on the log holds everything that this key signs. That, and everything else in the
+    /// store, is durable when this returns.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn claim(&mut self, key: PublicKey) -> Result<(), StoreError> {
         let mut batch = Batch::default();
-        while let Some((index, _)) = self.kept.front().copied().filter(|(_, view)| *view <= committed) {
+        batch.put(&VOTER, &(), &key);
+        self.store.write(batch, Durability::Synced)?;
+        self.unsynced = false;
+        Ok(())
+    }
+
+    /// Drops what is not needed once the block that was finalized here is committed in the store.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn prune(&mut self, committed: (Epoch, View)) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        while let Some((index, _)) = self.kept.front().copied().filter(|(_, place)| *place <= committed) {
             batch.delete(&CONSENSUS_LOG, &index);
             self.kept.pop_front();
         }

@@ -3,7 +3,9 @@
 mod event_loop;
 mod log;
 mod proposer;
+mod turn;
 
 pub use event_loop::{ConsensusHandle, ConsensusStatus, EventLoop, Halted, Inbound};
 pub use log::{ConsensusLog, RecoveredLog};
 pub use proposer::Proposer;
+pub use turn::{EpochTurn, timing};

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use evchain_consensus::input::Input;
 use evchain_consensus::output::BuildRequest;
+use evchain_protocol::params::Params;
 use evchain_protocol::primitives::{Span, Timestamp};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
@@ -27,6 +28,12 @@ pub struct Proposer {
 }
 
 impl Proposer {
+    /// Keeps to these parameters from now on.
+    pub(super) fn follow(&mut self, params: &Params) {
+        self.min_block_interval = params.min_block_interval;
+        self.limits = BlockLimits::of(params);
+    }
+
     /// Starts to make a block; the answer goes to the event loop.
     pub fn start(&self, request: BuildRequest, consensus: ConsensusHandle) -> AbortHandle {
         let proposer = self.clone();

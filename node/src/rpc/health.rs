@@ -1,6 +1,6 @@
 use evchain_protocol::primitives::Span;
 
-use super::types::Health;
+use super::types::{Health, Role};
 use crate::clock;
 use crate::node::NodeHandle;
 
@@ -19,6 +19,16 @@ pub(super) async fn health(node: &NodeHandle) -> Health {
     let syncing = tip_age_ms > stale;
     // A network that has stopped has no peers.
     let peers = node.network.connected_peers().await.map_or(0, |peers| peers.len());
-    let is_alone = chain.genesis().authorities.len() == 1;
-    Health { healthy: !syncing && (peers > 0 || is_alone), height: tip.height, tip_age_ms, peers, syncing }
+    let consensus = node.consensus.status();
+    let role = if consensus.votes { Role::Validator } else { Role::Observer };
+    let is_alone = consensus.authorities == 1 && consensus.votes;
+    Health {
+        healthy: !syncing && (peers > 0 || is_alone),
+        height: tip.height,
+        tip_age_ms,
+        peers,
+        syncing,
+        epoch: consensus.epoch,
+        role,
+    }
 }

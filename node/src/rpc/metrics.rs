@@ -33,6 +33,8 @@ impl Collector for NodeCollector {
                 "Age of the newest final block in ms",
                 clock::now().since(tip.time_ms).get(),
             ),
+            ("consensus_epoch", "Current epoch", consensus.epoch.get()),
+            ("consensus_authorities", "Authorities of the epoch", consensus.authorities as u64),
             ("consensus_view", "Current view", consensus.view.get()),
             ("consensus_votes", "Whether this node signs votes", u64::from(consensus.votes)),
             ("mempool_transactions", "Transactions that wait for a block", mempool.transactions as u64),

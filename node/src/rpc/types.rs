@@ -82,6 +82,20 @@ pub struct Health {
     pub peers: usize,
     /// As in [`Status`].
     pub syncing: bool,
+    /// The current epoch.
+    pub epoch: Epoch,
+    /// `validator` if the node votes in this epoch, else `observer`.
+    pub role: Role,
+}
+
+/// A node's part in the consensus of the current epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It is an authority and votes.
+    Validator,
+    /// It follows.
+    Observer,
 }
 
 /// Which chain this is.

@@ -17,10 +17,10 @@ impl Behaviour for BadBody {
         let message = match message {
             // The others get the right one, so that the block can still be notarized.
             Message::Proposal(proposal) => {
-                let victim = forge.rng.below(forge.authorities() as u64);
+                let victim = forge.rng.below(forge.nodes() as u64);
                 let victim = usize::try_from(victim).unwrap_or(0);
-                let others = (0..forge.authorities()).filter(|node| *node != victim).collect();
-                let bad = Proposal { block: spoiled(&proposal.block), vote: proposal.vote };
+                let others = (0..forge.nodes()).filter(|node| *node != victim).collect();
+                let bad = Proposal { block: spoiled(&proposal.block), ..proposal.clone() };
                 return vec![
                     (Target::Node(victim), Message::Proposal(bad)),
                     (Target::Nodes(others), Message::Proposal(proposal)),

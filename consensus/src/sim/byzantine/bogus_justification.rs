@@ -17,14 +17,17 @@ pub struct BogusJustification;
 impl Behaviour for BogusJustification {
     fn send(&mut self, forge: &mut Forge<'_>, target: Target, message: Message) -> Vec<(Target, Message)> {
         let Message::Proposal(proposal) = &message else { return vec![(target, message)] };
+        if let Some(again) = &proposal.again {
+            let again = Some(distort(again, forge.rng.below(3)));
+            return vec![(target, Message::Proposal(Proposal { again, ..proposal.clone() }))];
+        }
         let just = distort(proposal.block.just(), forge.rng.below(3));
         let mut header = proposal.block.header().clone();
         header.just_root = just.root();
         let Ok(block) = Block::new(header, just, proposal.block.payload().clone()) else {
             return Vec::new();
         };
-        let vote = forge.notarize(&block);
-        vec![(target, Message::Proposal(Proposal { block: Arc::new(block), vote }))]
+        vec![(target, Message::Proposal(forge.propose_instead(proposal, Arc::new(block))))]
     }
 }
 

@@ -11,7 +11,7 @@ impl Behaviour for DeliversToOne {
     fn send(&mut self, forge: &mut Forge<'_>, target: Target, message: Message) -> Vec<(Target, Message)> {
         match target {
             Target::All => {
-                let one = forge.rng.below(forge.authorities() as u64);
+                let one = forge.rng.below(forge.nodes() as u64);
                 vec![(Target::Node(usize::try_from(one).unwrap_or(0)), message)]
             }
             target => vec![(target, message)],

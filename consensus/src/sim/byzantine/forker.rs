@@ -8,7 +8,7 @@ use evchain_protocol::primitives::Height;
 
 use super::{Behaviour, Forge, Target};
 use crate::block::{Block, BlockRef};
-use crate::message::{Message, Proposal};
+use crate::message::Message;
 
 /// See the module.
 #[derive(Debug, Clone, Default)]
@@ -26,7 +26,8 @@ impl Forker {
             height: beside.header().height.checked_sub(Height::new(1)).ok()?,
             time_ms: beside.header().time_ms,
         };
-        let contents = forge.ledger.contents(parent, block.header().time_ms, block.payload().clone())?;
+        let contents =
+            forge.ledger.contents(parent, block.header().time_ms, block.payload().clone(), forge.plan)?;
         let mut header = block.header().clone();
         header.parent_hash = parent.hash;
         header.parent_view = parent.view;
@@ -43,8 +44,7 @@ impl Behaviour for Forker {
         let Message::Proposal(proposal) = &message else { return vec![(target, message)] };
         match self.beside(forge, &proposal.block) {
             Some(block) => {
-                let vote = forge.notarize(&block);
-                vec![(target, Message::Proposal(Proposal { block, vote }))]
+                vec![(target, Message::Proposal(forge.propose_instead(proposal, block)))]
             }
             None => vec![(target, message)],
         }
