@@ -60,12 +60,18 @@ pub struct Cluster {
 impl Cluster {
     /// This many validators of a new chain.
     pub async fn start(validators: u64) -> Self {
+        Self::start_with(validators, |_| {}).await
+    }
+
+    /// The same with other parameters.
+    pub async fn start_with(validators: u64, change: impl FnOnce(&mut Params)) -> Self {
         // With RUST_LOG=debug a failure tells its story. Fails where another test did it already.
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .try_init();
         let members: Vec<Member> = (0..validators).map(|number| Member::new(key(number))).collect();
-        let genesis = genesis(members.iter().map(|member| member.key.public_key()).collect());
+        let mut genesis = genesis(members.iter().map(|member| member.key.public_key()).collect());
+        change(&mut genesis.params);
         let mut cluster = Self { folder: tempfile::tempdir().expect("a folder"), genesis, members };
         for index in 0..cluster.members.len() {
             cluster.restart(index).await;
@@ -133,6 +139,12 @@ impl Cluster {
         drop(handle);
         stop.send(()).expect("the node waits for it");
         task.await.expect("the node ends in order");
+    }
+
+    /// Removes the database of a node that does not run; what lies beside its key stays.
+    pub fn wipe(&self, index: usize) {
+        let folder = self.folder.path().join(index.to_string()).join("db");
+        std::fs::remove_dir_all(folder).expect("a database");
     }
 
     /// Stops all nodes.
@@ -213,9 +225,14 @@ fn genesis(authorities: Vec<PublicKey>) -> Genesis {
 
 /// A signed transfer of the rich account, encoded.
 pub fn transfer(cluster: &Cluster, nonce: u64, to: PublicKey, amount: u64) -> Vec<u8> {
-    let chain = cluster.genesis.build().expect("a usable genesis").chain;
     let action = Action::Transfer(Transfer { to, amount: Amount::new(amount) });
-    Transaction { sender: rich().public_key(), nonce: Nonce::new(nonce), action }
-        .sign(&rich(), chain)
+    signed(cluster, &rich(), nonce, action)
+}
+
+/// A signed transaction, encoded.
+pub fn signed(cluster: &Cluster, sender: &KeyPair, nonce: u64, action: Action) -> Vec<u8> {
+    let chain = cluster.genesis.build().expect("a usable genesis").chain;
+    Transaction { sender: sender.public_key(), nonce: Nonce::new(nonce), action }
+        .sign(sender, chain)
         .to_bytes()
 }
