@@ -67,7 +67,7 @@ pub struct Params {
     pub idle_interval: Span,
     /// How long after its parent a leader proposes at the earliest. Default 50 ms.
     pub min_block_interval: Span,
-    /// The number of blocks in an epoch (E1). Default 1,000,000.
+    /// The number of blocks in an epoch (E1). Default 1000.
     pub epoch_length: u64,
     /// For how many epochs after its own a proposal stays open (E6). Default 100.
     pub proposal_epochs: u64,
@@ -96,7 +96,7 @@ impl Default for Params {
             hop_bound: Span::new(500),
             idle_interval: Span::new(500),
             min_block_interval: Span::new(50),
-            epoch_length: 1_000_000,
+            epoch_length: 1000,
             proposal_epochs: 100,
             evidence_removes: true,
         }
