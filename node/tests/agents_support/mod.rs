@@ -27,8 +27,9 @@ use evchain_protocol::state::account::Roles;
 use evchain_protocol::state::auction::PaymentKinds;
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, block_in_place};
 use tokio_util::sync::CancellationToken;
 
 /// What is not there after this time is missing.
@@ -59,6 +60,15 @@ struct Running {
     server: RpcServer,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
+}
+
+impl Drop for World {
+    /// A database that is still open when the process ends makes RocksDB abort it.
+    fn drop(&mut self) {
+        if self.running.is_some() && !std::thread::panicking() {
+            block_in_place(|| Handle::current().block_on(self.stop_node()));
+        }
+    }
 }
 
 impl World {
