@@ -76,7 +76,7 @@ pub enum NodeError {
     /// The network.
     #[error(transparent)]
     Network(#[from] network::StartError),
-    /// A task or thread could not be started, or the note beside the key could not be written.
+    /// A folder could not be made, or the note beside the key could not be written.
     #[error("{action}: {source}")]
     Io {
         /// What was tried.
@@ -149,10 +149,7 @@ impl Node {
         let mut others = JoinSet::new();
         let (mempool, mempool_task) = mempool::new(opened.reader.clone(), network.clone(), pool);
         others.spawn(mempool_task.run());
-        let chain = opened.start(mempool.clone()).map_err(|source| NodeError::Io {
-            action: "cannot start the ledger's thread".to_owned(),
-            source,
-        })?;
+        let chain = opened.start(mempool.clone());
         let proposer = Proposer {
             chain: chain.handle.clone(),
             mempool: mempool.clone(),

@@ -112,17 +112,16 @@ impl OpenedChain {
         self.reader.store.clone()
     }
 
-    /// Starts the thread that owns the ledger. It ends when the last handle is gone.
-    ///
-    /// # Errors
-    /// Where the system gives no thread.
-    pub fn start(self, mempool: MempoolHandle) -> std::io::Result<Chain> {
+    /// Starts the thread that owns the ledger. It ends when the last handle is gone. Must be called
+    /// within a tokio runtime, which waits for it: a process that ends while its database is open
+    /// may abort.
+    pub fn start(self, mempool: MempoolHandle) -> Chain {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (failure_sender, failure) = watch::channel(None);
         let worker =
             Worker::new(self.reader.clone(), self.tree, self.tip_header, self.tip_sender, failure_sender);
-        std::thread::Builder::new().name("ledger".to_owned()).spawn(move || worker.run(inbox))?;
-        Ok(Chain { handle: ChainHandle { commands, reader: self.reader, mempool }, failure })
+        tokio::task::spawn_blocking(move || worker.run(inbox));
+        Chain { handle: ChainHandle { commands, reader: self.reader, mempool }, failure }
     }
 }
 

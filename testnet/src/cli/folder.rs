@@ -11,15 +11,21 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// The folder that the user named, or a new one.
+    /// The folder that the user named, or a new one that nobody else has.
     pub(super) fn new(named: Option<&Path>) -> anyhow::Result<Self> {
         let is_temporary = named.is_none();
         let path = match named {
-            Some(path) => path.to_owned(),
-            None => std::env::temp_dir().join(format!("evchain-testnet-{}", std::process::id())),
+            Some(path) => {
+                std::fs::create_dir_all(path)
+                    .with_context(|| format!("cannot make the folder {}", path.display()))?;
+                path.to_owned()
+            }
+            None => tempfile::Builder::new()
+                .prefix("evchain-testnet-")
+                .tempdir()
+                .context("cannot make a folder for the time being; name one with --dir")?
+                .keep(),
         };
-        std::fs::create_dir_all(&path)
-            .with_context(|| format!("cannot make the folder {}", path.display()))?;
         let path = path.canonicalize().with_context(|| format!("cannot find {}", path.display()))?;
         Ok(Self { path, is_temporary })
     }

@@ -1,10 +1,9 @@
 //! Goal: a validator whose clock is 10 s ahead moves no block's time and holds nobody up.
 //! Method: libfaketime before one real validator; skipped, with the reason, where it is not installed.
 
-mod support;
-
 use evchain_testnet::fault::FaultKind;
-use support::faults::{borne, options, says};
+
+use crate::support::faults::{borne, options, says};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn blocks_keep_the_time_of_the_others() {

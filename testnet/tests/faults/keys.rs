@@ -3,10 +3,9 @@
 //! Method: the database is removed between two starts; the certificates say who signed. A second
 //! process in the same folder, from a copy of the key, and from a copy of everything.
 
-mod support;
-
 use evchain_testnet::fault::FaultKind;
-use support::faults::{borne, options, says};
+
+use crate::support::faults::{borne, options, says};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_validator_without_its_votes_observes_at_every_start() {

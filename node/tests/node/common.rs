@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use evchain_node::clock;
+use evchain_node::consensus::ConsensusStatus;
 use evchain_node::mempool::PoolLimits;
 use evchain_node::network::{Multiaddr, NetworkConfig, peer_of_key};
 use evchain_node::node::{Node, NodeConfig, NodeHandle};
@@ -165,7 +166,16 @@ impl Cluster {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, wait).await.expect("it holds everywhere in time");
+        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
+            panic!("it does not hold everywhere in time: {:#?}", self.statuses());
+        }
+    }
+
+    fn statuses(&self) -> Vec<(usize, ConsensusStatus)> {
+        let running = self.members.iter().enumerate();
+        running
+            .filter_map(|(i, member)| Some((i, member.running.as_ref()?.handle.consensus.status())))
+            .collect()
     }
 
     /// Every two running nodes have the same block at each height that both have.

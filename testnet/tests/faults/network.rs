@@ -3,10 +3,9 @@
 //! Method: a network namespace for each real validator, and a switch between them that drops and
 //! delays; needs root, and is skipped, with the reason, where none can be made.
 
-mod support;
-
 use evchain_testnet::fault::FaultKind;
-use support::faults::{borne, options, says};
+
+use crate::support::faults::{borne, options, says};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_split_nothing_and_heal() {

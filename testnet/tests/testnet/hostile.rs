@@ -2,8 +2,6 @@
 //! Method: four real validators; the node's command line as an honest person would use it, with wrong
 //! input; random bytes on every port. After each, every balance must be what it was.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -19,7 +17,8 @@ use evchain_protocol::primitives::{Amount, Height};
 use evchain_protocol::state::account::Roles;
 use evchain_testnet::cluster::{Cluster, Participant};
 use serde_json::Value;
-use support::{cluster, node_bin, shown};
+
+use crate::support::{cluster, node_bin, shown};
 
 const REJECTED: i32 = 3;
 const NOT_FOUND: i32 = 4;

@@ -3,9 +3,6 @@
 //! Method: real nodes with real stores and sockets on loopback; epochs of a few blocks; changes are
 //! proposed and approved by transactions.
 
-mod common;
-
-use common::{Cluster, key, signed, transfer};
 use evchain_node::mempool::Outcome;
 use evchain_node::node::NodeHandle;
 use evchain_protocol::crypto::KeyPair;
@@ -14,6 +11,8 @@ use evchain_protocol::primitives::{Epoch, Span, TxRef};
 use evchain_protocol::transaction::Action;
 use evchain_protocol::transaction::approve::Approve;
 use evchain_protocol::transaction::propose::Propose;
+
+use crate::common::{Cluster, key, signed, transfer};
 
 /// The key of the node that `Cluster::add_observer` adds.
 fn joiner() -> KeyPair {

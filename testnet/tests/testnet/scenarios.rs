@@ -2,13 +2,12 @@
 //! Method: the program itself, with part of the built-in scenario and small files, and its report in
 //! JSON. The program checks settlement, conservation and agreement; the tests check that it did.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use support::{shown, testnet};
+
+use crate::support::{shown, testnet};
 
 /// Runs a scenario and gives its report. It must have held what it checks.
 fn report(arguments: &[&str], dir: &Path) -> Value {

@@ -2,11 +2,8 @@
 //! and nothing that comes in on its port does harm.
 //! Method: a validator in this process with a real RPC server, asked by the client and by raw bytes.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Cluster, transfer};
 use evchain_node::rpc::{
     CallError, Endpoint, Followed, HexBytes, NodeApiClient, RpcClient, RpcConfig, RpcError, RpcServer,
     StateName, walk_to,
@@ -17,6 +14,8 @@ use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use crate::common::{self, Cluster, transfer};
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_mins(1);

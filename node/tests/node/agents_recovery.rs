@@ -3,12 +3,11 @@
 //! Method: a real node and real agents in one process. An aborted task is as good as kill -9: what
 //! it had not written is gone.
 
-mod agents_support;
-
-use agents_support::{START, World, key, order_from, tariff};
 use evchain_node::agents::{AgentEvent, ChargeOutcome};
 use evchain_protocol::primitives::Amount;
 use evchain_protocol::session::PaymentKind;
+
+use crate::agents_support::{START, World, key, order_from, tariff};
 
 const PRICE: Amount = Amount::new(176_000);
 

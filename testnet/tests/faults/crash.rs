@@ -3,12 +3,11 @@
 //! Method: four real validators under load; SIGKILL and SIGSTOP by process id. `EVCHAIN_RESTARTS`
 //! says how many restarts (else 12).
 
-mod support;
-
 use std::time::Duration;
 
 use evchain_testnet::fault::FaultKind;
-use support::faults::{borne, options};
+
+use crate::support::faults::{borne, options};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn validators_bear_crashes_at_random_moments() {

@@ -1,8 +1,6 @@
 //! Goal: validators are kept running, lose nothing that was final, and never outlive the testnet.
 //! Method: real processes that are killed by their ids.
 
-mod support;
-
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -15,7 +13,8 @@ use evchain_protocol::transaction::Action;
 use evchain_protocol::transaction::transfer::Transfer;
 use evchain_testnet::cluster::{Cluster, Incident, Participant, Validator};
 use serde_json::Value;
-use support::{cluster, is_alive, node_bin, testnet_bin, wait_until};
+
+use crate::support::{cluster, is_alive, node_bin, testnet_bin, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

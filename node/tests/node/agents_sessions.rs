@@ -2,13 +2,12 @@
 //! ends where it belongs.
 //! Method: a real node and real agents in one process; balances are read from the chain.
 
-mod agents_support;
-
-use agents_support::{START, World, key, order, tariff};
 use evchain_node::agents::producer::{Mobility, ProducerTariff};
 use evchain_node::agents::{AgentEvent, ChargeOutcome, ChargeReport, Phase, Warning};
 use evchain_protocol::primitives::Amount;
 use evchain_protocol::session::{EndReason, PaymentKind};
+
+use crate::agents_support::{START, World, key, order, tariff};
 
 /// 44 kWh at 0.40 a kWh.
 const PRICE: Amount = Amount::new(176_000);

@@ -2,14 +2,13 @@
 //! that was away or only observes catches up.
 //! Method: real nodes with real stores and sockets on loopback, on ports that the system gave.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Cluster, transfer};
 use evchain_node::mempool::{Outcome, SubmitError};
 use evchain_protocol::primitives::{Amount, Nonce};
 use evchain_protocol::transaction::RejectReason;
+
+use crate::common::{self, Cluster, transfer};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn four_validators_agree_on_transfers() {

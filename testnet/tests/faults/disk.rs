@@ -3,10 +3,9 @@
 //! Method: a small file system in memory as one validator's folder, which needs root; skipped, with
 //! the reason, where it cannot be mounted.
 
-mod support;
-
 use evchain_testnet::fault::FaultKind;
-use support::faults::{borne, options, says};
+
+use crate::support::faults::{borne, options, says};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_named_and_damages_nothing() {

@@ -1,0 +1,12 @@
+//! Goal: the node does what its users see: nodes, agents, RPC and the command line.
+//! Method: one program for all of it, since each further one links the whole node again.
+
+mod agents_recovery;
+mod agents_sessions;
+mod agents_support;
+mod cli_chain;
+mod cli_offline;
+mod cluster;
+mod common;
+mod epochs;
+mod rpc_calls;
