@@ -166,9 +166,8 @@ impl Cluster {
                 }
             }
         };
-        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
-            panic!("it does not hold everywhere in time: {:#?}", self.statuses());
-        }
+        let held = tokio::time::timeout(PATIENCE, wait).await;
+        assert!(held.is_ok(), "it does not hold everywhere in time: {:#?}", self.statuses());
     }
 
     fn statuses(&self) -> Vec<(usize, ConsensusStatus)> {
