@@ -2,7 +2,8 @@
 
 #![allow(dead_code, unreachable_pub)] // each test uses its part
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -160,6 +161,18 @@ impl World {
         self.folder.path().join(name)
     }
 
+    /// Waits until nobody holds an agent's journals: a killed process lets go of them at once, an aborted
+    /// task only after the write that it was at.
+    async fn wait_for_journals(&self, name: &str) {
+        let sessions = self.state_dir(name).join("sessions");
+        soon("the journals", async {
+            while !are_free(&sessions) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
+
     /// Starts a producer's agent and waits until it takes sessions.
     pub async fn produce(&self, seed: u8, tariff: ProducerTariff) -> Producing {
         self.produce_at(seed, tariff, "/ip4/127.0.0.1/tcp/0".parse().expect("an address")).await
@@ -170,7 +183,9 @@ impl World {
         let listen: Multiaddr = listen.iter().take(2).collect();
         let events = Events::default();
         let stop = CancellationToken::new();
-        let mut config = ProducerConfig::new(tariff, self.state_dir(&format!("producer-{seed}")), listen);
+        let name = format!("producer-{seed}");
+        self.wait_for_journals(&name).await;
+        let mut config = ProducerConfig::new(tariff, self.state_dir(&name), listen);
         config.speed = SPEED;
         let running = producer::run(config, self.rpc().await, key(seed), events.observer(), stop.clone());
         let task = tokio::spawn(running);
@@ -201,6 +216,7 @@ impl World {
 
     /// Goes on with what was interrupted.
     pub async fn resume_charges(&self) -> Vec<ChargeReport> {
+        self.wait_for_journals("consumer").await;
         let (config, events) = (self.consumer_config(), Events::default());
         let resumed = consumer::resume(
             &config,
@@ -211,6 +227,15 @@ impl World {
         );
         soon("the resumed charges", resumed).await.expect("they go on")
     }
+}
+
+/// Whether nobody holds a file in this folder, if there is one.
+fn are_free(folder: &Path) -> bool {
+    let Ok(files) = std::fs::read_dir(folder) else { return true };
+    files.into_iter().all(|entry| {
+        let file = File::open(entry.expect("an entry").path()).expect("a file");
+        file.try_lock().is_ok()
+    })
 }
 
 /// 22 kW for a second are 6 Wh; with this a second is an hour.
