@@ -3,8 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::certificate::Certificate;
 use super::electorate::Electorate;
-use super::justification::{JustificationItem, proves_parent};
+use super::justification::{Justification, JustificationItem, proves_parent};
 use super::vote::{Subject, Vote};
 use crate::authority::AuthorityIndex;
 use crate::block::Header;
@@ -158,6 +159,23 @@ impl Evidence {
         Ok(evidence)
     }
 
+    /// The evidence that a vote makes for a block whose justification does not justify it, as far as
+    /// one of its items shows. Whether the signature of the vote is valid is not looked at.
+    pub fn of_justification(
+        vote: Vote,
+        header: &Header,
+        just: &Justification,
+        electorate: &Electorate,
+        first_height: Height,
+    ) -> Option<Self> {
+        let place = ItemPlace { header, electorate, first_height, count: just.len() };
+        let wrong = just.items().zip(0..).find(|(item, index)| !place.is_justified(item, *index));
+        let (item, proof) = just.prove(usize::try_from(wrong?.1).ok()?)?;
+        let unjustified = UnjustifiedVote { vote, header: header.clone(), item, proof };
+        let evidence = Self::Justification(Box::new(unjustified));
+        evidence.kind().is_ok().then_some(evidence)
+    }
+
     /// What it is evidence of, if its signatures are valid and its item is wrong (V1).
     ///
     /// # Errors
@@ -217,7 +235,9 @@ impl Evidence {
             Self::Justification(unjustified) => {
                 check(&unjustified.vote)?;
                 unjustified.proof.verify(unjustified.header.just_root, &encode(&unjustified.item))?;
-                if unjustified.is_justified(electorate, first_height) {
+                let UnjustifiedVote { header, item, proof, .. } = unjustified.as_ref();
+                let place = ItemPlace { header, electorate, first_height, count: u64::from(proof.len()) };
+                if place.is_justified(item, u64::from(proof.index())) {
                     return Err(EvidenceError::Justified);
                 }
             }
@@ -256,32 +276,35 @@ impl ConflictingVotes {
     }
 }
 
-impl UnjustifiedVote {
+/// Where an item of a justification stands.
+struct ItemPlace<'a> {
+    header: &'a Header,
+    electorate: &'a Electorate,
+    first_height: Height,
+    /// How many items the justification has.
+    count: u64,
+}
+
+impl ItemPlace<'_> {
     /// Whether an honest authority may have voted, as far as this item shows. It is the item's part of
     /// what a voter checks (N3 and N4 of the consensus).
-    fn is_justified(&self, electorate: &Electorate, first_height: Height) -> bool {
-        let Self { header, item, proof, .. } = self;
+    fn is_justified(&self, item: &JustificationItem, index: u64) -> bool {
+        let Self { header, electorate, first_height, count } = *self;
         let (parent, epoch) = (header.parent_view, electorate.epoch);
         // The parent's proof, and one skip for each view between.
         let Ok(items) = header.view.checked_sub(parent) else { return false };
-        if items == View::ZERO || u64::from(proof.len()) != items.get() {
+        if items == View::ZERO || count != items.get() {
             return false;
         }
-        let is_valid = |certificate: &super::Certificate| certificate.verify(electorate, |_| None).is_ok();
+        let is_valid = |certificate: &Certificate| certificate.verify(electorate, |_| None).is_ok();
         match item {
-            JustificationItem::Root => {
-                proof.index() == 0 && parent == View::ZERO && header.height == first_height
-            }
+            JustificationItem::Root => index == 0 && parent == View::ZERO && header.height == first_height,
             JustificationItem::Parent(certificate) => {
-                proof.index() == 0
-                    && proves_parent(&certificate.subject, header, epoch)
-                    && is_valid(certificate)
+                index == 0 && proves_parent(&certificate.subject, header, epoch) && is_valid(certificate)
             }
             JustificationItem::Skip(certificate) => {
-                let skipped = parent.saturating_add(View::new(proof.index().into()));
-                proof.index() > 0
-                    && certificate.subject == Subject::nullify(epoch, skipped)
-                    && is_valid(certificate)
+                let skipped = parent.saturating_add(View::new(index));
+                index > 0 && certificate.subject == Subject::nullify(epoch, skipped) && is_valid(certificate)
             }
         }
     }

@@ -126,7 +126,12 @@ impl Justification {
         parent.into_iter().chain(self.skips.iter())
     }
 
-    fn items(&self) -> impl Iterator<Item = JustificationItem> {
+    /// How many items it has.
+    pub(super) fn len(&self) -> u64 {
+        u64::try_from(self.skips.len()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    pub(super) fn items(&self) -> impl Iterator<Item = JustificationItem> {
         let parent = match &self.parent {
             ParentProof::Root => JustificationItem::Root,
             ParentProof::Certificate(certificate) => JustificationItem::Parent(certificate.clone()),
