@@ -329,6 +329,7 @@ impl Node {
             | Output::ServeBlocks { .. }
             | Output::ServeFinalized { .. }
             | Output::ServeBoundary { .. }
+            | Output::Evidence(_)
             | Output::Reject { .. } => {}
         }
         None

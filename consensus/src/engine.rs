@@ -6,6 +6,7 @@
 mod bodies;
 mod boundary;
 mod catch_up;
+mod evidence;
 #[cfg(test)]
 mod fingerprint;
 mod receive;
@@ -31,6 +32,7 @@ use crate::signer::{Signer, VoteRecord};
 use crate::sync::{BlockFetches, ChainFetch};
 use crate::view::ViewState;
 use crate::wal::{Recovered, RecoveryError};
+use crate::watch::Watch;
 #[cfg(test)]
 pub(crate) use fingerprint::Fingerprint;
 
@@ -62,6 +64,8 @@ pub struct Engine {
     views: BTreeMap<View, ViewState>,
     /// Views about which something was learned that the rules have not looked at.
     unreviewed: BTreeSet<View>,
+    /// What the authorities were seen to sign.
+    watch: Watch,
     blocks: BlockTree,
     block_fetches: BlockFetches,
     chain_fetch: ChainFetch,
@@ -109,6 +113,8 @@ pub struct Footprint {
     pub fetches: usize,
     /// Messages of the next epoch.
     pub early: usize,
+    /// Votes remembered of the views watched.
+    pub watched: usize,
 }
 
 impl Engine {
@@ -142,6 +148,7 @@ impl Engine {
             tip_finalization: recovered.finalization,
             views: BTreeMap::new(),
             unreviewed: BTreeSet::new(),
+            watch: Watch::default(),
             blocks: BlockTree::default(),
             block_fetches: BlockFetches::default(),
             chain_fetch: ChainFetch::default(),
@@ -238,6 +245,7 @@ impl Engine {
             blocks: self.blocks.len(),
             fetches: self.block_fetches.len(),
             early: 0,
+            watched: self.watch.vote_count(),
         }
     }
 
@@ -245,6 +253,10 @@ impl Engine {
         self.phase = Phase::Running;
         self.entered = step.now.monotonic;
         self.unreviewed.extend(self.views.keys());
+        let held: Vec<_> = self.views.values().flat_map(ViewState::certificates).cloned().collect();
+        for certificate in held {
+            self.watch_certificate(&certificate, step);
+        }
         self.execute_children(self.tip.hash, step);
         self.retry(step);
     }

@@ -26,3 +26,4 @@ mod sync;
 mod twins;
 mod view;
 pub mod wal;
+mod watch;

@@ -41,6 +41,8 @@ pub(crate) enum Breakage {
     NoSignatures,
     /// B1: votes are taken for any view.
     TakeFarVotes,
+    /// W2: signatures that contradict each other are not verified.
+    AccuseUnverified,
 }
 
 /// Whether a rule is broken.

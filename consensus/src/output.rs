@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use evchain_protocol::block::Header;
 use evchain_protocol::crypto::{ChainId, Hash, PublicKey};
-use evchain_protocol::finality::{Certificate, CertificateError, Justification};
+use evchain_protocol::finality::{Certificate, CertificateError, Evidence, Justification};
 use evchain_protocol::primitives::{Epoch, Height, Span, Timestamp, View};
 
 use crate::block::{Block, BlockRef, Payload};
@@ -79,6 +79,9 @@ pub enum Output {
         /// What was wrong.
         reason: Rejection,
     },
+    /// An authority signed what no honest one signs (W1 to W5). The evidence was verified. Report it to
+    /// the chain; after a restart the engine may tell it again.
+    Evidence(Evidence),
     /// Stop the node: the engine does nothing any more.
     Halt(HaltReason),
 }

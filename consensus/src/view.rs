@@ -26,15 +26,16 @@ pub(crate) struct ViewState {
     pub(crate) certified: bool,
 }
 
+/// What kind of vote it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+pub(crate) enum Kind {
     Notarize,
     Nullify,
     Finalize,
 }
 
 impl Kind {
-    const fn of(subject: &Subject) -> Self {
+    pub(crate) const fn of(subject: &Subject) -> Self {
         match subject {
             Subject::Notarize(_) => Self::Notarize,
             Subject::Nullify(_) => Self::Nullify,

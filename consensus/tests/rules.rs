@@ -2,59 +2,26 @@
 //! messages that break theirs (scenarios 23, 24, 27).
 //! Method: tables, and single engines that are stepped by hand.
 
+mod common;
+
 use std::sync::Arc;
 
-use evchain_consensus::authority_set::Committee;
+use common::bench::{
+    Bench, CONFIG, EPOCH, WALL, certified, committee, contents, halt, hash, rejections, signed, view, voted,
+};
 use evchain_consensus::block::BlockRef;
 use evchain_consensus::config::{Config, ConfigError};
 use evchain_consensus::engine::Engine;
-use evchain_consensus::input::{Execution, Input, Moment, Now};
-use evchain_consensus::message::{Message, Proposal};
-use evchain_consensus::output::{BuildRequest, Contents, HaltReason, Output, Rejection};
+use evchain_consensus::input::{Execution, Input, Moment};
+use evchain_consensus::message::Message;
+use evchain_consensus::output::{BuildRequest, HaltReason, Output, Rejection};
 use evchain_consensus::signer::{Refusal, Signer};
 use evchain_consensus::wal::{LogRecord, Recovered, RecoveryError};
 use evchain_protocol::authority::AuthorityIndex;
-use evchain_protocol::authority::AuthoritySet;
 use evchain_protocol::codec::List;
-use evchain_protocol::crypto::{ChainId, Hash, KeyPair, PublicKey, Signature};
-use evchain_protocol::finality::{Certificate, CertificateError, Signers, Subject, Vote};
-use evchain_protocol::primitives::{Epoch, Height, Span, Timestamp, View};
-
-const EPOCH: Epoch = Epoch::ZERO;
-const CONFIG: Config =
-    Config { hop_bound: Span::new(100), idle: Span::new(50), max_clock_drift: Span::new(500) };
-const WALL: Timestamp = Timestamp::new(1_700_000_000_000);
-
-fn view(number: u64) -> View {
-    View::new(number)
-}
-
-fn hash(byte: u8) -> Hash {
-    Hash::from_bytes([byte; 32])
-}
-
-/// Four authorities, in the committee's order.
-fn committee() -> (Committee, Vec<KeyPair>) {
-    let mut keys: Vec<KeyPair> = (1..=4).map(|byte| KeyPair::from_secret(&[byte; 32])).collect();
-    keys.sort_by_key(KeyPair::public_key);
-    let set = AuthoritySet::new(keys.iter().map(KeyPair::public_key).collect()).unwrap();
-    let root = BlockRef { hash: hash(9), height: Height::ZERO, view: View::ZERO, time_ms: Timestamp::new(1) };
-    (Committee::new(ChainId(hash(8)), EPOCH, set, root), keys)
-}
-
-fn signed(committee: &Committee, key: &KeyPair, subject: Subject) -> Vote {
-    let signature = key.sign(subject.purpose(), committee.chain(), &subject.signed_bytes());
-    Vote { subject, signer: committee.index_of(&key.public_key()).unwrap(), signature }
-}
-
-fn certified(committee: &Committee, keys: &[KeyPair], subject: Subject) -> Certificate {
-    let votes: Vec<Vote> = keys.iter().map(|key| signed(committee, key, subject)).collect();
-    Certificate {
-        subject,
-        signers: votes.iter().map(|vote| vote.signer).collect(),
-        signatures: List::new(votes.iter().map(|vote| vote.signature).collect()).unwrap(),
-    }
-}
+use evchain_protocol::crypto::{ChainId, PublicKey, Signature};
+use evchain_protocol::finality::{Certificate, CertificateError, Signers, Subject};
+use evchain_protocol::primitives::{Epoch, Height, Span, View};
 
 #[test]
 fn certificates_are_valid_or_say_why_not() {
@@ -153,99 +120,6 @@ fn timeouts_back_off_up_to_sixteen_times() {
     let idle = Config { idle: Span::new(101), ..CONFIG };
     let error = ConfigError::IdleTooLong { idle: Span::new(101), hop_bound: Span::new(100) };
     assert_eq!(idle.check(), Err(error));
-}
-
-/// An engine that is stepped by hand.
-struct Bench {
-    engine: Engine,
-    committee: Committee,
-    keys: Vec<KeyPair>,
-    now_ms: u64,
-}
-
-impl Bench {
-    /// The engine of an authority that does not lead view 1.
-    fn new() -> Self {
-        let (committee, keys) = committee();
-        let own = (usize::from(committee.leader(view(1)).get()) + 1) % 4;
-        Self::of(own, Recovered::fresh(committee.root()), keys, committee)
-    }
-
-    fn of(own: usize, recovered: Recovered, keys: Vec<KeyPair>, committee: Committee) -> Self {
-        let engine = Engine::new(CONFIG, committee.clone(), Some(keys[own].clone()), recovered).unwrap();
-        let mut bench = Self { engine, committee, keys, now_ms: 0 };
-        bench.step(Input::Start);
-        bench
-    }
-
-    fn step(&mut self, input: Input) -> Vec<Output> {
-        let mut outputs = Vec::new();
-        let now = Now { monotonic: Moment::new(self.now_ms), wall: WALL };
-        self.engine.step(now, input, &mut outputs);
-        outputs
-    }
-
-    fn hear(&mut self, message: Message) -> Vec<Output> {
-        let from = self.keys[0].public_key();
-        self.step(Input::Message { from, message })
-    }
-
-    fn leader(&self) -> KeyPair {
-        self.keys[usize::from(self.committee.leader(self.engine.view()).get())].clone()
-    }
-
-    /// The current view's leader proposes on the epoch's root at this time.
-    fn proposal(&self, time_ms: u64) -> Proposal {
-        let mut outputs = Vec::new();
-        let recovered = Recovered::fresh(self.committee.root());
-        let mut leader = Engine::new(CONFIG, self.committee.clone(), Some(self.leader()), recovered).unwrap();
-        leader.step(Now { monotonic: Moment::new(0), wall: WALL }, Input::Start, &mut outputs);
-        let build = outputs.into_iter().find_map(|output| match output {
-            Output::Build(request) => Some(request),
-            _ => None,
-        });
-        let block = build.unwrap().finish(contents(time_ms));
-        let vote = signed(
-            &self.committee,
-            &self.leader(),
-            Subject::notarize(EPOCH, block.header().view, block.hash()),
-        );
-        Proposal { block, again: None, vote }
-    }
-}
-
-fn contents(time_ms: u64) -> Contents {
-    Contents {
-        time_ms: Timestamp::new(time_ms),
-        tx_root: hash(1),
-        event_root: hash(1),
-        state_root: hash(1),
-        next_authority_root: hash(1),
-        payload: evchain_consensus::block::Payload::default(),
-    }
-}
-
-fn voted(outputs: &[Output]) -> Vec<Subject> {
-    let vote = |output: &Output| match output {
-        Output::Broadcast(Message::Vote(vote)) => Some(vote.subject),
-        _ => None,
-    };
-    outputs.iter().filter_map(vote).collect()
-}
-
-fn rejections(outputs: &[Output]) -> Vec<Rejection> {
-    let rejection = |output: &Output| match output {
-        Output::Reject { reason, .. } => Some(reason.clone()),
-        _ => None,
-    };
-    outputs.iter().filter_map(rejection).collect()
-}
-
-fn halt(outputs: &[Output]) -> Option<HaltReason> {
-    outputs.iter().find_map(|output| match output {
-        Output::Halt(reason) => Some(reason.clone()),
-        _ => None,
-    })
 }
 
 #[test]

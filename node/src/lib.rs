@@ -5,6 +5,7 @@ pub mod chain;
 pub mod cli;
 pub mod clock;
 pub mod consensus;
+pub mod evidence;
 pub mod gossip;
 pub mod mempool;
 pub mod network;

@@ -21,6 +21,7 @@ use crate::chain::{BlockLimits, ChainHandle, OpenError, OpenedChain};
 use crate::consensus::{
     ConsensusHandle, ConsensusLog, EpochTurn, EventLoop, Halted, Inbound, Proposer, RecoveredLog, timing,
 };
+use crate::evidence::{EvidenceBook, EvidenceMetrics, Reporter};
 use crate::gossip;
 use crate::mempool::{self, MempoolHandle, PoolLimits};
 use crate::network::{
@@ -149,6 +150,7 @@ impl Node {
         let mut others = JoinSet::new();
         let (mempool, mempool_task) = mempool::new(opened.reader.clone(), network.clone(), pool);
         others.spawn(mempool_task.run());
+        let store = opened.store();
         let chain = opened.start(mempool.clone());
         let proposer = Proposer {
             chain: chain.handle.clone(),
@@ -163,7 +165,16 @@ impl Node {
             key: key.public_key(),
             votes_from,
         };
-        let event_loop = EventLoop::new(engine, log, chain.handle.clone(), network.clone(), proposer, turn);
+        let book = EvidenceBook::new(
+            store,
+            chain.handle.reader().clone(),
+            key.public_key(),
+            EvidenceMetrics::registered(registry),
+        );
+        let reporter = Reporter::new(book.clone(), mempool.clone(), chain_id, key);
+        others.spawn(reporter.run());
+        let event_loop =
+            EventLoop::new(engine, log, chain.handle.clone(), network.clone(), proposer, turn, book);
         let handle = NodeHandle { chain: chain.handle, mempool, network, consensus: event_loop.handle() };
         let (transactions, judged) = mpsc::channel(GOSSIP_QUEUE);
         others.spawn(gossip::take_transactions(

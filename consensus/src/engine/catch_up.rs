@@ -182,9 +182,12 @@ impl Engine {
         if !is_of_epoch || view <= self.tip.view || !is_next || self.blocks.is_executed(&hash) {
             return; // An answer that came too late.
         }
-        if !self.follows_from_tip(&blocks, hash) || self.check_certificate(&finalization).is_err() {
+        if !are_linked(&blocks, hash) || self.check_certificate(&finalization).is_err() {
             self.chain_fetch.failed();
             return step.emit(Output::Reject { from, reason: Rejection::BadBlocks });
+        }
+        if blocks.first().is_some_and(|first| first.header().parent_hash != self.tip.hash) {
+            return self.watch_fork(&blocks, &finalization, step);
         }
         let signers = finalization.signers;
         self.learn(finalization, step);
@@ -202,14 +205,6 @@ impl Engine {
                 None => _ = self.hold(block, true, Some(from), step),
             }
         }
-    }
-
-    fn follows_from_tip(&self, blocks: &[Arc<Block>], last: Hash) -> bool {
-        let mut parent = self.tip.hash;
-        let linked = blocks
-            .iter()
-            .all(|block| block.header().parent_hash == std::mem::replace(&mut parent, block.hash()));
-        linked && (blocks.is_empty() || parent == last)
     }
 
     /// S8: sends what is due of the requests for missing blocks.
@@ -262,4 +257,11 @@ impl Engine {
         let index = others.get(self.attempts.checked_rem(others.len())?)?;
         self.committee.key(*index)
     }
+}
+
+/// Whether each block is the parent of the next one, and the last has this hash. None at all are, too.
+fn are_linked(blocks: &[Arc<Block>], last: Hash) -> bool {
+    let children = blocks.iter().skip(1);
+    blocks.iter().zip(children).all(|(parent, child)| child.header().parent_hash == parent.hash())
+        && blocks.last().is_none_or(|block| block.hash() == last)
 }

@@ -37,16 +37,21 @@ impl Engine {
         }
     }
 
-    /// B1, A1: at most one vote of each signer and kind is verified for each view.
+    /// B1, A1: at most one vote of each signer and kind is verified for each view, and what contradicts
+    /// it (W2).
     fn receive_vote(&mut self, from: PublicKey, vote: Vote, step: &mut Step<'_>) {
         let view = vote.subject.view();
-        if vote.subject.epoch() != self.committee.epoch() || !self.is_near(view) {
+        if vote.subject.epoch() != self.committee.epoch() || view == View::ZERO {
             return;
         }
-        if let Some(state) = self.views.get(&view)
-            && (state.certificate_like(&vote.subject).is_some()
-                || state.has_vote_like(&vote.subject, vote.signer))
-        {
+        let is_decided = self.views.get(&view).is_some_and(|state| {
+            state.certificate_like(&vote.subject).is_some() || state.has_vote_like(&vote.subject, vote.signer)
+        });
+        if is_decided || view <= self.tip.view {
+            self.watch_late(from, vote, step);
+            return;
+        }
+        if !self.is_near(view) {
             return;
         }
         match self.check_vote(&vote) {
@@ -63,8 +68,11 @@ impl Engine {
         step: &mut Step<'_>,
     ) {
         let (subject, view) = (certificate.subject, certificate.subject.view());
-        if subject.epoch() != self.committee.epoch() || view < self.tip.view {
+        if subject.epoch() != self.committee.epoch() {
             return;
+        }
+        if view < self.tip.view {
+            return self.watch_past_certificate(from, &certificate, step);
         }
         let held = self.views.get(&view).and_then(|state| state.certificate_like(&subject));
         if held.is_some_and(|held| held.subject == subject) {
@@ -79,7 +87,7 @@ impl Engine {
         self.learn(certificate, step);
     }
 
-    fn check_vote(&self, vote: &Vote) -> Result<(), BadSignature> {
+    pub(super) fn check_vote(&self, vote: &Vote) -> Result<(), BadSignature> {
         if broken(Breakage::NoSignatures) {
             return Ok(());
         }
@@ -128,8 +136,10 @@ impl Engine {
             return step.emit(Output::Reject { from, reason: Rejection::UnsignedProposal(view) });
         }
         let proposed = match &again {
+            None if self.check_proposal(&block).is_ok() => Proposed::Sound(block.clone()),
             None => {
-                self.check_proposal(&block).map_or(Proposed::Unsound, |()| Proposed::Sound(block.clone()))
+                self.watch_unjustified(vote, &block, step);
+                Proposed::Unsound
             }
             Some(just) => match self.take_again(from, view, block.clone(), just, step) {
                 Some(proposed) => proposed,

@@ -328,6 +328,7 @@ impl Engine {
 
     /// A1: takes a verified vote into its pool; a quorum makes a certificate.
     pub(super) fn count(&mut self, vote: Vote, step: &mut Step<'_>) {
+        self.watch(vote, step);
         let state = self.views.entry(vote.subject.view()).or_default();
         if state.certificate_like(&vote.subject).is_some() {
             return;
@@ -343,6 +344,7 @@ impl Engine {
         if view < self.tip.view {
             return;
         }
+        self.watch_certificate(&certificate, step);
         match self.views.entry(view).or_default().insert_certificate(&certificate) {
             Err(_) => return self.halt(HaltReason::ConflictingCertificates(view), step),
             Ok(false) => return,

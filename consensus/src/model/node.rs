@@ -159,6 +159,7 @@ impl Node {
             | Output::ServeBlocks { .. }
             | Output::ServeFinalized { .. }
             | Output::ServeBoundary { .. }
+            | Output::Evidence(_)
             | Output::Reject { .. }
             | Output::Halt(_) => {}
         }

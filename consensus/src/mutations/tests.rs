@@ -3,7 +3,7 @@
 //! invariant fails; with the rule in force, the same seed passes.
 
 use super::{Breakage, with_broken};
-use crate::sim::byzantine::{BogusJustification, Equivocator, Flooder};
+use crate::sim::byzantine::{BogusJustification, Equivocator, Flooder, Slanderer};
 use crate::sim::scenarios::{self, Outcome};
 
 /// What notices, and which invariants it may name.
@@ -26,6 +26,7 @@ fn catcher(rule: Breakage) -> (fn(u64) -> Outcome, &'static [&'static str]) {
         Breakage::NoSignatures => (random, &["I8"]),
         Breakage::FinalizeOtherBlock => (|seed| scenarios::tolerates(seed, 4, &Equivocator), &["I5"]),
         Breakage::ForgetBodies => (random, &["I6", "I7"]),
+        Breakage::AccuseUnverified => (|seed| scenarios::tolerates(seed, 4, &Slanderer::default()), &["I12"]),
         Breakage::TakeFarVotes => (|seed| scenarios::tolerates(seed, 4, &Flooder::default()), &["I14"]),
     }
 }
@@ -117,6 +118,11 @@ fn forget_bodies() {
 #[test]
 fn wait_for_leaders_forever() {
     is_caught(Breakage::WaitForLeader);
+}
+
+#[test]
+fn accuse_unverified() {
+    is_caught(Breakage::AccuseUnverified);
 }
 
 #[test]

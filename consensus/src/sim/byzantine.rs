@@ -9,6 +9,8 @@ mod equivocator;
 mod flooder;
 mod forker;
 mod signs_everything;
+mod slanderer;
+mod two_faced;
 mod withholder;
 mod wrong_epoch;
 
@@ -33,6 +35,8 @@ pub use equivocator::Equivocator;
 pub use flooder::Flooder;
 pub use forker::Forker;
 pub use signs_everything::SignsEverything;
+pub use slanderer::Slanderer;
+pub use two_faced::TwoFaced;
 pub use withholder::Withholder;
 pub use wrong_epoch::WrongEpoch;
 

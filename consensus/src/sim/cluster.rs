@@ -1,5 +1,7 @@
 //! A cluster of nodes in virtual time.
 
+mod blame;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -42,6 +44,9 @@ pub struct Cluster {
     events: BTreeMap<(u64, u64), (usize, Event)>,
     properties: Properties,
     violation: Option<Violation>,
+    /// More than f nodes are Byzantine: what they break does not end the run.
+    beyond_f: bool,
+    tolerated: Vec<Violation>,
     trace: Vec<Hash>,
 }
 
@@ -91,6 +96,8 @@ impl Cluster {
             events: BTreeMap::new(),
             properties: Properties::default(),
             violation: None,
+            beyond_f: false,
+            tolerated: Vec::new(),
             trace: Vec::new(),
         };
         (0..cluster.nodes.len()).for_each(|node| cluster.restart(node));
@@ -173,11 +180,6 @@ impl Cluster {
         }
         self.now_ms = end_ms;
         done(self)
-    }
-
-    /// The first broken invariant.
-    pub const fn violation(&self) -> Option<&Violation> {
-        self.violation.as_ref()
     }
 
     /// The highest height that an honest node committed.
@@ -387,6 +389,7 @@ impl Cluster {
                 let answer = self.nodes[node].disk.serve_boundary(&self.plan, epoch);
                 self.answer(node, to, answer.map(Message::Certificate));
             }
+            Output::Evidence(evidence) => self.accuse(node, &evidence),
             Output::Reject { from, reason } => self.rejected(node, from, &reason.to_string()),
             Output::Halt(reason) => {
                 if self.nodes[node].behaviour.is_none() {
@@ -485,25 +488,5 @@ impl Cluster {
         let block = request.finish(contents);
         state.ledger.execute(&block, &self.plan);
         Some(block)
-    }
-
-    /// I12: nobody finds fault with an honest node.
-    fn rejected(&mut self, node: usize, from: PublicKey, reason: &str) {
-        let blamed = self.nodes.iter().position(|other| other.key.public_key() == from);
-        let is_honest = |node: usize| self.nodes[node].behaviour.is_none();
-        if let Some(blamed) = blamed.filter(|blamed| is_honest(*blamed) && is_honest(node)) {
-            let what = format!("node {node} rejects what honest node {blamed} sent: {reason}");
-            self.violate(Violation { invariant: "I12", what });
-        }
-    }
-
-    fn check(&mut self, result: Result<(), Violation>) {
-        if let Err(violation) = result {
-            self.violate(violation);
-        }
-    }
-
-    fn violate(&mut self, violation: Violation) {
-        self.violation.get_or_insert(violation);
     }
 }

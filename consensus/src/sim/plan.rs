@@ -50,6 +50,11 @@ impl Plan {
         Height::new(epoch.get().saturating_mul(self.length))
     }
 
+    /// The height of an epoch's first block.
+    pub const fn first_height(&self, epoch: Epoch) -> Height {
+        Height::new(self.root_height(epoch).get() + 1)
+    }
+
     /// L, the height of an epoch's last block.
     pub const fn last_height(&self, epoch: Epoch) -> Height {
         Height::new((epoch.get() + 1).saturating_mul(self.length))

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use evchain_protocol::authority::AuthorityIndex;
 use evchain_protocol::codec::encode;
 use evchain_protocol::crypto::{Hash, Purpose, Signature};
-use evchain_protocol::finality::{Certificate, Subject, Vote};
+use evchain_protocol::execute::MAX_OFFENCES;
+use evchain_protocol::finality::{Certificate, Evidence, OffenceKind, Subject, Vote};
 use evchain_protocol::primitives::{Epoch, Height, View};
 
 use super::disk::Disk;
@@ -15,6 +16,7 @@ use crate::block::Block;
 use crate::engine::VIEWS_AHEAD;
 use crate::epochs::Epochs;
 use crate::message::Message;
+use crate::watch::VIEWS_WATCHED;
 
 /// A broken invariant: its number and what happened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +30,12 @@ pub struct Violation {
 
 /// A view of an epoch.
 type Place = (Epoch, View);
+
+/// Who accuses in which life, and whom, in which epoch.
+type Accused = (usize, u64, usize, Epoch);
+
+/// What somebody is accused of.
+type Offences = BTreeSet<(View, OffenceKind)>;
 
 /// What was seen so far.
 #[derive(Debug, Default)]
@@ -43,6 +51,8 @@ pub struct Properties {
     verified: BTreeSet<Hash>,
     signatures: BTreeMap<(Subject, AuthorityIndex), Signature>,
     progress: BTreeMap<(usize, u64), (Place, Height)>,
+    /// What each node's engine gathered in each of its lives against whom.
+    accusations: BTreeMap<Accused, Offences>,
 }
 
 #[derive(Debug, Default)]
@@ -186,6 +196,28 @@ impl Properties {
         }
     }
 
+    /// The nodes against which an honest node has evidence.
+    pub fn offenders(&self) -> BTreeSet<usize> {
+        self.accusations.keys().map(|(_, _, offender, _)| *offender).collect()
+    }
+
+    /// W4: an honest node has evidence: no piece twice, and no more than the chain records.
+    pub fn accused(
+        &mut self,
+        node: usize,
+        incarnation: u64,
+        offender: usize,
+        evidence: &Evidence,
+    ) -> Result<(), Violation> {
+        let Ok(kind) = evidence.kind() else { return Ok(()) };
+        let of = (node, incarnation, offender, evidence.epoch());
+        let offences = self.accusations.entry(of).or_default();
+        let is_new = offences.insert((evidence.view(), kind));
+        ensure("W4", is_new && offences.len() <= MAX_OFFENCES, || {
+            format!("node {node} tells of node {offender} again or too often: {offences:?}")
+        })
+    }
+
     /// I10, I14: after a step of an honest node.
     pub fn stepped(&mut self, node: usize, incarnation: u64, epochs: &Epochs) -> Result<(), Violation> {
         let engine = epochs.engine();
@@ -207,7 +239,8 @@ impl Properties {
             footprint.views <= bound
                 && footprint.votes <= votes_bound
                 && footprint.blocks <= bound + 256
-                && footprint.early <= 1024,
+                && footprint.early <= 1024
+                && footprint.watched <= VIEWS_WATCHED * 3 * engine.committee().len(),
             || format!("node {node} holds {footprint:?} with {open_views} views open"),
         )
     }

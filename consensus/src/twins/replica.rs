@@ -140,7 +140,10 @@ impl Replica {
                 sent.push((Some(to), Message::Finalized(answer)));
             }
             Output::Halt(_) => self.halted = true,
-            Output::Persist(_) | Output::Reject { .. } | Output::ServeBoundary { .. } => {}
+            Output::Persist(_)
+            | Output::Evidence(_)
+            | Output::Reject { .. }
+            | Output::ServeBoundary { .. } => {}
         }
         None
     }

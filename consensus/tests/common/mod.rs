@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub)]
 
+pub mod bench;
+
 use evchain_consensus::sim::cluster::Cluster;
 use evchain_consensus::sim::scenarios;
 use evchain_consensus::sim::setup::Setup;

@@ -20,6 +20,7 @@ use super::proposer::Proposer;
 use super::turn::EpochTurn;
 use crate::chain::{ChainHandle, ChainReader};
 use crate::clock;
+use crate::evidence::EvidenceBook;
 use crate::network::{GossipId, NetworkHandle, SyncResponder, Verdict};
 use crate::store::{Durability, StoreError};
 
@@ -129,6 +130,7 @@ pub struct EventLoop {
     network: NetworkHandle,
     proposer: Proposer,
     turn: EpochTurn,
+    evidence: EvidenceBook,
     started: Instant,
     inbox: mpsc::Receiver<Inbound>,
     handle: ConsensusHandle,
@@ -145,6 +147,7 @@ impl EventLoop {
         network: NetworkHandle,
         proposer: Proposer,
         turn: EpochTurn,
+        evidence: EvidenceBook,
     ) -> Self {
         let (sender, inbox) = mpsc::channel(INBOX);
         let initial = status_of(&engine);
@@ -157,6 +160,7 @@ impl EventLoop {
             network,
             proposer,
             turn,
+            evidence,
             started: Instant::now(),
             inbox,
             handle,
@@ -349,6 +353,7 @@ impl EventLoop {
                 Output::Reject { from, reason } => {
                     warn!(%from, %reason, "consensus: a peer sent what no honest node sends");
                 }
+                Output::Evidence(evidence) => block_in_place(|| self.evidence.add(&evidence))?,
                 Output::Halt(reason) => return Err(Halted::Engine(reason)),
             }
         }

@@ -7,11 +7,12 @@ use std::marker::PhantomData;
 
 use evchain_consensus::block::Block;
 use evchain_consensus::wal::LogRecord;
+use evchain_protocol::authority::AuthorityIndex;
 use evchain_protocol::codec::{Decode, Encode, List};
 use evchain_protocol::crypto::{ChainId, Hash, PublicKey};
 use evchain_protocol::event::EventRecord;
-use evchain_protocol::finality::Certificate;
-use evchain_protocol::primitives::{Height, TxRef};
+use evchain_protocol::finality::{Certificate, Evidence, OffenceKind};
+use evchain_protocol::primitives::{Epoch, Height, TxRef, View};
 use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::value::StateValue;
 
@@ -36,6 +37,8 @@ pub const TRANSACTIONS: Table<Hash, TxRef> = Table::new("transactions");
 pub const EVENTS: Table<Height, BlockEvents> = Table::new("events");
 /// The consensus log: votes, certificates and blocks, in the order in which they became durable.
 pub const CONSENSUS_LOG: Table<LogIndex, LogRecord> = Table::new("consensus_log");
+/// Evidence that this node gathered and that is not on the chain yet.
+pub const EVIDENCE: Table<OffencePlace, Evidence> = Table::new("evidence");
 /// Which chain this is.
 pub const CHAIN: Table<(), ChainId> = Table::new("chain");
 /// The key whose votes are all in this database's consensus log, since its first on this chain.
@@ -44,7 +47,7 @@ pub const VOTER: Table<(), PublicKey> = Table::new("voter");
 pub const TIP: Table<(), Tip> = Table::new("tip");
 
 /// The names of all tables.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 11] = [
     STATE.name,
     BLOCKS.name,
     HEIGHTS.name,
@@ -52,6 +55,7 @@ pub const NAMES: [&str; 10] = [
     TRANSACTIONS.name,
     EVENTS.name,
     CONSENSUS_LOG.name,
+    EVIDENCE.name,
     CHAIN.name,
     VOTER.name,
     TIP.name,
@@ -82,6 +86,19 @@ pub trait TableKey: Sized {
 /// A place in the consensus log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogIndex(pub u64);
+
+/// What a piece of evidence is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OffencePlace {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The offender's place among its authorities.
+    pub signer: AuthorityIndex,
+    /// The view.
+    pub view: View,
+    /// What was done.
+    pub kind: OffenceKind,
+}
 
 /// The newest final block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -119,6 +136,27 @@ impl TableKey for LogIndex {
 
     fn from_key(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(|bytes| Self(u64::from_be_bytes(bytes)))
+    }
+}
+
+impl TableKey for OffencePlace {
+    fn to_key(&self) -> Vec<u8> {
+        let Self { epoch, signer, view, kind } = self;
+        let (epoch, view) = (epoch.get().to_be_bytes(), view.get().to_be_bytes());
+        [&epoch[..], &[signer.get()], &view, &[kind.tag()]].concat()
+    }
+
+    fn from_key(bytes: &[u8]) -> Option<Self> {
+        let (epoch, rest) = bytes.split_first_chunk::<8>()?;
+        let (signer, rest) = rest.split_first()?;
+        let (view, rest) = rest.split_first_chunk::<8>()?;
+        let [kind] = rest else { return None };
+        Some(Self {
+            epoch: Epoch::new(u64::from_be_bytes(*epoch)),
+            signer: AuthorityIndex::new(*signer),
+            view: View::new(u64::from_be_bytes(*view)),
+            kind: OffenceKind::from_tag(*kind)?,
+        })
     }
 }
 
