@@ -153,6 +153,9 @@ impl BlockTree {
         if broken(Breakage::CommitBackwards) {
             path.reverse();
         }
+        if broken(Breakage::LeaveOutAncestors) {
+            path.drain(..path.len().saturating_sub(1));
+        }
         Some(path)
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use evchain_protocol::crypto::PublicKey;
 
 use crate::message::Message;
+use crate::mutations::{Breakage, broken};
 
 /// The most peers of whom messages are kept.
 const MAX_PEERS: usize = 128;
@@ -35,12 +36,16 @@ impl EarlyMessages {
             Message::Vote(_) | Message::Certificate(_) => 0,
             _ => return,
         };
+        if broken(Breakage::DropEarly) {
+            return;
+        }
+        let keeps_all = broken(Breakage::KeepAllEarly);
         let bytes = self.bytes.saturating_add(size);
         if bytes > MAX_BYTES || (self.by_peer.len() >= MAX_PEERS && !self.by_peer.contains_key(&from)) {
             return;
         }
         let kept = self.by_peer.entry(from).or_default();
-        if kept.len() < MAX_PER_PEER {
+        if kept.len() < MAX_PER_PEER || keeps_all {
             self.bytes = bytes;
             kept.push(message);
         }

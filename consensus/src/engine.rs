@@ -26,6 +26,7 @@ use crate::block::{Block, BlockRef};
 use crate::blocks::BlockTree;
 use crate::config::Config;
 use crate::input::{Execution, Input, Moment, Now};
+use crate::message::Message;
 use crate::mutations::{Breakage, broken};
 use crate::output::{BuildRequest, HaltReason, Output};
 use crate::signer::{Signer, VoteRecord};
@@ -130,7 +131,7 @@ impl Engine {
         recovered: Recovered,
     ) -> Result<Self, RecoveryError> {
         let own = key.as_ref().and_then(|key| committee.index_of(&key.public_key()));
-        let signs = committee.epoch() >= recovered.votes_from;
+        let signs = committee.epoch() >= recovered.votes_from || broken(Breakage::VoteAfterWipe);
         let tip = recover::checked_tip(&committee, recovered.tip, recovered.finalization.as_deref())?;
         let signer = key.filter(|_| signs).and_then(|key| Signer::new(key, &committee, tip.view));
         let mut engine = Self {
@@ -168,7 +169,15 @@ impl Engine {
         match (self.phase, input) {
             (Phase::Created, Input::Start) => self.start(&mut step),
             (Phase::Running, Input::Tick) => {}
-            (Phase::Running, Input::Message { from, message }) => self.receive(from, message, &mut step),
+            // E4: what is final can be asked for between two epochs too.
+            (Phase::Running, Input::Message { from, message })
+            | (
+                Phase::Ended,
+                Input::Message {
+                    from,
+                    message: message @ (Message::GetFinalized(_) | Message::GetBlocks(_)),
+                },
+            ) => self.receive(from, message, &mut step),
             (Phase::Running, Input::Built { view, block }) => self.built(view, block, &mut step),
             (Phase::Running, Input::Executed { block, outcome }) => {
                 self.executed(block, outcome, &mut step);
@@ -214,7 +223,8 @@ impl Engine {
 
     /// Whether the epoch's last block is committed: the engine does nothing any more (E3).
     pub fn has_ended(&self) -> bool {
-        self.phase == Phase::Ended
+        let is_at_end = self.tip.height == self.committee.last_height();
+        self.phase == Phase::Ended || is_at_end && broken(Breakage::VoteAfterTheEnd)
     }
 
     /// The view of the best finalization known, above the tip's while this node catches up.

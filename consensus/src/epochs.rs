@@ -14,6 +14,7 @@ use crate::early::EarlyMessages;
 use crate::engine::{Engine, Footprint};
 use crate::input::{Input, Moment, NextEpoch, Now};
 use crate::message::{GetCertificates, Message};
+use crate::mutations::{Breakage, broken};
 use crate::output::{HaltReason, Output};
 use crate::wal::{Recovered, RecoveryError};
 
@@ -163,7 +164,7 @@ impl Epochs {
         }
         let committee =
             Committee::new(ended.chain(), next.epoch, next.authorities, root).ending_at(next.last_height);
-        if committee.authority_root() != next_authority_root {
+        if committee.authority_root() != next_authority_root && !broken(Breakage::BelieveAnySet) {
             return self.halt(next.epoch, out);
         }
         let recovered = Recovered { votes_from: self.votes_from, ..Recovered::fresh(committee.root()) };
@@ -209,7 +210,9 @@ impl Epochs {
     /// E4: tells a peer how its epoch ended. Only for what a node sends that is stuck: late votes are on
     /// their way at every boundary.
     fn help(&self, to: PublicKey, epoch: Epoch, message: &Message, out: &mut Vec<Output>) {
-        if !matches!(message, Message::Status(_) | Message::GetCertificates(_)) {
+        if !matches!(message, Message::Status(_) | Message::GetCertificates(_))
+            || broken(Breakage::NeverServeBoundary)
+        {
             return;
         }
         match &self.boundary {
@@ -223,7 +226,7 @@ impl Epochs {
     /// E6: asks a peer that claims to be ahead for the end of this epoch, at most once in a while,
     /// since anybody can claim that.
     fn ask(&mut self, to: PublicKey, now: Now, out: &mut Vec<Output>) {
-        if now.monotonic < self.ask_due {
+        if now.monotonic < self.ask_due || broken(Breakage::NeverAskAhead) {
             return;
         }
         self.ask_due = now.monotonic.after(self.config.retry_interval());
@@ -237,7 +240,8 @@ impl Epochs {
         let (Some(boundary), Some(due)) = (&self.boundary, self.push_due) else { return };
         if self.tip().height > self.committee().root().height {
             self.push_due = None;
-        } else if now.monotonic >= due && self.stage == Stage::InEpoch {
+        } else if now.monotonic >= due && self.stage == Stage::InEpoch && !broken(Breakage::NeverPushBoundary)
+        {
             out.push(Output::Broadcast(Message::Certificate(boundary.clone())));
             self.push_due = Some(now.monotonic.after(self.config.retry_interval()));
         }

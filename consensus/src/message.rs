@@ -10,6 +10,7 @@ use evchain_protocol::primitives::{Epoch, Height, View};
 use evchain_protocol::tagged_enum;
 
 use crate::block::Block;
+use crate::mutations::{Breakage, broken};
 
 /// The largest message, in bytes: what a receiver passes to `codec::decode`.
 pub const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
@@ -86,7 +87,7 @@ pub struct Proposal {
     /// The block.
     pub block: Arc<Block>,
     /// For the epoch's last block in a view above its own (E2): a notarization of it, and the skips
-    /// since. Nobody signs this part, so only the leader itself can be blamed for it.
+    /// since. Nobody signs this part, so it counts only if it comes from the leader itself (N1).
     pub again: Option<Justification>,
     /// The leader's vote for it.
     pub vote: Vote,
@@ -187,7 +188,8 @@ impl Finalized {
         let mut best: Option<(usize, Arc<Certificate>)> = None;
         let mut epoch = None;
         for (block, finalization) in oldest_first {
-            if *epoch.get_or_insert(block.header().epoch) != block.header().epoch {
+            let is_of_epoch = *epoch.get_or_insert(block.header().epoch) == block.header().epoch;
+            if !is_of_epoch && !broken(Breakage::ServeAcrossEpochs) {
                 break;
             }
             full = full || blocks.len() == MAX_BLOCKS_PER_MESSAGE || bytes >= ANSWER_BYTES;

@@ -43,6 +43,44 @@ pub(crate) enum Breakage {
     TakeFarVotes,
     /// W2: signatures that contradict each other are not verified.
     AccuseUnverified,
+    /// N1: a proposal counts whoever passes it on.
+    TakeSecondHand,
+    /// A2, N4: a certificate is believed if another one of the same subject was verified.
+    DedupeBySubject,
+    /// A2: a signature is believed if another one of its signer and subject was verified.
+    CacheBySigner,
+    /// R2: the last block of an epoch is committed without its ancestors.
+    LeaveOutAncestors,
+    /// E1: a leader builds above the epoch's last block.
+    BuildAboveLast,
+    /// E1: a block above the epoch's last one is notarized.
+    NotarizeAboveLast,
+    /// E2: nobody proposes the last block again.
+    NeverProposeAgain,
+    /// E2: what comes with a block proposed again is not looked at.
+    TrustEnvelopes,
+    /// E3: the engine goes on after its last block.
+    VoteAfterTheEnd,
+    /// E3: the header does not matter for who comes next.
+    BelieveAnySet,
+    /// D8: the shell goes on to the next epoch before the last block of this one is written.
+    BoundaryNotDurable,
+    /// E4: nobody is told how its epoch ended.
+    NeverServeBoundary,
+    /// E5: the boundary is not pushed.
+    NeverPushBoundary,
+    /// E6: who seems to be ahead is not asked.
+    NeverAskAhead,
+    /// E7: messages of the next epoch are dropped.
+    DropEarly,
+    /// E7: all messages of the next epoch are kept.
+    KeepAllEarly,
+    /// D7: an authority votes whatever its log may be missing.
+    VoteAfterWipe,
+    /// S6: an answer with the final chain goes on into the next epoch.
+    ServeAcrossEpochs,
+    /// S6: only the epoch's authorities are asked for the final chain.
+    AskOnlyMembers,
 }
 
 /// Whether a rule is broken.

@@ -169,9 +169,6 @@ pub enum Rejection {
     /// Blocks that do not follow from each other, or a payload that is not its header's.
     #[error("blocks that are not what was asked for")]
     BadBlocks,
-    /// An epoch's last block, passed on for a view above its own without a valid reason (E2).
-    #[error("a block proposed again for view {0} without what justifies it")]
-    BadEnvelope(View),
 }
 
 /// Why an engine stopped.
@@ -199,8 +196,8 @@ pub enum HaltReason {
         /// Its height.
         height: Height,
     },
-    /// A quorum finalized a block above the epoch's last height: more than f authorities are faulty.
-    #[error("block {block} at height {height} is final, but its epoch ends below")]
+    /// A quorum voted for a block above the epoch's last height: more than f authorities are faulty.
+    #[error("block {block} at height {height} has a quorum's votes, but its epoch ends below")]
     BeyondEpoch {
         /// The block.
         block: Hash,

@@ -5,6 +5,7 @@
 
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::expect_used)]
 
+pub mod boundaries;
 pub mod byzantine;
 pub mod cluster;
 pub mod disk;

@@ -1,6 +1,6 @@
 //! What is being fetched from whom, and when to ask the next one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use evchain_protocol::authority::AuthorityIndex;
 use evchain_protocol::crypto::{Hash, PublicKey};
@@ -9,12 +9,16 @@ use evchain_protocol::primitives::{Height, Span, View};
 
 use crate::authority_set::Committee;
 use crate::input::Moment;
+use crate::mutations::{Breakage, broken};
 
 /// The most blocks asked for at a time; an answer to one brings its ancestors too.
 const MAX_OUTSTANDING: usize = 8;
 
 /// The most blocks that can be wanted.
 pub(crate) const MAX_WANTED: usize = 1024;
+
+/// The most peers remembered that may have the final chain.
+const MAX_OFFERS: usize = 16;
 
 /// Bodies wanted by hash.
 #[derive(Debug, Default)]
@@ -100,8 +104,13 @@ pub(crate) struct ChainFetch {
     pub(crate) hint: Option<PublicKey>,
     /// The last block of the stretch that is being executed.
     pub(crate) executing: Option<Hash>,
-    /// The view of a finalization whose blocks are fetched by hash.
-    pub(crate) by_hash: Option<View>,
+    /// Who else told us of it, in this order. In an epoch whose authorities are gone, nobody but them
+    /// can answer.
+    offers: VecDeque<PublicKey>,
+    /// Whether the next to be asked is one of those, and not an authority.
+    prefers_offers: bool,
+    /// The view of a finalization whose blocks are fetched by hash, and until when, if none comes.
+    by_hash: Option<(View, Moment)>,
     asked_above: Option<Height>,
     attempts: usize,
     due: Option<Moment>,
@@ -125,9 +134,46 @@ impl ChainFetch {
         if let Some(hint) = self.hint.take() {
             return Some(hint);
         }
+        // Not only those: whoever repeats a finalization and answers nothing could have us wait for ever.
+        self.prefers_offers = !self.prefers_offers;
+        if self.prefers_offers
+            && let Some(peer) = self.offers.pop_front()
+        {
+            return Some(peer);
+        }
         let others: Vec<_> = committee.indices().filter(|index| Some(*index) != own).collect();
         self.attempts = self.attempts.saturating_add(1);
         pick(&others, self.attempts).and_then(|index| committee.key(index))
+    }
+
+    /// A peer repeated a finalization that we cannot commit.
+    pub(crate) fn offer(&mut self, by: PublicKey) {
+        let has_room = self.offers.len() < MAX_OFFERS && !broken(Breakage::AskOnlyMembers);
+        if has_room && !self.offers.contains(&by) {
+            self.offers.push_back(by);
+        }
+    }
+
+    /// S7: up to this finalization, blocks are fetched by hash.
+    pub(crate) fn start_by_hash(&mut self, view: View, until: Moment) {
+        self.by_hash = Some((view, until));
+    }
+
+    /// A block came.
+    pub(crate) fn go_on_by_hash(&mut self, until: Moment) {
+        self.by_hash = self.by_hash.map(|(view, _)| (view, until));
+    }
+
+    pub(crate) fn give_up_hashes(&mut self) {
+        self.by_hash = None;
+    }
+
+    pub(crate) fn expire(&mut self, now: Moment) {
+        self.by_hash = self.by_hash.filter(|(_, until)| now < *until);
+    }
+
+    pub(crate) fn is_by_hash_above(&self, tip: View) -> bool {
+        self.by_hash.is_some_and(|(view, _)| view > tip)
     }
 
     /// A peer answered well: it is asked next, and at once.
@@ -138,7 +184,9 @@ impl ChainFetch {
 
     /// A peer answered badly: another one is asked, and at once.
     pub(crate) fn failed(&mut self) {
-        *self = Self { attempts: self.attempts, ..Self::default() };
+        let (attempts, prefers_offers) = (self.attempts, self.prefers_offers);
+        *self =
+            Self { attempts, prefers_offers, offers: std::mem::take(&mut self.offers), ..Self::default() };
     }
 
     pub(crate) const fn next_deadline(&self) -> Option<Moment> {

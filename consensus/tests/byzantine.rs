@@ -6,8 +6,8 @@ mod common;
 
 use common::{passes, seeds};
 use evchain_consensus::sim::byzantine::{
-    BadBody, Behaviour, BogusJustification, DeliversToOne, Equivocator, Flooder, Forker, SignsEverything,
-    Withholder,
+    BadBody, Behaviour, BogusJustification, DeliversToOne, Equivocator, FarFinality, Flooder, Forker,
+    SignsEverything, Spoiler, Withholder,
 };
 use evchain_consensus::sim::{random, scenarios};
 
@@ -69,6 +69,18 @@ fn floods_of_far_votes() {
 #[test]
 fn bodies_that_are_not_the_headers() {
     tolerates(&BadBody);
+}
+
+/// N1: a node passes on at once what others propose, with another payload; nobody blames the leader.
+#[test]
+fn spoiled_proposals() {
+    tolerates(&Spoiler::default());
+}
+
+/// S7: a node answers who catches up with a finalization far ahead and no blocks.
+#[test]
+fn finalizations_without_blocks() {
+    tolerates(&FarFinality::default());
 }
 
 /// Random faults of all kinds; the seed that fails is named.

@@ -5,6 +5,7 @@
 mod common;
 
 use common::{leader, passes, progresses, running_cluster, seeds, sound, stalls, view_ahead};
+use evchain_consensus::sim::boundaries;
 use evchain_consensus::sim::cluster::Cluster;
 use evchain_consensus::sim::scenarios;
 use evchain_consensus::sim::setup::Setup;
@@ -106,6 +107,12 @@ fn wiped_database_only_observes() {
         assert!(!engine.is_voting());
         assert!(cluster.height(0) > 8);
     }
+}
+
+/// D7, scenario 24: a wiped authority that hears nobody does not vote against what it voted before.
+#[test]
+fn wiped_database_and_no_company() {
+    passes(5, boundaries::a_wiped_disk_and_no_company);
 }
 
 /// A node that was down for long gets the final chain in several answers, while the others go on.

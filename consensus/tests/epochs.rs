@@ -6,48 +6,18 @@
 
 mod common;
 
-use std::cell::Cell;
-use std::rc::Rc;
-
-use common::{leader, progresses, seeds, sound, stalls};
-use evchain_consensus::epochs::Epochs;
-use evchain_consensus::message::Message;
-use evchain_consensus::sim::byzantine::{Behaviour, BeyondEpoch, WrongEpoch};
+use common::{leader, passes, progresses, seeds};
+use evchain_consensus::sim::boundaries::{self, changing, epoch, votes};
+use evchain_consensus::sim::byzantine::{Behaviour, BeyondEpoch, BogusJustification, Spoiler, WrongEpoch};
 use evchain_consensus::sim::cluster::Cluster;
-use evchain_consensus::sim::setup::{Schedule, Setup};
-use evchain_protocol::crypto::Hash;
-use evchain_protocol::finality::Subject;
-use evchain_protocol::primitives::{Epoch, Height, View};
-
-/// A cluster with these sets of nodes as the authorities of its epochs.
-fn changing(seed: u64, length: u64, sets: &[&[usize]]) -> Cluster {
-    let authorities = sets[0].len();
-    let nodes = sets.iter().flat_map(|set| set.iter()).max().map_or(0, |last| last + 1);
-    let sets = sets.iter().map(|set| set.to_vec()).collect();
-    let schedule = Some(Schedule { length, sets });
-    let observers = nodes.max(authorities + 1) - authorities;
-    Cluster::new(Setup { observers, schedule, ..Setup::new(seed, authorities) })
-}
-
-fn epoch(cluster: &Cluster, node: usize) -> Option<u64> {
-    cluster.engine(node).map(|engine| engine.epoch().get())
-}
-
-fn votes(cluster: &Cluster, node: usize) -> bool {
-    cluster.engine(node).is_some_and(Epochs::is_voting)
-}
+use evchain_protocol::primitives::{Epoch, View};
 
 /// Until every node that is up is in this epoch.
 #[track_caller]
 fn reaches_epoch(cluster: &mut Cluster, seed: u64, goal: u64, within_ms: u64) {
-    let up = |cluster: &Cluster| (0..cluster.len()).filter_map(|node| epoch(cluster, node)).min();
-    let reached = cluster.run_until(within_ms, |cluster| up(cluster) >= Some(goal));
-    sound(cluster, seed);
-    assert!(reached, "EVCHAIN_SEED={seed}: epoch {:?} after {within_ms} ms, not {goal}", up(cluster));
-}
-
-fn committed(cluster: &Cluster, height: u64) -> Hash {
-    cluster.properties().committed_at(Height::new(height)).unwrap()
+    if let Err(violation) = boundaries::reaches_epoch(cluster, goal, within_ms) {
+        panic!("EVCHAIN_SEED={seed}: {violation}");
+    }
 }
 
 /// The epoch changes at every height that it can, with the same authorities and with others, for each
@@ -64,18 +34,10 @@ fn epochs_of_every_length() {
     }
 }
 
-/// A boundary costs no timeout: twelve epochs of two blocks take little longer than as many blocks.
+/// E7: a boundary costs no timeout.
 #[test]
 fn a_boundary_is_passed_without_a_timeout() {
-    for seed in seeds(5) {
-        let mut cluster = changing(seed, 2, &[&[0, 1, 2, 3], &[1, 2, 3, 4]]);
-        reaches_epoch(&mut cluster, seed, 12, 3_000);
-        for height in 1..=24 {
-            let block = committed(&cluster, height);
-            let skipped = cluster.properties().notarized_in(block).iter().any(|view| view.get() > 3);
-            assert!(!skipped, "EVCHAIN_SEED={seed}: block {height} took more than three views");
-        }
-    }
+    passes(5, boundaries::a_boundary_costs_no_timeout);
 }
 
 /// Scenario 19: a joiner that was there from genesis on observes, and votes from its epoch on.
@@ -128,64 +90,36 @@ fn a_joiner_across_three_epochs() {
     }
 }
 
-/// E6: nobody of the first epoch is there any more, so that the way to the present has to be asked of
-/// those who are.
+/// Scenario 19: a joiner that has to walk over many boundaries, while the chain goes on.
+#[test]
+fn a_joiner_across_many_epochs() {
+    passes(5, boundaries::a_joiner_across_epochs);
+}
+
+/// E6, S8: nobody of the first epoch is there any more, and answers of the others are lost.
 #[test]
 fn a_joiner_when_the_first_authorities_are_gone() {
-    for seed in seeds(3) {
-        let mut cluster = changing(seed, 5, &[&[0, 1, 2, 3], &[4, 5, 6, 7], &[8, 9, 10, 11]]);
-        cluster.run_for(1);
-        cluster.crash(11);
-        assert!(cluster.run_until(30_000, |cluster| cluster.best_height() >= 23));
-        (0..8).for_each(|node| cluster.crash(node));
-        cluster.restart(11);
-        progresses(&mut cluster, seed, 12, 10_000);
-        assert!(votes(&cluster, 11));
-    }
+    passes(5, boundaries::the_first_authorities_are_gone);
 }
 
-/// Only this node hears votes to finalize in epoch 0, and its own finalizations stay with it.
-fn only_one_sees_the_end(cluster: &mut Cluster, one: usize, length: u64) {
-    let last = Height::new(length);
-    let mut last_blocks = Vec::new();
-    cluster.network.set_filter(move |from, to, message| {
-        if let Message::Proposal(proposal) = message
-            && proposal.block.header().height == last
-        {
-            last_blocks.push(proposal.block.hash());
-        }
-        let is_end = |subject: &Subject| {
-            matches!(subject, Subject::Finalize(subject) if last_blocks.contains(&subject.block))
-        };
-        match message {
-            Message::Vote(vote) => !is_end(&vote.subject) || to == one,
-            Message::Certificate(certificate) => !is_end(&certificate.subject),
-            _ => from != one,
-        }
-    });
+/// E4: a node that was down at a boundary, of which nobody speaks any more.
+#[test]
+fn who_was_down_at_the_end_asks() {
+    passes(8, boundaries::who_was_down_at_the_end_asks);
 }
 
-/// Scenario 20: exactly one honest node has seen the epoch's last finalization; one authority is
-/// Byzantine and silent from then on, so that the others cannot do without that node.
+/// Scenario 20: exactly one honest node has seen the epoch's last finalization, and is needed.
 #[test]
 fn the_end_was_seen_by_one() {
-    for seed in seeds(8) {
-        for restarts in [false, true] {
-            let mut cluster = changing(seed, 5, &[&[0, 1, 2, 3], &[0, 1, 2, 3, 4]]);
-            let one = usize::try_from(seed % 4).unwrap();
-            only_one_sees_the_end(&mut cluster, one, 5);
-            assert!(cluster.run_until(10_000, |cluster| epoch(cluster, one) == Some(1)));
-            let others = (0..4).filter(|node| *node != one);
-            assert!(others.clone().all(|node| epoch(&cluster, node) == Some(0)), "EVCHAIN_SEED={seed}");
-            cluster.crash((one + 1) % 4);
-            if restarts {
-                cluster.crash(one);
-                cluster.restart(one);
-            }
-            cluster.network.heal();
-            progresses(&mut cluster, seed, 8, 5_000);
-        }
+    for restarts in [false, true] {
+        passes(8, |seed| boundaries::the_end_was_seen_by_one(seed, restarts));
     }
+}
+
+/// E5, scenario 20: that node cannot be asked, so it has to push.
+#[test]
+fn the_end_is_pushed() {
+    passes(8, boundaries::the_end_is_pushed);
 }
 
 /// Scenario 20: the same with disjoint sets, in which that node has no vote any more and serves only.
@@ -194,7 +128,7 @@ fn the_end_was_seen_by_one_that_is_removed() {
     for seed in seeds(8) {
         let mut cluster = changing(seed, 5, &[&[0, 1, 2, 3], &[4, 5, 6, 7]]);
         let one = usize::try_from(seed % 4).unwrap();
-        only_one_sees_the_end(&mut cluster, one, 5);
+        boundaries::only_one_sees_the_end(&mut cluster, one, 5);
         assert!(cluster.run_until(10_000, |cluster| epoch(cluster, one) == Some(1)));
         assert!((4..8).all(|node| epoch(&cluster, node) == Some(0)), "EVCHAIN_SEED={seed}");
         cluster.crash(one);
@@ -209,67 +143,18 @@ fn the_end_was_seen_by_one_that_is_removed() {
     }
 }
 
-/// Scenario 21: the epoch's last block is notarized at one node and its view nullified at the others;
-/// that node, and no other, gets its proposals through, and proposes the same block again.
+/// Scenario 21: the epoch's last block is notarized at one node and its view nullified at the others.
 #[test]
 fn the_last_block_is_proposed_again() {
-    for seed in seeds(8) {
-        for holder_leads in [true, false] {
-            let mut cluster = changing(seed, 6, &[&[0, 1, 2, 3], &[0, 1, 2, 3]]);
-            let view = View::new(6);
-            let (proposer, next) = (leader(&cluster, view), leader(&cluster, View::new(7)));
-            let holder = if holder_leads { next } else { proposer };
-            let unaware = (0..4).find(|node| *node != proposer && *node != holder).unwrap();
-            let split = Rc::new(Cell::new(false));
-            let is_split = split.clone();
-            cluster.network.set_filter(move |from, to, message| match message {
-                Message::Proposal(proposal) => match proposal.vote.subject.view() {
-                    at if at == view => to != unaware,
-                    at => at < view || (from == holder && is_split.get()),
-                },
-                Message::Vote(vote) if vote.subject.view() == view => match vote.subject {
-                    Subject::Notarize(_) => to == holder,
-                    Subject::Nullify(_) => to != holder,
-                    Subject::Finalize(_) => false,
-                },
-                Message::Certificate(certificate) if certificate.subject.view() == view => {
-                    to != holder && matches!(certificate.subject, Subject::Nullify(_))
-                }
-                Message::Status(_) | Message::Certificates(_) => false,
-                _ => true,
-            });
-            split.set(cluster.run_until(5_000, |cluster| {
-                cluster.properties().is_notarized(view) && cluster.properties().is_nullified(view)
-            }));
-            assert!(split.get(), "EVCHAIN_SEED={seed}: the split was not reached");
-            let ended = cluster.run_until(20_000, |cluster| epoch(cluster, holder) >= Some(1));
-            sound(&cluster, seed);
-            assert!(ended, "EVCHAIN_SEED={seed}");
-            cluster.network.heal();
-            progresses(&mut cluster, seed, 8, 5_000);
-            let views = cluster.properties().notarized_in(committed(&cluster, 6));
-            assert!(views.len() > 1 && views[0] == view, "EVCHAIN_SEED={seed}: notarized in {views:?}");
-        }
+    for holder_leads in [true, false] {
+        passes(8, |seed| boundaries::the_last_block_is_proposed_again(seed, holder_leads));
     }
 }
 
 /// E2: while nothing can be finalized, every view notarizes the same last block, and none above it.
 #[test]
 fn the_last_block_is_proposed_until_it_is_final() {
-    for seed in seeds(5) {
-        let mut cluster = changing(seed, 3, &[&[0, 1, 2, 3], &[1, 2, 3, 4]]);
-        cluster.network.set_filter(|_, _, message| match message {
-            Message::Vote(vote) => !matches!(vote.subject, Subject::Finalize(_)),
-            _ => true,
-        });
-        cluster.run_for(2_000);
-        assert_eq!(cluster.best_height(), 0);
-        stalls(&mut cluster, seed, 100);
-        cluster.network.heal();
-        progresses(&mut cluster, seed, 8, 5_000);
-        let views = cluster.properties().notarized_in(committed(&cluster, 3));
-        assert!(views.len() > 5, "EVCHAIN_SEED={seed}: notarized in {views:?}");
-    }
+    passes(5, boundaries::the_last_block_is_proposed_until_it_is_final);
 }
 
 /// Scenario 22: nobody stays. The old authorities follow as observers.
@@ -338,22 +223,42 @@ fn messages_of_wrong_epochs() {
     tolerates(&WrongEpoch);
 }
 
+/// Scenario 23, E7: the same flood for as long as a long epoch lasts is not kept.
+#[test]
+fn floods_of_early_messages() {
+    passes(1, boundaries::floods_of_early_messages);
+}
+
 /// E1: a leader goes on above the epoch's last block.
 #[test]
 fn a_leader_that_goes_beyond_the_epoch() {
     tolerates(&BeyondEpoch);
-    for seed in seeds(8) {
-        // Nobody hears a vote to finalize, so that the Byzantine leader gets its turn.
-        let mut cluster = changing(seed, 3, &[&[0, 1, 2, 3], &[1, 2, 3, 4]]);
-        cluster.corrupt(0, BeyondEpoch);
-        cluster.network.set_filter(|_, _, message| match message {
-            Message::Vote(vote) => !matches!(vote.subject, Subject::Finalize(_)),
-            _ => true,
-        });
-        cluster.run_for(2_000);
-        cluster.network.heal();
-        progresses(&mut cluster, seed, 8, 5_000);
-    }
+    passes(8, boundaries::goes_beyond_the_epoch);
+}
+
+/// E2, scenario 13: a leader proposes the last block again for no reason.
+#[test]
+fn bogus_envelopes() {
+    tolerates(&BogusJustification);
+    passes(8, boundaries::bogus_envelopes);
+}
+
+/// N1: a node passes on what others propose, spoiled.
+#[test]
+fn spoiled_envelopes() {
+    tolerates(&Spoiler::default());
+}
+
+/// E3: between two epochs nobody votes, however long the shell takes to say what comes next.
+#[test]
+fn a_slow_handover() {
+    passes(5, boundaries::a_slow_handover);
+}
+
+/// E3: who is an authority next is what the last header says, or the node stops.
+#[test]
+fn a_state_that_names_others() {
+    passes(3, boundaries::a_state_that_names_others);
 }
 
 /// Scenario 6 at a boundary: a crash at every output, of one node and of all at once, in epochs of two

@@ -211,6 +211,18 @@ fn slow_execution() {
     }
 }
 
+/// Scenario 17: each sync takes long at one node, and at f + 1.
+#[test]
+fn slow_disks() {
+    for seed in seeds(3) {
+        for slow in [1, 2] {
+            let mut cluster = running_cluster(seed, 4);
+            (0..slow).for_each(|node| cluster.slow_disk(node, 40));
+            progresses(&mut cluster, seed, 6, 30_000);
+        }
+    }
+}
+
 /// Scenario 18: clocks as far apart as proposals allow.
 #[test]
 fn skewed_clocks() {

@@ -9,19 +9,23 @@ use std::sync::Arc;
 use common::bench::{
     Bench, CONFIG, EPOCH, WALL, certified, committee, contents, halt, hash, rejections, signed, view, voted,
 };
-use evchain_consensus::block::BlockRef;
+use evchain_consensus::authority_set::Committee;
+use evchain_consensus::block::{Block, BlockRef, Payload};
 use evchain_consensus::config::{Config, ConfigError};
 use evchain_consensus::engine::Engine;
 use evchain_consensus::input::{Execution, Input, Moment};
-use evchain_consensus::message::Message;
+use evchain_consensus::message::{Blocks, Finalized, GetBlocks, GetFinalized, Message, Proposal};
 use evchain_consensus::output::{BuildRequest, HaltReason, Output, Rejection};
 use evchain_consensus::signer::{Refusal, Signer};
 use evchain_consensus::wal::{LogRecord, Recovered, RecoveryError};
 use evchain_protocol::authority::AuthorityIndex;
+use evchain_protocol::block::Header;
 use evchain_protocol::codec::List;
-use evchain_protocol::crypto::{ChainId, PublicKey, Signature};
-use evchain_protocol::finality::{Certificate, CertificateError, Signers, Subject};
-use evchain_protocol::primitives::{Epoch, Height, Span, View};
+use evchain_protocol::crypto::{ChainId, KeyPair, PublicKey, Signature};
+use evchain_protocol::finality::{
+    Certificate, CertificateError, Justification, ParentProof, Signers, Subject,
+};
+use evchain_protocol::primitives::{Epoch, Height, Span, Timestamp, View};
 
 #[test]
 fn certificates_are_valid_or_say_why_not() {
@@ -199,6 +203,173 @@ fn an_invalid_block_with_a_quorum_stops_the_engine() {
         assert_eq!(bench.engine.next_deadline(), None);
         assert!(bench.step(Input::Tick).is_empty(), "it does nothing any more");
     }
+}
+
+/// Blocks on each other from the epoch's root on, the first given or made too, in the views of their heights.
+fn chain(committee: &Committee, first: Option<Arc<Block>>, length: u64) -> Vec<Arc<Block>> {
+    let mut blocks: Vec<Arc<Block>> = first.into_iter().collect();
+    for height in blocks.len() as u64 + 1..=length {
+        let parent_hash = blocks.last().map_or(committee.root().hash, |parent| parent.hash());
+        let just = Justification { parent: ParentProof::Root, skips: List::default() };
+        let header = Header {
+            chain: committee.chain(),
+            epoch: EPOCH,
+            height: Height::new(height),
+            view: view(height),
+            parent_hash,
+            parent_view: view(height - 1),
+            proposer: committee.leader_key(view(height)).unwrap(),
+            time_ms: Timestamp::new(WALL.get() + height),
+            tx_root: hash(1),
+            event_root: hash(1),
+            state_root: hash(1),
+            just_root: just.root(),
+            authority_root: committee.authority_root(),
+            next_authority_root: hash(1),
+        };
+        blocks.push(Arc::new(Block::new(header, just, Payload::default()).unwrap()));
+    }
+    blocks
+}
+
+/// Scenario 27, C3: a quorum vouches for a block by finalizing it or one that builds on it, and nobody tells
+/// of its own notarization.
+#[test]
+fn an_invalid_block_below_a_final_one_stops_the_engine() {
+    for length in [1, 2, 3] {
+        for by_hash in [true, false] {
+            let mut bench = Bench::new();
+            let proposal = bench.proposal(WALL.get());
+            let block = proposal.block.hash();
+            let blocks = chain(&bench.committee, Some(proposal.block.clone()), length);
+            bench.hear(Message::Proposal(proposal));
+            bench.step(Input::Executed { block, outcome: Execution::Invalid("wrong root".to_owned()) });
+            let last = blocks.last().unwrap().hash();
+            let subject = Subject::finalize(EPOCH, view(length), last);
+            let finalization = Arc::new(certified(&bench.committee, &bench.keys[..3], subject));
+            let mut outputs = Vec::new();
+            if by_hash {
+                let none = Finalized { blocks: List::default(), finalization };
+                outputs.extend(bench.hear(Message::Finalized(none)));
+                let newest_first = blocks.iter().rev().cloned();
+                outputs.extend(bench.hear(Message::Blocks(Blocks::gather(newest_first))));
+            } else {
+                let blocks = List::new(blocks).unwrap();
+                outputs.extend(bench.hear(Message::Finalized(Finalized { blocks, finalization })));
+            }
+            let reason = "wrong root".to_owned();
+            let expected = HaltReason::CertifiedBlockInvalid { block, height: Height::new(1), reason };
+            assert_eq!(halt(&outputs), Some(expected), "{length} blocks, by hash: {by_hash}");
+        }
+    }
+}
+
+/// E1: a quorum's votes for a block above the epoch's last one stop the engine before it commits anything.
+#[test]
+fn a_final_block_above_the_last_stops_the_engine() {
+    for kind in [Subject::notarize, Subject::finalize] {
+        let (committee, keys) = committee();
+        let committee = committee.ending_at(Height::new(2));
+        let mut bench = Bench::of(0, Recovered::fresh(committee.root()), keys, committee);
+        let blocks = chain(&bench.committee, None, 3);
+        let last = blocks[2].hash();
+        let certificate = certified(&bench.committee, &bench.keys[..3], kind(EPOCH, view(3), last));
+        let mut outputs = bench.hear(Message::Certificate(Arc::new(certificate)));
+        let finalization =
+            certified(&bench.committee, &bench.keys[..3], Subject::finalize(EPOCH, view(3), last));
+        let answer = Finalized { blocks: List::new(blocks).unwrap(), finalization: Arc::new(finalization) };
+        outputs.extend(bench.hear(Message::Finalized(answer)));
+        assert_eq!(halt(&outputs), Some(HaltReason::BeyondEpoch { block: last, height: Height::new(3) }));
+        assert!(!outputs.iter().any(|output| matches!(output, Output::Commit { .. })));
+    }
+}
+
+/// E4: between the end of an epoch and the next the engine does nothing but to have what is final served.
+#[test]
+fn what_is_final_is_served_after_the_end() {
+    let (committee, keys) = committee();
+    let committee = committee.ending_at(Height::new(1));
+    let mut bench = Bench::of(0, Recovered::fresh(committee.root()), keys, committee);
+    let blocks = chain(&bench.committee, None, 1);
+    let block = blocks[0].hash();
+    let subject = Subject::finalize(EPOCH, view(1), block);
+    let finalization = Arc::new(certified(&bench.committee, &bench.keys[..3], subject));
+    let answer = Finalized { blocks: List::new(blocks).unwrap(), finalization };
+    bench.hear(Message::Finalized(answer));
+    bench.step(Input::Executed { block, outcome: Execution::Valid });
+    assert!(bench.engine.has_ended());
+    let above = GetFinalized { above: Height::ZERO };
+    assert!(matches!(bench.hear(Message::GetFinalized(above))[..], [Output::ServeFinalized { .. }]));
+    let newest = GetBlocks { newest: block, above: Height::ZERO };
+    assert!(matches!(bench.hear(Message::GetBlocks(newest))[..], [Output::ServeBlocks { .. }]));
+    let vote = signed(&bench.committee, &bench.keys[1], Subject::nullify(EPOCH, view(2)));
+    assert!(bench.hear(Message::Vote(vote)).is_empty());
+    bench.now_ms = 10_000;
+    assert!(bench.step(Input::Tick).is_empty() && bench.engine.next_deadline().is_none());
+}
+
+/// Whether the engine asks for the final chain.
+fn asks_for_the_final_chain(outputs: &[Output]) -> bool {
+    let is_request =
+        |output: &Output| matches!(output, Output::Send { message: Message::GetFinalized(_), .. });
+    outputs.iter().any(is_request)
+}
+
+/// S7: whoever answers with a finalization and no blocks makes the others fetch them by hash, but not for
+/// ever: neither if nobody has them, nor if there are more than can be held.
+#[test]
+fn blocks_by_hash_are_given_up() {
+    let mut bench = Bench::new();
+    let blocks = chain(&bench.committee, None, 9_000);
+    let subject = Subject::finalize(EPOCH, view(9_000), blocks[8_999].hash());
+    let finalization = Arc::new(certified(&bench.committee, &bench.keys[..3], subject));
+    let empty =
+        || Message::Finalized(Finalized { blocks: List::default(), finalization: finalization.clone() });
+    assert!(!asks_for_the_final_chain(&bench.hear(empty())));
+    let mut asked = false;
+    for _ in 0..6 {
+        bench.now_ms += 200;
+        asked |= asks_for_the_final_chain(&bench.step(Input::Tick));
+    }
+    assert!(asked, "nobody answered by hash");
+
+    bench.hear(empty());
+    let mut newest = blocks.len();
+    let mut asked = false;
+    while newest > 0 && !asked {
+        let some = Blocks::gather(blocks[..newest].iter().rev().cloned());
+        newest -= some.blocks.len();
+        asked = asks_for_the_final_chain(&bench.hear(Message::Blocks(some)));
+    }
+    assert!(asked, "all that it can hold is far above the tip");
+    // Then an honest answer is of use.
+    let subject = Subject::finalize(EPOCH, view(100), blocks[99].hash());
+    let finalization = Arc::new(certified(&bench.committee, &bench.keys[..3], subject));
+    let answer = Finalized { blocks: List::new(blocks[..100].to_vec()).unwrap(), finalization };
+    bench.hear(Message::Finalized(answer));
+    for block in &blocks[..100] {
+        bench.step(Input::Executed { block: block.hash(), outcome: Execution::Valid });
+    }
+    assert_eq!(bench.engine.tip().height, Height::new(100));
+}
+
+/// N1: who passes a proposal on may have spoiled what its leader did not sign, so it counts only if the
+/// leader itself sends it.
+#[test]
+fn a_proposal_counts_from_its_leader_only() {
+    let mut bench = Bench::new();
+    let proposal = bench.proposal(WALL.get());
+    let (block, leader) = (proposal.block.hash(), proposal.block.header().proposer);
+    let other = bench.keys.iter().map(KeyPair::public_key).find(|key| *key != leader).unwrap();
+    let header = proposal.block.header().clone();
+    let payload = Payload::new(vec![1]).unwrap();
+    let spoiled = Arc::new(Block::new(header, proposal.block.just().clone(), payload).unwrap());
+    let message = Message::Proposal(Proposal { block: spoiled, ..proposal.clone() });
+    let outputs = bench.step(Input::Message { from: other, message });
+    assert!(outputs.is_empty(), "it is not even executed: {outputs:?}");
+    bench.hear(Message::Proposal(proposal));
+    let outputs = bench.step(Input::Executed { block, outcome: Execution::Valid });
+    assert_eq!(voted(&outputs), [Subject::notarize(EPOCH, view(1), block)]);
 }
 
 #[test]

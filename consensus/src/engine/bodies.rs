@@ -20,10 +20,7 @@ impl Engine {
         let Some(hash) = notarization.subject.block() else { return };
         if let Some(entry) = self.blocks.get_mut(&hash) {
             entry.vouched = true;
-            if let Progress::Invalid(reason) = &entry.progress {
-                let (height, reason) = (entry.block.header().height, reason.clone());
-                self.halt(HaltReason::CertifiedBlockInvalid { block: hash, height, reason }, step);
-            } else if entry.progress == Progress::Waiting {
+            if entry.progress == Progress::Waiting {
                 self.want_ancestor(hash, view, notarization.signers);
             }
             return;
@@ -57,8 +54,32 @@ impl Engine {
         }
         if parent == self.tip.hash || self.blocks.is_executed(&parent) {
             self.execute(hash, step);
+        } else if matches!(self.blocks.get(&parent).map(|entry| &entry.progress), Some(Progress::Invalid(_)))
+        {
+            self.unreviewed.extend(self.views.keys()); // C3: somebody may vouch for this one.
         }
         true
+    }
+
+    /// C3, E1: why a block with a quorum's votes can be no valid one.
+    pub(super) fn why_wrong(&self, hash: Hash) -> Option<HaltReason> {
+        let entry = self.blocks.get(&hash)?;
+        let height = entry.block.header().height;
+        if height > self.committee.last_height() {
+            return Some(HaltReason::BeyondEpoch { block: hash, height });
+        }
+        if entry.progress == Progress::Executed {
+            return None;
+        }
+        // Whoever votes for a block votes for its ancestors.
+        self.blocks.ancestry(hash).find_map(|block| match &self.blocks.get(&block.hash())?.progress {
+            Progress::Invalid(reason) => Some(HaltReason::CertifiedBlockInvalid {
+                block: block.hash(),
+                height: block.header().height,
+                reason: reason.clone(),
+            }),
+            Progress::Waiting | Progress::Executing | Progress::Executed => None,
+        })
     }
 
     pub(super) fn execute_children(&mut self, parent: Hash, step: &mut Step<'_>) {
@@ -116,11 +137,11 @@ impl Engine {
     /// N8, C3: an invalid proposal ends its view; with a quorum's votes it ends the node.
     pub(super) fn block_is_invalid(&mut self, hash: Hash, reason: String, step: &mut Step<'_>) {
         let Some(entry) = self.blocks.get_mut(&hash) else { return };
-        let (height, view) = (entry.block.header().height, entry.block.header().view);
+        let height = entry.block.header().height;
         if entry.vouched {
             return self.halt(HaltReason::CertifiedBlockInvalid { block: hash, height, reason }, step);
         }
         entry.progress = Progress::Invalid(reason);
-        self.unreviewed.insert(view);
+        self.unreviewed.extend(self.views.keys());
     }
 }

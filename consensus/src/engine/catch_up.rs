@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use evchain_protocol::crypto::{Hash, PublicKey};
 use evchain_protocol::finality::{Signers, Subject, Vote};
-use evchain_protocol::primitives::View;
+use evchain_protocol::primitives::{Span, View};
 
 use super::{Engine, Step};
 use crate::block::Block;
-use crate::blocks::Progress;
+use crate::blocks::{MAX_HELD_BLOCKS, Progress};
 use crate::input::Moment;
 use crate::message::{
     Blocks, Certificates, Finalized, GetBlocks, GetCertificates, GetFinalized, MAX_CERTIFICATES_PER_MESSAGE,
@@ -20,6 +20,10 @@ use crate::view::ViewState;
 
 /// Own votes of past views that a retry repeats, at most.
 const MAX_REPEATED_VOTES: usize = 64;
+
+/// Bodies are fetched by hash up to this many heights above the tip, so that there is room for those
+/// below them.
+const MAX_HEIGHTS_AHEAD: u64 = MAX_HELD_BLOCKS as u64 / 2;
 
 /// What is fetched now. Bodies by hash wait until the final chain is there, since most of them are in
 /// it.
@@ -152,6 +156,11 @@ impl Engine {
     pub(super) fn take_wanted(&mut self, from: PublicKey, block: Arc<Block>, step: &mut Step<'_>) {
         let hash = block.hash();
         let Some((view, holders)) = self.block_fetches.wants(&hash) else { return };
+        if block.header().height.get().saturating_sub(self.tip.height.get()) > MAX_HEIGHTS_AHEAD {
+            // It would take the place of those below it, with which it comes again (S6).
+            return self.chain_fetch.give_up_hashes();
+        }
+        self.chain_fetch.go_on_by_hash(step.now.monotonic.after(self.patience()));
         self.block_fetches.satisfied(&hash);
         self.hold(block, true, Some(from), step);
         self.want_ancestor(hash, view, holders);
@@ -193,7 +202,7 @@ impl Engine {
         self.learn(finalization, step);
         if blocks.is_empty() {
             // S7: too long a stretch for one answer; its blocks are fetched by hash instead.
-            self.chain_fetch.by_hash = Some(view);
+            self.chain_fetch.start_by_hash(view, step.now.monotonic.after(self.patience()));
             self.block_fetches.want(hash, view, signers);
         } else {
             self.chain_fetch.answered(from, hash);
@@ -205,11 +214,13 @@ impl Engine {
                 None => _ = self.hold(block, true, Some(from), step),
             }
         }
+        self.unreviewed.insert(view);
     }
 
     /// S8: sends what is due of the requests for missing blocks.
     pub(super) fn fetch(&mut self, step: &mut Step<'_>) {
         let (now, interval) = (step.now.monotonic, self.retry_interval());
+        self.chain_fetch.expire(now);
         match self.fetching() {
             Fetching::Nothing => {}
             Fetching::FinalChain => {
@@ -240,7 +251,7 @@ impl Engine {
     fn fetching(&self) -> Fetching {
         let best = self.best.as_ref().filter(|best| best.subject.view() > self.tip.view);
         let Some(hash) = best.and_then(|best| best.subject.block()) else { return Fetching::Bodies };
-        let by_hash = self.chain_fetch.by_hash.is_some_and(|view| view > self.tip.view);
+        let by_hash = self.chain_fetch.is_by_hash_above(self.tip.view);
         if self.chain_fetch.executing.is_some_and(|last| self.blocks.contains(&last)) {
             Fetching::Nothing
         } else if by_hash || self.blocks.first_missing(hash) == self.tip.hash {
@@ -248,6 +259,12 @@ impl Engine {
         } else {
             Fetching::FinalChain
         }
+    }
+
+    /// S7: how long blocks are fetched by hash although none comes: everybody is asked once.
+    fn patience(&self) -> Span {
+        let peers = u64::try_from(self.committee.len()).unwrap_or(u64::MAX);
+        Span::new(self.retry_interval().get().saturating_mul(peers.saturating_add(1)))
     }
 
     /// The next of the other authorities, in turn.

@@ -76,6 +76,9 @@ impl Engine {
         }
         let held = self.views.get(&view).and_then(|state| state.certificate_like(&subject));
         if held.is_some_and(|held| held.subject == subject) {
+            if matches!(subject, Subject::Finalize(_)) && view > self.tip.view {
+                self.chain_fetch.offer(from);
+            }
             return;
         }
         if let Err(error) = self.check_certificate(&certificate) {
@@ -99,13 +102,18 @@ impl Engine {
     pub(super) fn check_certificate(&self, certificate: &Arc<Certificate>) -> Result<(), CertificateError> {
         let subject = &certificate.subject;
         let state = self.views.get(&subject.view());
-        if state.and_then(|state| state.certificate_like(subject)) == Some(certificate)
+        let held = state.and_then(|state| state.certificate_like(subject));
+        let known = |index| state?.signature(subject, index);
+        if held == Some(certificate)
+            || broken(Breakage::DedupeBySubject) && held.is_some_and(|held| held.subject == *subject)
+            || broken(Breakage::CacheBySigner)
+                && certificate.signers.iter().all(|index| known(index).is_some())
             || broken(Breakage::TrustCertificates)
             || broken(Breakage::NoSignatures)
         {
             return Ok(());
         }
-        certificate.verify(self.committee.electorate(), |index| state?.signature(subject, index))
+        certificate.verify(self.committee.electorate(), known)
     }
 
     /// N1, N3, N4: the first proposal that a view's leader signed, with its justification.
@@ -126,12 +134,15 @@ impl Engine {
                 return;
             }
         }
+        let is_leader = vote.signer == self.committee.leader(view);
+        // N1: nobody signs the payload and `again`, so whoever passes a proposal on may have spoiled it.
+        let is_second_hand = is_leader && Some(from) != self.committee.key(vote.signer);
+        let is_known = self.views.get(&view).is_some_and(|state| state.proposal.is_some());
         // Of past views only bodies that are wanted are of use; of others the first proposal counts.
-        if view < self.view || self.views.get(&view).is_some_and(|state| state.proposal.is_some()) {
+        if view < self.view || is_known || is_second_hand && !broken(Breakage::TakeSecondHand) {
             return self.receive_vote(from, vote, step);
         }
         let known = self.views.get(&view).and_then(|state| state.signature(&subject, vote.signer));
-        let is_leader = vote.signer == self.committee.leader(view);
         if !is_leader || (known != Some(vote.signature) && self.check_vote(&vote).is_err()) {
             return step.emit(Output::Reject { from, reason: Rejection::UnsignedProposal(view) });
         }
@@ -141,14 +152,7 @@ impl Engine {
                 self.watch_unjustified(vote, &block, step);
                 Proposed::Unsound
             }
-            Some(just) => match self.take_again(from, view, block.clone(), just, step) {
-                Some(proposed) => proposed,
-                // Whoever passed it on may have spoiled what the leader did not sign.
-                None if Some(from) != self.committee.key(vote.signer) => {
-                    return step.emit(Output::Reject { from, reason: Rejection::BadEnvelope(view) });
-                }
-                None => Proposed::Unsound,
-            },
+            Some(just) => self.take_again(from, view, block.clone(), just, step).unwrap_or(Proposed::Unsound),
         };
         if !matches!(proposed, Proposed::Unsound) && !broken(Breakage::IgnoreJustification) {
             // Each as if it had come alone, so that this node too can be where the proposal builds on.

@@ -51,6 +51,9 @@ impl Engine {
     fn review(&mut self, view: View, step: &mut Step<'_>) {
         let Some(state) = self.views.get(&view).filter(|_| view > self.tip.view) else { return };
         let Some(hash) = state.quorum_block() else { return };
+        if let Some(reason) = self.why_wrong(hash) {
+            return self.halt(reason, step);
+        }
         if let Some(finalization) = state.finalization()
             && self.blocks.is_executed(&hash)
         {
@@ -89,7 +92,7 @@ impl Engine {
         if let Some(signer) = &mut self.signer {
             signer.raise_floor(view);
         }
-        self.end_if_last(finalization, step);
+        self.end_if_last(step);
     }
 
     /// R1: enter the view after one that is certified, nullified or finalized.
@@ -119,7 +122,7 @@ impl Engine {
 
     fn notarize_new(&mut self, block: &Arc<Block>, step: &mut Step<'_>) -> bool {
         let (hash, header) = (block.hash(), block.header());
-        if header.height > self.committee.last_height() {
+        if header.height > self.committee.last_height() && !broken(Breakage::NotarizeAboveLast) {
             return self.reject_proposal(); // E1
         }
         let Some(parent) = self.certified_block(header.parent_view, header.parent_hash) else {
@@ -216,7 +219,9 @@ impl Engine {
             return false;
         }
         match self.find_parent() {
-            Parent::Found(parent, just) if parent.height >= self.committee.last_height() => {
+            Parent::Found(parent, just)
+                if parent.height >= self.committee.last_height() && !broken(Breakage::BuildAboveLast) =>
+            {
                 self.certificates_due = None;
                 self.propose_again(parent, just, step)
             }

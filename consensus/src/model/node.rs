@@ -173,7 +173,10 @@ impl Node {
     }
 
     fn heard(&self, message: Message) -> Input {
-        let from = self.engine.leader().expect("every view has a leader");
+        let from = match &message {
+            Message::Proposal(proposal) => proposal.block.header().proposer,
+            _ => self.engine.leader().expect("every view has a leader"),
+        };
         Input::Message { from, message }
     }
 }

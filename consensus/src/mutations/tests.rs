@@ -3,7 +3,8 @@
 //! invariant fails; with the rule in force, the same seed passes.
 
 use super::{Breakage, with_broken};
-use crate::sim::byzantine::{BogusJustification, Equivocator, Flooder, Slanderer};
+use crate::sim::boundaries;
+use crate::sim::byzantine::{BogusJustification, Equivocator, Flooder, Slanderer, Spoiler};
 use crate::sim::scenarios::{self, Outcome};
 
 /// What notices, and which invariants it may name.
@@ -28,6 +29,37 @@ fn catcher(rule: Breakage) -> (fn(u64) -> Outcome, &'static [&'static str]) {
         Breakage::ForgetBodies => (random, &["I6", "I7"]),
         Breakage::AccuseUnverified => (|seed| scenarios::tolerates(seed, 4, &Slanderer::default()), &["I12"]),
         Breakage::TakeFarVotes => (|seed| scenarios::tolerates(seed, 4, &Flooder::default()), &["I14"]),
+        Breakage::TakeSecondHand => (|seed| scenarios::tolerates(seed, 4, &Spoiler::default()), &["I12"]),
+        Breakage::DedupeBySubject | Breakage::CacheBySigner => {
+            (|seed| scenarios::tolerates(seed, 4, &BogusJustification), &["I8"])
+        }
+        _ => at_a_boundary(rule),
+    }
+}
+
+/// The same for the rules about the end of an epoch.
+fn at_a_boundary(rule: Breakage) -> (fn(u64) -> Outcome, &'static [&'static str]) {
+    match rule {
+        Breakage::LeaveOutAncestors => (boundaries::the_last_block_is_proposed_until_it_is_final, &["I4"]),
+        Breakage::BuildAboveLast => (boundaries::the_last_block_is_proposed_until_it_is_final, &["I9"]),
+        Breakage::NotarizeAboveLast => (boundaries::goes_beyond_the_epoch, &["I9"]),
+        Breakage::NeverProposeAgain => {
+            (|seed| boundaries::the_last_block_is_proposed_again(seed, true), &["I13"])
+        }
+        Breakage::TrustEnvelopes => (boundaries::bogus_envelopes, &["I8"]),
+        Breakage::VoteAfterTheEnd => (boundaries::a_slow_handover, &["E3"]),
+        Breakage::BelieveAnySet => (boundaries::a_state_that_names_others, &["E3", "I8", "I12"]),
+        Breakage::BoundaryNotDurable => (boundaries::a_joiner_across_epochs, &["E3"]),
+        Breakage::NeverServeBoundary => (boundaries::who_was_down_at_the_end_asks, &["I13"]),
+        Breakage::NeverPushBoundary => (boundaries::the_end_is_pushed, &["I13"]),
+        Breakage::NeverAskAhead | Breakage::AskOnlyMembers => {
+            (boundaries::the_first_authorities_are_gone, &["I13"])
+        }
+        Breakage::DropEarly => (boundaries::a_boundary_costs_no_timeout, &["I13"]),
+        Breakage::KeepAllEarly => (boundaries::floods_of_early_messages, &["I14"]),
+        Breakage::VoteAfterWipe => (boundaries::a_wiped_disk_and_no_company, &["I5"]),
+        Breakage::ServeAcrossEpochs => (boundaries::a_joiner_across_epochs, &["I13"]),
+        other => unreachable!("{other:?} is no rule about the end of an epoch"),
     }
 }
 
@@ -128,4 +160,99 @@ fn accuse_unverified() {
 #[test]
 fn take_votes_far_ahead() {
     is_caught(Breakage::TakeFarVotes);
+}
+
+#[test]
+fn take_proposals_second_hand() {
+    is_caught(Breakage::TakeSecondHand);
+}
+
+#[test]
+fn dedupe_certificates_by_subject() {
+    is_caught(Breakage::DedupeBySubject);
+}
+
+#[test]
+fn cache_signatures_by_signer() {
+    is_caught(Breakage::CacheBySigner);
+}
+
+#[test]
+fn leave_out_ancestors() {
+    is_caught(Breakage::LeaveOutAncestors);
+}
+
+#[test]
+fn build_above_the_last_block() {
+    is_caught(Breakage::BuildAboveLast);
+}
+
+#[test]
+fn notarize_above_the_last_block() {
+    is_caught(Breakage::NotarizeAboveLast);
+}
+
+#[test]
+fn never_propose_the_last_block_again() {
+    is_caught(Breakage::NeverProposeAgain);
+}
+
+#[test]
+fn trust_envelopes() {
+    is_caught(Breakage::TrustEnvelopes);
+}
+
+#[test]
+fn vote_after_the_end() {
+    is_caught(Breakage::VoteAfterTheEnd);
+}
+
+#[test]
+fn believe_any_set() {
+    is_caught(Breakage::BelieveAnySet);
+}
+
+#[test]
+fn boundary_not_durable() {
+    is_caught(Breakage::BoundaryNotDurable);
+}
+
+#[test]
+fn never_serve_the_boundary() {
+    is_caught(Breakage::NeverServeBoundary);
+}
+
+#[test]
+fn never_push_the_boundary() {
+    is_caught(Breakage::NeverPushBoundary);
+}
+
+#[test]
+fn never_ask_who_is_ahead() {
+    is_caught(Breakage::NeverAskAhead);
+}
+
+#[test]
+fn drop_early_messages() {
+    is_caught(Breakage::DropEarly);
+}
+
+#[test]
+fn keep_all_early_messages() {
+    is_caught(Breakage::KeepAllEarly);
+}
+
+#[test]
+fn vote_after_a_wipe() {
+    is_caught(Breakage::VoteAfterWipe);
+}
+
+#[test]
+fn serve_across_epochs() {
+    is_caught(Breakage::ServeAcrossEpochs);
+}
+
+#[test]
+fn ask_only_members() {
+    is_caught(Breakage::AskOnlyMembers);
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use evchain_protocol::codec::{decode, encode};
 use evchain_protocol::crypto::{ChainId, Hash, KeyPair, PublicKey, Purpose};
 use evchain_protocol::finality::Subject;
-use evchain_protocol::primitives::{Height, Timestamp, View};
+use evchain_protocol::primitives::{Epoch, Height, Timestamp, View};
 
 use super::byzantine::{Behaviour, Forge, Target};
 use super::disk::Disk;
@@ -24,6 +24,7 @@ use crate::block::{Block, BlockRef, Payload};
 use crate::epochs::Epochs;
 use crate::input::{Execution, Input, Moment, NextEpoch, Now};
 use crate::message::{MAX_MESSAGE_BYTES, Message};
+use crate::mutations::{Breakage, broken};
 use crate::output::{BuildRequest, HaltReason, Output};
 use crate::wal::LogRecord;
 
@@ -114,6 +115,16 @@ impl Cluster {
         self.nodes[node].execution_factor = factor;
     }
 
+    /// From now on a node's state names other authorities than its headers.
+    pub fn mislead(&mut self, node: usize) {
+        self.nodes[node].misled = true;
+    }
+
+    /// Makes each sync of a node's disk take this long.
+    pub fn slow_disk(&mut self, node: usize, sync_ms: u64) {
+        self.nodes[node].sync_ms = sync_ms;
+    }
+
     /// Sets a node's wall clock ahead, or behind if negative.
     pub fn skew_clock(&mut self, node: usize, ahead_ms: i64) {
         self.nodes[node].clock_ahead_ms = ahead_ms;
@@ -126,6 +137,7 @@ impl Cluster {
         let node = &mut self.nodes[node];
         node.engine = None;
         node.outputs_left = None;
+        node.disk_busy_until_ms = 0;
         node.disk.crash(&mut self.rng);
     }
 
@@ -347,7 +359,10 @@ impl Cluster {
                     self.send(node, Target::Node(to), message);
                 }
             }
-            Output::Broadcast(message) => self.send(node, Target::All, message),
+            Output::Broadcast(message) => {
+                let target = self.audience(node, &message);
+                self.send(node, target, message);
+            }
             Output::Build(request) => {
                 let wait_ms = self.rng.below(self.setup.max_build_ms + 1);
                 let event = Event::Build { incarnation, request: Box::new(request) };
@@ -363,7 +378,8 @@ impl Cluster {
             }
             Output::Commit { blocks, finalization, ends_epoch } => {
                 if self.nodes[node].is_honest() {
-                    let result = self.properties.committed(&blocks, &finalization, &self.plan);
+                    let above = self.nodes[node].disk.height_given();
+                    let result = self.properties.committed(above, &blocks, &finalization, &self.plan);
                     self.check(result);
                 }
                 self.story.note(self.now_ms, node, || {
@@ -371,11 +387,17 @@ impl Cluster {
                 });
                 self.trace.push(finalization.subject.block().unwrap_or_default());
                 if let Some(last) = blocks.last().filter(|_| ends_epoch) {
-                    let next = Box::new(self.plan.next_epoch(last.header().height, self.setup.config));
+                    let mut next = Box::new(self.plan.next_epoch(last.header().height, self.setup.config));
+                    if self.nodes[node].misled {
+                        next.authorities = self.committee.authorities().clone();
+                    }
                     let wait_ms = self.rng.below(self.setup.max_execution_ms + 1);
+                    let wait_ms = wait_ms * self.nodes[node].execution_factor;
                     self.schedule(self.now_ms + wait_ms, node, Event::NextEpoch { incarnation, next });
                 }
-                self.nodes[node].disk.commit(blocks, finalization);
+                if !(ends_epoch && broken(Breakage::BoundaryNotDurable)) {
+                    self.nodes[node].disk.commit(blocks, finalization);
+                }
             }
             Output::ServeBlocks { to, request } => {
                 let answer = self.nodes[node].disk.serve_blocks(request.newest, request.above);
@@ -398,6 +420,22 @@ impl Cluster {
                 self.nodes[node].halted = Some(reason);
             }
         }
+    }
+
+    /// Whom a broadcast reaches: the authorities of the epoch and of the one before, and everybody if it
+    /// is a finalization. A Byzantine node may know them all.
+    fn audience(&self, node: usize, message: &Message) -> Target {
+        let is_final = matches!(message, Message::Certificate(certificate)
+            if matches!(certificate.subject, Subject::Finalize(_)));
+        let Some(engine) = self.nodes[node].engine.as_ref().filter(|_| self.nodes[node].is_honest()) else {
+            return Target::All;
+        };
+        if is_final {
+            return Target::All;
+        }
+        let epoch = engine.epoch();
+        let before = epoch.checked_sub(Epoch::new(1)).unwrap_or(epoch);
+        Target::Nodes([self.plan.members(epoch), self.plan.members(before)].concat())
     }
 
     fn answer(&mut self, node: usize, to: PublicKey, answer: Option<Message>) {
@@ -433,6 +471,7 @@ impl Cluster {
     /// Syncs, then hands a message to the network, or to what a Byzantine node does instead.
     fn send(&mut self, node: usize, target: Target, message: Message) {
         let state = &mut self.nodes[node];
+        state.wait_for_disk(self.now_ms);
         if state.disk.sync().is_err() {
             return self.crash(node); // Nothing may leave, and nobody knows what the log holds.
         }
@@ -471,11 +510,12 @@ impl Cluster {
         self.story.note(self.now_ms, from, || words(message));
         let bytes: Arc<[u8]> = encode(message).into();
         self.trace.push(Hash::of_parts(Purpose::MerkleLeaf, &[&self.now_ms.to_le_bytes(), &bytes]));
+        let leaves_ms = self.now_ms.max(self.nodes[from].disk_busy_until_ms);
         let all = 0..self.nodes.len();
         for to in all.filter(|to| *to != from && target.includes(*to)) {
             for delay_ms in self.network.delays(&mut self.rng, from, to, message) {
                 let event = Event::Deliver { from, bytes: bytes.clone() };
-                self.schedule(self.now_ms + delay_ms, to, event);
+                self.schedule(leaves_ms + delay_ms, to, event);
             }
         }
     }

@@ -69,6 +69,11 @@ impl Disk {
         Ok(())
     }
 
+    /// Whether there is something to sync.
+    pub const fn is_dirty(&self) -> bool {
+        !self.unsynced.is_empty()
+    }
+
     fn write_out(&mut self) {
         for entry in std::mem::take(&mut self.unsynced) {
             match entry {
@@ -148,6 +153,15 @@ impl Disk {
     /// The durable final chain, oldest first.
     pub fn chain(&self) -> impl DoubleEndedIterator<Item = &Arc<Block>> {
         self.chain.iter().map(|(block, _)| block)
+    }
+
+    /// The height up to which blocks were given to it, durable or not.
+    pub fn height_given(&self) -> Height {
+        let unsynced = self.unsynced.iter().map(|entry| match entry {
+            Entry::Record(_) => 0,
+            Entry::Commit(blocks, _) => blocks.len(),
+        });
+        Height::new((self.chain.len() + unsynced.sum::<usize>()) as u64)
     }
 
     /// The number of records that are kept.

@@ -32,6 +32,10 @@ pub(super) struct Node {
     pub(super) behaviour: Option<Box<dyn Behaviour>>,
     pub(super) execution_factor: u64,
     pub(super) clock_ahead_ms: i64,
+    pub(super) sync_ms: u64,
+    pub(super) misled: bool,
+    /// What is sent before then leaves then.
+    pub(super) disk_busy_until_ms: u64,
     /// The last epoch in which it voted, which is noted beside its disk.
     voted_in: Option<Epoch>,
     votes_from: Epoch,
@@ -52,6 +56,9 @@ impl Node {
             behaviour: None,
             execution_factor: 1,
             clock_ahead_ms: 0,
+            sync_ms: 0,
+            misled: false,
+            disk_busy_until_ms: 0,
             voted_in: None,
             votes_from: Epoch::ZERO,
         }
@@ -64,6 +71,13 @@ impl Node {
     /// What its wall clock shows.
     pub(super) fn wall(&self, now_ms: u64) -> Timestamp {
         Timestamp::new((START_MS + now_ms).saturating_add_signed(self.clock_ahead_ms))
+    }
+
+    /// A sync of what is new takes its time, one after the other.
+    pub(super) fn wait_for_disk(&mut self, now_ms: u64) {
+        if self.disk.is_dirty() {
+            self.disk_busy_until_ms = self.disk_busy_until_ms.max(now_ms) + self.sync_ms;
+        }
     }
 
     /// Starts from what is on disk.

@@ -73,6 +73,11 @@ impl Properties {
         self.nullified.contains(&(Epoch::ZERO, view))
     }
 
+    /// In how many views a nullification was seen.
+    pub fn nullified_views(&self) -> usize {
+        self.nullified.len()
+    }
+
     /// Whether a notarization of this view of the first epoch was seen.
     pub fn is_notarized(&self, view: View) -> bool {
         self.notarized.contains_key(&(Epoch::ZERO, view))
@@ -88,16 +93,20 @@ impl Properties {
         self.committed.get(&height).copied()
     }
 
-    /// I1, I4, I9: an honest node commits.
+    /// I1, I4, I9: an honest node commits what follows on this height.
     pub fn committed(
         &mut self,
+        above: Height,
         blocks: &[Arc<Block>],
         finalization: &Certificate,
         plan: &Plan,
     ) -> Result<(), Violation> {
-        for block in blocks {
+        for (block, place) in blocks.iter().zip(1..) {
             let header = block.header();
             let height = header.height;
+            ensure("I4", height.get() == above.get() + place, || {
+                format!("a block at height {height} is committed as number {place} above height {above}")
+            })?;
             let first = *self.committed.entry(height).or_insert(block.hash());
             ensure("I1", first == block.hash(), || {
                 format!("{first} and {} at height {height}", block.hash())

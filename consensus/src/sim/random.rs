@@ -3,8 +3,8 @@
 use evchain_protocol::crypto::Hash;
 
 use super::byzantine::{
-    BadBody, BeyondEpoch, BogusJustification, DeliversToOne, Equivocator, Forker, SignsEverything,
-    Withholder, WrongEpoch,
+    BadBody, BeyondEpoch, BogusJustification, DeliversToOne, Equivocator, FarFinality, Flooder, Forker,
+    SignsEverything, Slanderer, Spoiler, TwoFaced, Withholder, WrongEpoch,
 };
 use super::cluster::Cluster;
 use super::network::Quality;
@@ -63,7 +63,7 @@ fn run_with(seed: u64, faults_wanted: u64, listen: bool) -> Report {
     setup.max_execution_ms = rng.between(0, 30);
     let byzantine = usize::try_from(rng.below((authorities as u64 - 1) / 3 + 1)).unwrap_or(0);
     let changes = rng.chance(500);
-    setup.observers = if changes { 3 } else { usize::from(rng.chance(250)) };
+    setup.observers = if changes { 4 } else { usize::from(rng.chance(250)) };
     setup.schedule = changes.then(|| schedule(&mut rng, authorities, setup.observers, byzantine));
     let epochs = setup.schedule.clone();
     let length = epochs.as_ref().map_or(0, |schedule| schedule.length);
@@ -75,17 +75,9 @@ fn run_with(seed: u64, faults_wanted: u64, listen: bool) -> Report {
     for node in 0..byzantine {
         behaviours.push(corrupt(&mut cluster, node, &mut rng));
     }
-    if rng.chance(200) {
-        cluster.network.slow = Some(authorities - 1);
-    }
-    let mut faults = 0;
-    for fault in 0..rng.between(2, 6) {
-        if fault < faults_wanted {
-            disturb(&mut cluster, &mut rng, byzantine);
-            faults += 1;
-        }
-        cluster.run_for(rng.between(20, 700));
-    }
+    slow_down(&mut cluster, &mut rng, authorities);
+    let faults = Faults { byzantine, may_wipe: may_wipe(byzantine, authorities, epochs.as_ref()) };
+    let made = faults.make(&mut cluster, &mut rng, faults_wanted, changes);
     heal(&mut cluster);
     // Into the next epoch, if there is one, and beyond.
     let blocks = 5 + length;
@@ -106,7 +98,7 @@ fn run_with(seed: u64, faults_wanted: u64, listen: bool) -> Report {
         height: cluster.best_height(),
         digest: cluster.digest(),
         summary: format!(
-            "n = {authorities}, {byzantine} Byzantine {behaviours:?}, {faults} faults, loss {} per mille, \
+            "n = {authorities}, {byzantine} Byzantine {behaviours:?}, {made} faults, loss {} per mille, \
              epochs {epochs:?}, height {start} when healed after {start_ms} ms, {} after {} ms",
             quality.loss_per_mille,
             cluster.best_height(),
@@ -114,7 +106,7 @@ fn run_with(seed: u64, faults_wanted: u64, listen: bool) -> Report {
         ),
         views: highest_view(&cluster),
         crashes: cluster.crashes(),
-        faults,
+        faults: made,
         story: cluster.story.lines().map(str::to_owned).collect(),
     }
 }
@@ -124,11 +116,16 @@ fn highest_view(cluster: &Cluster) -> u64 {
     up.map(|engine| engine.view().get()).max().unwrap_or(0)
 }
 
-/// Short epochs, each with some of the nodes and no more Byzantine ones than its set tolerates.
+/// Short epochs, each with some of the nodes and no more Byzantine ones than its set tolerates. Now and
+/// then none of the authorities before stays.
 fn schedule(rng: &mut Rng, authorities: usize, joiners: usize, byzantine: usize) -> Schedule {
     let mut sets = vec![(0..authorities).collect::<Vec<usize>>()];
-    for _ in 0..rng.between(1, 4) {
-        let mut set: Vec<usize> = (byzantine..authorities + joiners).filter(|_| rng.chance(600)).collect();
+    for _ in 0..rng.between(1, 5) {
+        let before = sets.last().cloned().unwrap_or_default();
+        let all_new = rng.chance(250);
+        let mut set: Vec<usize> = (byzantine..authorities + joiners)
+            .filter(|node| if all_new { !before.contains(node) } else { rng.chance(600) })
+            .collect();
         if set.is_empty() {
             set.push(authorities);
         }
@@ -142,8 +139,28 @@ fn schedule(rng: &mut Rng, authorities: usize, joiners: usize, byzantine: usize)
     Schedule { length: rng.between(1, 8), sets }
 }
 
+/// Slow links, disks and processors, and clocks that are apart, for the time of the faults.
+fn slow_down(cluster: &mut Cluster, rng: &mut Rng, authorities: usize) {
+    if rng.chance(200) {
+        cluster.network.slow = Some(authorities - 1);
+    }
+    let all_disks = rng.chance(50);
+    for node in 0..cluster.len() {
+        if all_disks || rng.chance(100) {
+            cluster.slow_disk(node, rng.between(1, 40));
+        }
+        if rng.chance(50) {
+            cluster.slow_execution(node, rng.between(2, 20));
+        }
+        if rng.chance(300) {
+            let apart_ms = i64::try_from(rng.below(400)).unwrap_or(0);
+            cluster.skew_clock(node, apart_ms - 200);
+        }
+    }
+}
+
 fn corrupt(cluster: &mut Cluster, node: usize, rng: &mut Rng) -> &'static str {
-    match rng.below(9) {
+    match rng.below(14) {
         0 => {
             cluster.corrupt(node, Equivocator);
             "equivocates"
@@ -176,6 +193,27 @@ fn corrupt(cluster: &mut Cluster, node: usize, rng: &mut Rng) -> &'static str {
             cluster.corrupt(node, WrongEpoch);
             "wrong epochs"
         }
+        8 => {
+            cluster.corrupt(node, Flooder::default());
+            "floods"
+        }
+        9 => {
+            cluster.corrupt(node, Spoiler::default());
+            "spoils proposals"
+        }
+        10 => {
+            cluster.corrupt(node, FarFinality::default());
+            "far finality"
+        }
+        11 => {
+            let groups = [0, 1].map(|face| (0..cluster.len()).filter(|other| other % 2 == face).collect());
+            cluster.corrupt(node, TwoFaced::between(groups));
+            "two faced"
+        }
+        12 => {
+            cluster.corrupt(node, Slanderer::default());
+            "slanders"
+        }
         _ => {
             cluster.corrupt(node, BadBody);
             "bad body"
@@ -183,39 +221,89 @@ fn corrupt(cluster: &mut Cluster, node: usize, rng: &mut Rng) -> &'static str {
     }
 }
 
-/// One fault: a crash between or in the middle of outputs, a partition, a one-way cut, or all of it.
-fn disturb(cluster: &mut Cluster, rng: &mut Rng, byzantine: usize) {
-    let nodes = cluster.len();
-    let honest = nodes - byzantine;
-    let node = byzantine + usize::try_from(rng.below(honest as u64)).unwrap_or(0);
-    let back_ms = cluster.now_ms() + rng.between(1, 500);
-    match rng.below(6) {
-        0 => {
-            cluster.crash(node);
-            cluster.restart_at(node, back_ms);
-        }
-        1 => {
-            cluster.crash_after_outputs(node, rng.below(60));
-        }
-        2 => {
-            for node in byzantine..nodes {
-                cluster.crash_after_outputs(node, rng.below(40));
+/// One wiped disk is one fault for as long as the epoch lasts: all sets have to tolerate it.
+fn may_wipe(byzantine: usize, authorities: usize, epochs: Option<&Schedule>) -> bool {
+    let all_tolerate = epochs.is_none_or(|epochs| epochs.sets.iter().all(|set| set.len() >= 4));
+    byzantine == 0 && authorities >= 4 && all_tolerate
+}
+
+/// Until some node begins an epoch, where the next fault strikes.
+fn until_a_boundary(cluster: &mut Cluster, within_ms: u64) {
+    let newest = |cluster: &Cluster| {
+        let engines = (0..cluster.len()).filter_map(|node| cluster.engine(node));
+        engines.map(crate::epochs::Epochs::epoch).max()
+    };
+    let before = newest(cluster);
+    cluster.run_until(within_ms, |cluster| newest(cluster) > before);
+}
+
+/// What can still go wrong in a run.
+struct Faults {
+    byzantine: usize,
+    may_wipe: bool,
+}
+
+impl Faults {
+    /// Some faults, at most as many as are wanted, near the ends of epochs if there are any. Tells how many.
+    fn make(mut self, cluster: &mut Cluster, rng: &mut Rng, wanted: u64, changes: bool) -> u64 {
+        let mut made = 0;
+        for fault in 0..rng.between(2, 6) {
+            if fault < wanted {
+                if changes && rng.chance(400) {
+                    until_a_boundary(cluster, 700);
+                }
+                self.disturb(cluster, rng);
+                made += 1;
             }
+            cluster.run_for(rng.between(20, 700));
         }
-        3 => {
-            let size = usize::try_from(rng.between(1, nodes as u64)).unwrap_or(1);
-            let island: Vec<usize> = (0..size).collect();
-            cluster.network.isolate(&island, nodes);
-        }
-        4 => {
-            for other in (0..nodes).filter(|other| *other != node) {
-                cluster.network.cut(node, other);
-            }
-        }
-        _ => {
-            for node in byzantine..nodes {
+        made
+    }
+
+    /// One fault: a crash between or in the middle of outputs, a partition, a one-way cut, a disk that
+    /// fails or is lost, or all of it.
+    fn disturb(&mut self, cluster: &mut Cluster, rng: &mut Rng) {
+        let (nodes, byzantine) = (cluster.len(), self.byzantine);
+        let honest = nodes - byzantine;
+        let node = byzantine + usize::try_from(rng.below(honest as u64)).unwrap_or(0);
+        let back_ms = cluster.now_ms() + rng.between(1, 500);
+        match rng.below(8) {
+            0 => {
                 cluster.crash(node);
                 cluster.restart_at(node, back_ms);
+            }
+            1 => {
+                cluster.crash_after_outputs(node, rng.below(60));
+            }
+            2 => {
+                for node in byzantine..nodes {
+                    cluster.crash_after_outputs(node, rng.below(40));
+                }
+            }
+            3 => {
+                let size = usize::try_from(rng.between(1, nodes as u64)).unwrap_or(1);
+                let island: Vec<usize> = (0..size).collect();
+                cluster.network.isolate(&island, nodes);
+            }
+            4 => {
+                for other in (0..nodes).filter(|other| *other != node) {
+                    cluster.network.cut(node, other);
+                }
+            }
+            5 => {
+                cluster.fail_disk(node, true);
+            }
+            6 if self.may_wipe => {
+                self.may_wipe = false;
+                cluster.crash(node);
+                cluster.wipe(node);
+                cluster.restart_at(node, back_ms);
+            }
+            _ => {
+                for node in byzantine..nodes {
+                    cluster.crash(node);
+                    cluster.restart_at(node, back_ms);
+                }
             }
         }
     }
@@ -228,6 +316,9 @@ fn heal(cluster: &mut Cluster) {
     cluster.network.slow = None;
     cluster.disarm();
     for node in 0..cluster.len() {
+        cluster.fail_disk(node, false);
+        cluster.slow_disk(node, 0);
+        cluster.slow_execution(node, 1);
         cluster.restart(node);
     }
 }

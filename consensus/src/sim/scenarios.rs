@@ -129,7 +129,7 @@ pub fn subject(message: &Message) -> Option<Subject> {
 }
 
 /// No invariant is broken, and what the scenario expects holds too.
-fn ensure(cluster: &Cluster, holds: bool, what: &str) -> Outcome {
+pub(super) fn ensure(cluster: &Cluster, holds: bool, what: &str) -> Outcome {
     match cluster.violation() {
         Some(violation) => Err(violation.clone()),
         None if holds => Ok(()),

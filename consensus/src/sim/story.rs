@@ -51,6 +51,12 @@ pub(super) fn words(message: &Message) -> Option<String> {
         }
         Message::Vote(vote) => Some(format!("votes {:?}", vote.subject)),
         Message::Certificate(certificate) => Some(format!("relays {:?}", certificate.subject)),
+        Message::GetFinalized(request) => Some(format!("asks for what is final above {}", request.above)),
+        Message::Finalized(answer) => Some(format!(
+            "answers with {} blocks up to {:?}",
+            answer.blocks.len(),
+            answer.finalization.subject
+        )),
         _ => None,
     }
 }

@@ -80,8 +80,12 @@ impl Bench {
         outputs
     }
 
+    /// Hears a proposal from its leader, and other messages from the first authority.
     pub fn hear(&mut self, message: Message) -> Vec<Output> {
-        let from = self.keys[0].public_key();
+        let from = match &message {
+            Message::Proposal(proposal) => self.keys[usize::from(proposal.vote.signer.get())].public_key(),
+            _ => self.keys[0].public_key(),
+        };
         self.step(Input::Message { from, message })
     }
 

@@ -41,7 +41,8 @@ impl Behaviour for BadBody {
     }
 }
 
-fn spoiled(block: &Arc<Block>) -> Arc<Block> {
+/// The same header with another payload.
+pub(super) fn spoiled(block: &Arc<Block>) -> Arc<Block> {
     let mut bytes = block.payload().as_bytes().to_vec();
     bytes.push(0xbb);
     let spoiled = Payload::new(bytes)
