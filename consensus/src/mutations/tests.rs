@@ -31,7 +31,7 @@ fn catcher(rule: Breakage) -> (fn(u64) -> Outcome, &'static [&'static str]) {
         Breakage::TakeFarVotes => (|seed| scenarios::tolerates(seed, 4, &Flooder::default()), &["I14"]),
         Breakage::TakeSecondHand => (|seed| scenarios::tolerates(seed, 4, &Spoiler::default()), &["I12"]),
         Breakage::DedupeBySubject | Breakage::CacheBySigner => {
-            (|seed| scenarios::tolerates(seed, 4, &BogusJustification), &["I8"])
+            (|seed| scenarios::tolerates(seed, 4, &BogusJustification), &["I8", "I12"])
         }
         _ => at_a_boundary(rule),
     }

@@ -359,10 +359,7 @@ impl Cluster {
                     self.send(node, Target::Node(to), message);
                 }
             }
-            Output::Broadcast(message) => {
-                let target = self.audience(node, &message);
-                self.send(node, target, message);
-            }
+            Output::Broadcast(message) => self.send(node, self.audience(node, &message), message),
             Output::Build(request) => {
                 let wait_ms = self.rng.below(self.setup.max_build_ms + 1);
                 let event = Event::Build { incarnation, request: Box::new(request) };
