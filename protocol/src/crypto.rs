@@ -60,6 +60,8 @@ pub enum Purpose {
     VoteNullify,
     /// A consensus vote to finalize.
     VoteFinalize,
+    /// Where an authority can be reached, signed by it.
+    AuthorityAddress,
     /// A key derived from a wallet's seed.
     WalletKey,
 }
@@ -87,6 +89,7 @@ impl Purpose {
             Self::VoteNotarize => "evchain 2026 vote notarize",
             Self::VoteNullify => "evchain 2026 vote nullify",
             Self::VoteFinalize => "evchain 2026 vote finalize",
+            Self::AuthorityAddress => "evchain 2026 authority address",
             Self::WalletKey => "evchain 2026 wallet key",
         }
     }
