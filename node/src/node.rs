@@ -23,6 +23,7 @@ use crate::consensus::{
 };
 use crate::evidence::{EvidenceBook, EvidenceMetrics, Reporter};
 use crate::gossip;
+use crate::known_addresses::KnownAddresses;
 use crate::mempool::{self, MempoolHandle, PoolLimits};
 use crate::network::{
     self, GossipMessage, NetworkConfig, NetworkEvent, NetworkEvents, NetworkHandle, NetworkMetrics, Topic,
@@ -143,9 +144,7 @@ impl Node {
 
         let metrics = NetworkMetrics::registered(registry);
         let (network, events) = network::start(network, chain_id, &key, metrics)?;
-        // The set is in force before anything is sent; a stopped network shows itself below.
-        let linked = opened.reader.authorities_to_link().map_err(OpenError::Store)?;
-        let _ = network.set_authorities(linked).await;
+        let addresses = link(&opened, &network).await?;
 
         let mut others = JoinSet::new();
         let (mempool, mempool_task) = mempool::new(opened.reader.clone(), network.clone(), pool);
@@ -183,7 +182,7 @@ impl Node {
             handle.mempool.clone(),
             handle.network.clone(),
         ));
-        others.spawn(dispatch(events, transactions, handle.clone()));
+        others.spawn(dispatch(events, transactions, addresses, handle.clone()));
         let consensus = tokio::spawn(event_loop.run());
         Ok(Self { handle, ledger_failure: chain.failure, consensus, others })
     }
@@ -232,6 +231,18 @@ impl Node {
             warn!("node: somebody still talks to the ledger; stopping without it");
         }
     }
+}
+
+/// Tells the network who the authorities are and where they said that they are. The set is in force before
+/// anything is sent; a stopped network shows itself elsewhere.
+async fn link(opened: &OpenedChain, network: &NetworkHandle) -> Result<KnownAddresses, NodeError> {
+    let authorities = opened.reader.authorities_to_link()?;
+    let (addresses, known) = KnownAddresses::open(opened.store(), &authorities)?;
+    let _ = network.set_authorities(authorities).await;
+    for record in known {
+        let _ = network.learn_address(record);
+    }
+    Ok(addresses)
 }
 
 /// The engine of the epoch that the database is in.
@@ -291,7 +302,12 @@ fn votes_from(
 }
 
 /// Hands the network's events to those who know what to do with them.
-async fn dispatch(mut events: NetworkEvents, transactions: mpsc::Sender<GossipMessage>, node: NodeHandle) {
+async fn dispatch(
+    mut events: NetworkEvents,
+    transactions: mpsc::Sender<GossipMessage>,
+    addresses: KnownAddresses,
+    node: NodeHandle,
+) {
     while let Some(event) = events.recv().await {
         match event {
             NetworkEvent::ConsensusMessage { from, bytes } => {
@@ -306,12 +322,19 @@ async fn dispatch(mut events: NetworkEvents, transactions: mpsc::Sender<GossipMe
                         node.consensus.deliver(Inbound::Finalization { from, bytes, id }).await;
                     }
                 }
+                // The network judges these itself.
+                Topic::Addresses => {}
             },
             NetworkEvent::SyncRequest { from, bytes, responder } => {
                 node.consensus.deliver(Inbound::Request { from, bytes, responder }).await;
             }
             // Sessions are the agents' business, and those have endpoints of their own.
             NetworkEvent::Session(session) => drop(session),
+            NetworkEvent::AddressAnnounced { authority, record } => {
+                if let Err(error) = addresses.keep(authority, &record) {
+                    warn!(%error, "node: an authority's address could not be kept");
+                }
+            }
             NetworkEvent::PeerConnected { peer, address } => info!(%peer, %address, "network: connected"),
             NetworkEvent::PeerDisconnected { peer } => info!(%peer, "network: disconnected"),
             NetworkEvent::Listening(address) => info!(%address, "network: listening"),

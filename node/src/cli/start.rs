@@ -47,6 +47,10 @@ pub struct StartArgs {
     /// Where to listen for peers; repeat for several [default: /ip4/0.0.0.0/tcp/9000].
     #[arg(long, value_name = "MULTIADDR")]
     listen: Vec<Multiaddr>,
+    /// Where an authority tells the others to reach it, such as /ip4/203.0.113.7/tcp/9000; repeat for
+    /// several [default: where it listens].
+    #[arg(long, value_name = "MULTIADDR")]
+    announce: Vec<Multiaddr>,
     /// A peer to stay connected with, ending in /p2p/ and its peer id; repeat for several.
     #[arg(long = "peer", value_name = "MULTIADDR")]
     peers: Vec<Multiaddr>,
@@ -82,6 +86,7 @@ struct ConfigFile {
     wallet: Option<PathBuf>,
     data: Option<PathBuf>,
     listen: Vec<Multiaddr>,
+    announce: Vec<Multiaddr>,
     peers: Vec<Multiaddr>,
     allow: Vec<PublicKey>,
     rpc: Option<SocketAddr>,
@@ -184,6 +189,7 @@ impl StartArgs {
             key_file,
             network: NetworkConfig {
                 listen,
+                announce: either(self.announce, file.announce),
                 bootstrap: either(self.peers, file.peers),
                 admission,
                 limits: file.network_limits,

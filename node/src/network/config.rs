@@ -12,6 +12,9 @@ pub struct NetworkConfig {
     /// Where to listen, for example `/ip4/0.0.0.0/tcp/9000`. Port 0: the system chooses. May be
     /// empty for a node that only dials.
     pub listen: Vec<Multiaddr>,
+    /// Where an authority says that others reach it, for example when it is behind a translated address.
+    /// Empty: where it listens.
+    pub announce: Vec<Multiaddr>,
     /// Peers that are dialed forever, each with a last `/p2p/` part that names it.
     pub bootstrap: Vec<Multiaddr>,
     /// Who may connect.

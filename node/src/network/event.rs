@@ -43,6 +43,14 @@ pub enum NetworkEvent {
         /// The peer.
         peer: PublicKey,
     },
+    /// An authority has said where it can be reached. Who gives the record to
+    /// [`NetworkHandle::learn_address`](super::NetworkHandle::learn_address) after a restart finds it again.
+    AddressAnnounced {
+        /// The authority that signed it.
+        authority: PublicKey,
+        /// The signed record, of at most 1 KiB.
+        record: Vec<u8>,
+    },
     /// The node listens on this address, which ends in its own `/p2p/` part.
     Listening(Multiaddr),
 }

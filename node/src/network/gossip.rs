@@ -48,7 +48,7 @@ pub(super) fn decode_batch(topic: Topic, bytes: &[u8], max: usize) -> Result<Vec
     let items = codec::decode::<Batch>(bytes, max).map_err(|error| error.to_string())?.into_vec();
     match (topic, items.len()) {
         (_, 0) => Err("an empty batch".to_owned()),
-        (Topic::Finalizations, 2..) => Err("more than one finalization".to_owned()),
+        (Topic::Finalizations | Topic::Addresses, 2..) => Err("more than one item".to_owned()),
         _ => Ok(items),
     }
 }

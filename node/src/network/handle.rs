@@ -49,6 +49,7 @@ pub(super) enum Command {
     Judge { id: GossipId, verdict: Verdict },
     Request { peer: PublicKey, bytes: Vec<u8>, reply: oneshot::Sender<Result<Vec<u8>, RequestError>> },
     Connect(ConnectRequest),
+    LearnAddress(Vec<u8>),
     Ban { peer: PublicKey },
     ConnectedPeers(oneshot::Sender<Vec<PeerInfo>>),
     ListenAddresses(oneshot::Sender<Vec<Multiaddr>>),
@@ -165,6 +166,15 @@ impl NetworkHandle {
         let (request, connected) = ConnectRequest::new(&peer, addresses)?;
         self.commands.send(Command::Connect(request)).await.map_err(|_| SessionError::Stopped)?;
         connected.await.map_err(|_| SessionError::Stopped)?
+    }
+
+    /// Takes a record of [`NetworkEvent::AddressAnnounced`](super::NetworkEvent::AddressAnnounced) that
+    /// the node kept, if its author is an authority.
+    ///
+    /// # Errors
+    /// [`SendError::QueueFull`], [`SendError::Stopped`].
+    pub fn learn_address(&self, record: Vec<u8>) -> Result<(), SendError> {
+        self.try_command(Command::LearnAddress(record), "address_queue")
     }
 
     /// Disconnects a peer that was found out to break the rules, and refuses it for `ban_ms`.

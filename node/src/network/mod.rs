@@ -1,6 +1,7 @@
 //! The node's peer-to-peer layer: one task owns the libp2p swarm, everybody else talks to it by
 //! messages. `docs/network.md` describes the wire, the limits and the scoring.
 
+mod announcement;
 mod arrivals;
 mod authority_links;
 mod behaviour;

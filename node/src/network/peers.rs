@@ -1,6 +1,6 @@
 //! Whom to dial, and when: bootstrap peers and authorities forever, other known peers a few times.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use libp2p::multiaddr::Protocol;
@@ -8,7 +8,7 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::config::NetworkLimits;
 
-/// Addresses that are kept for one peer.
+/// Addresses that are kept for one peer, beside those that it announced.
 const MAX_ADDRESSES: usize = 4;
 
 /// Dials of a peer that is neither bootstrap peer nor authority, before it is forgotten.
@@ -44,15 +44,18 @@ impl Backoff {
 #[derive(Debug)]
 pub(super) struct PeerBook {
     peers: BTreeMap<PeerId, Known>,
+    authorities: BTreeSet<PeerId>,
     backoff: Backoff,
     max_known: usize,
 }
 
 #[derive(Debug)]
 struct Known {
+    /// Configured, or seen.
     addresses: Vec<Multiaddr>,
-    /// Dialed until the end of time, and never evicted.
-    is_permanent: bool,
+    /// What an authority has signed to be its addresses.
+    announced: Vec<Multiaddr>,
+    is_bootstrap: bool,
     backoff: Backoff,
     /// When to dial; `None` while connected or while a dial is under way.
     dial_at: Option<Instant>,
@@ -66,25 +69,56 @@ impl PeerBook {
         now: Instant,
     ) -> Self {
         let backoff = Backoff::new(limits);
-        let mut book = Self { peers: BTreeMap::new(), backoff, max_known: limits.max_known_peers };
+        let (peers, authorities) = (BTreeMap::new(), BTreeSet::new());
+        let mut book = Self { peers, authorities, backoff, max_known: limits.max_known_peers };
         for (peer, address) in bootstrap {
             let known = book.entry(peer);
-            known.is_permanent = true;
+            known.is_bootstrap = true;
             known.dial_at = Some(now);
-            known.remember(address);
+            remember(&mut known.addresses, address);
         }
         book
     }
 
+    /// Sets who is dialed until the end of time, beside the bootstrap peers, once an address is known.
+    pub(super) fn set_authorities(&mut self, authorities: BTreeSet<PeerId>) {
+        for former in self.authorities.difference(&authorities) {
+            if let Some(known) = self.peers.get_mut(former) {
+                known.announced.clear();
+            }
+        }
+        self.authorities = authorities;
+    }
+
     /// Remembers an address of a connected peer, if there is room.
-    pub(super) fn learn(&mut self, peer: PeerId, address: Multiaddr, is_authority: bool) {
+    pub(super) fn learn(&mut self, peer: PeerId, address: Multiaddr) {
         let is_new = !self.peers.contains_key(&peer);
-        if is_new && !is_authority && self.temporary() >= self.max_known && !self.evict() {
+        if is_new && !self.authorities.contains(&peer) && self.temporary() >= self.max_known && !self.evict()
+        {
             return;
         }
-        let known = self.entry(peer);
-        known.is_permanent |= is_authority;
-        known.remember(address);
+        remember(&mut self.entry(peer).addresses, address);
+    }
+
+    /// Remembers where an authority says that it is, in place of what it said before.
+    pub(super) fn announced(&mut self, authority: PeerId, addresses: Vec<Multiaddr>) {
+        let known = self.entry(authority);
+        if known.announced != addresses {
+            known.announced = addresses;
+            known.backoff.reset();
+        }
+    }
+
+    /// Authorities that can be dialed.
+    pub(super) fn authorities(&self) -> impl Iterator<Item = PeerId> + '_ {
+        self.authorities.iter().filter(|peer| self.peers.contains_key(peer)).copied()
+    }
+
+    /// Dials a known peer that is not connected, now unless it is due later anyway.
+    pub(super) fn want(&mut self, peer: &PeerId, now: Instant) {
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.dial_at.get_or_insert(now);
+        }
     }
 
     /// There is a connection: nothing to dial.
@@ -96,9 +130,10 @@ impl PeerBook {
     }
 
     /// The last connection has ended, or a dial has failed: dial again after a pause.
-    pub(super) fn lost(&mut self, peer: &PeerId, is_authority: bool, now: Instant) {
+    pub(super) fn lost(&mut self, peer: &PeerId, now: Instant) {
+        let is_authority = self.authorities.contains(peer);
         let Some(known) = self.peers.get_mut(peer) else { return };
-        if !known.is_permanent && !is_authority && known.backoff.failures >= MAX_ATTEMPTS {
+        if !known.is_bootstrap && !is_authority && known.backoff.failures >= MAX_ATTEMPTS {
             self.peers.remove(peer);
             return;
         }
@@ -117,7 +152,10 @@ impl PeerBook {
         for (peer, known) in &mut self.peers {
             if known.dial_at.is_some_and(|at| at <= now) {
                 known.dial_at = None;
-                due.push((*peer, known.addresses.clone()));
+                let mut addresses = known.announced.clone();
+                addresses
+                    .extend(known.addresses.iter().filter(|own| !known.announced.contains(own)).cloned());
+                due.push((*peer, addresses));
             }
         }
         due
@@ -126,32 +164,33 @@ impl PeerBook {
     fn entry(&mut self, peer: PeerId) -> &mut Known {
         self.peers.entry(peer).or_insert_with(|| Known {
             addresses: Vec::new(),
-            is_permanent: false,
+            announced: Vec::new(),
+            is_bootstrap: false,
             backoff: self.backoff.clone(),
             dial_at: None,
         })
     }
 
+    fn is_temporary(&self, peer: &PeerId, known: &Known) -> bool {
+        !known.is_bootstrap && !self.authorities.contains(peer)
+    }
+
     fn temporary(&self) -> usize {
-        self.peers.values().filter(|known| !known.is_permanent).count()
+        self.peers.iter().filter(|(peer, known)| self.is_temporary(peer, known)).count()
     }
 
     /// Forgets a peer that is not connected, if there is one.
     fn evict(&mut self) -> bool {
-        let peer = self
-            .peers
-            .iter()
-            .find(|(_, known)| !known.is_permanent && known.backoff.failures > 0)
-            .map(|(peer, _)| *peer);
+        let is_unreachable =
+            |(peer, known): &(&PeerId, &Known)| self.is_temporary(peer, known) && known.backoff.failures > 0;
+        let peer = self.peers.iter().find(is_unreachable).map(|(peer, _)| *peer);
         peer.is_some_and(|peer| self.peers.remove(&peer).is_some())
     }
 }
 
-impl Known {
-    fn remember(&mut self, address: Multiaddr) {
-        if !self.addresses.contains(&address) && self.addresses.len() < MAX_ADDRESSES {
-            self.addresses.push(address);
-        }
+fn remember(addresses: &mut Vec<Multiaddr>, address: Multiaddr) {
+    if !addresses.contains(&address) && addresses.len() < MAX_ADDRESSES {
+        addresses.push(address);
     }
 }
 

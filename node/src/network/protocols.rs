@@ -11,17 +11,20 @@ pub enum Topic {
     Transactions,
     /// Encoded finalization certificates, one in each message.
     Finalizations,
+    /// Where an authority can be reached, signed by it, one record in each message.
+    Addresses,
 }
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Transactions, Self::Finalizations];
+    pub const ALL: [Self; 3] = [Self::Transactions, Self::Finalizations, Self::Addresses];
 
     /// Its last part on the wire, and its label in the metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Transactions => "transactions",
             Self::Finalizations => "finalizations",
+            Self::Addresses => "addresses",
         }
     }
 }

@@ -8,6 +8,7 @@ use libp2p::{Multiaddr, PeerId, Swarm};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::announcement::Announcements;
 use super::authority_links::{AuthorityAcceptor, AuthorityLinks};
 use super::behaviour::{self, NodeBehaviour};
 use super::config::{Admission, NetworkConfig, NetworkLimits};
@@ -20,7 +21,7 @@ use super::metrics::NetworkMetrics;
 use super::peers::peer_in;
 use super::protocols::Protocols;
 use super::session::{SessionAcceptor, SessionOpener};
-use super::swarm::{Misbehaviour, NetworkTask, Parts};
+use super::swarm::{Announcer, Misbehaviour, NetworkTask, Parts};
 
 /// Events about peers and addresses that wait for the node.
 const STATUS_QUEUE: usize = 1_024;
@@ -48,7 +49,7 @@ pub fn start(
     keys: &KeyPair,
     metrics: NetworkMetrics,
 ) -> Result<(NetworkHandle, NetworkEvents), StartError> {
-    let NetworkConfig { listen, bootstrap, admission, limits } = config;
+    let NetworkConfig { listen, announce, bootstrap, admission, limits } = config;
     let limits = Arc::new(limits);
     let protocols = Protocols::new(chain);
     let local_key = keys.public_key();
@@ -88,6 +89,8 @@ pub fn start(
         swarm,
         addresses,
         links,
+        announcements: Announcements::new(chain),
+        announcer: Announcer::new(keys.clone(), chain, announce),
         acceptors: [
             AbortOnDropHandle::new(tokio::spawn(authority_acceptor.run())),
             AbortOnDropHandle::new(tokio::spawn(session_acceptor.run())),

@@ -1,5 +1,7 @@
 //! The task that owns the swarm.
 
+mod authorities;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +15,7 @@ use libp2p::{Multiaddr, PeerId, Swarm, identify, ping};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::announcement::Announcements;
 use super::authority_links::AuthorityLinks;
 use super::behaviour::{NodeBehaviour, NodeBehaviourEvent};
 use super::config::NetworkLimits;
@@ -28,6 +31,7 @@ use super::metrics::NetworkMetrics;
 use super::peers::{PeerBook, is_same_host};
 use super::protocols::{Protocols, Topic};
 use super::sync::SyncRequests;
+pub(super) use authorities::Announcer;
 
 /// How much of a peer's name for its software is kept.
 const MAX_AGENT_CHARS: usize = 64;
@@ -53,6 +57,8 @@ pub(super) struct Parts {
     pub(super) swarm: Swarm<NodeBehaviour>,
     pub(super) addresses: ListenAddresses,
     pub(super) links: AuthorityLinks,
+    pub(super) announcements: Announcements,
+    pub(super) announcer: Announcer,
     pub(super) acceptors: [AbortOnDropHandle<()>; 2],
     pub(super) bootstrap: Vec<(PeerId, Multiaddr)>,
     pub(super) always_allowed: BTreeSet<PeerId>,
@@ -68,6 +74,8 @@ pub(super) struct NetworkTask {
     addresses: ListenAddresses,
     book: PeerBook,
     links: AuthorityLinks,
+    announcements: Announcements,
+    announcer: Announcer,
     sync: SyncRequests,
     topics: Topics,
     batcher: Batcher,
@@ -100,6 +108,8 @@ impl NetworkTask {
             addresses: parts.addresses,
             always_allowed: parts.always_allowed,
             links: parts.links,
+            announcements: parts.announcements,
+            announcer: parts.announcer,
             _acceptors: parts.acceptors,
             protocols: parts.protocols,
             events: parts.events,
@@ -142,7 +152,7 @@ impl NetworkTask {
         /// Any time that is not soon.
         const IDLE: Duration = Duration::from_hours(1);
         let unban_at = self.banned_until.values().min().copied();
-        [self.book.next_dial(), self.batcher.flush_at(), unban_at]
+        [self.book.next_dial(), self.batcher.flush_at(), unban_at, Some(self.announcer.due())]
             .into_iter()
             .flatten()
             .min()
@@ -161,6 +171,7 @@ impl NetworkTask {
             }
             stays
         });
+        self.announce_if_due(now);
         for (peer, addresses) in self.book.take_due(now) {
             self.dial(peer, addresses, now);
         }
@@ -177,7 +188,7 @@ impl NetworkTask {
             .build();
         if let Err(error) = self.swarm.dial(dial) {
             tracing::debug!(%peer, %error, "not dialed");
-            self.book.lost(&peer, self.is_authority(&peer), now);
+            self.book.lost(&peer, now);
         }
     }
 
@@ -193,9 +204,8 @@ impl NetworkTask {
                     self.publish(Topic::Transactions, items);
                 }
             }
-            Command::Publish { topic: Topic::Finalizations, item } => {
-                self.publish(Topic::Finalizations, vec![item]);
-            }
+            Command::Publish { topic, item } => self.publish(topic, vec![item]),
+            Command::LearnAddress(record) => drop(self.take_announcement(record)),
             Command::Judge { id, verdict } => self.judge(&id, verdict),
             Command::Request { peer, bytes, reply } => match peer_of_key(&peer) {
                 Ok(peer) => self.sync.send(&mut self.swarm.behaviour_mut().sync, &peer, bytes, reply),
@@ -232,7 +242,7 @@ impl NetworkTask {
                 tracing::debug!(peer = ?peer_id, %error, "dial failed");
                 self.connecting.failed(connection_id, &error);
                 if let Some(peer) = peer_id.filter(|peer| !self.swarm.is_connected(peer)) {
-                    self.book.lost(&peer, self.is_authority(&peer), Instant::now());
+                    self.book.lost(&peer, Instant::now());
                 }
             }
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
@@ -241,6 +251,7 @@ impl NetworkTask {
             }
             SwarmEvent::NewListenAddr { address, .. } => {
                 self.addresses.on_new_address(&self.swarm);
+                self.announcer.start_over(Instant::now());
                 let address = with_own_peer(&self.swarm, address);
                 tracing::info!(%address, "listening");
                 self.report(NetworkEvent::Listening(address));
@@ -301,17 +312,17 @@ impl NetworkTask {
     }
 
     fn on_disconnected(&mut self, peer: PeerId, cause: Option<&ConnectionError>) {
-        self.book.lost(&peer, self.is_authority(&peer), Instant::now());
+        self.book.lost(&peer, Instant::now());
         let Some(ConnectedPeer { key, .. }) = self.peers.remove(&peer) else { return };
         tracing::debug!(peer = %key, ?cause, "disconnected");
         self.count_peers();
         self.links.set_connected(&key, false);
         self.report(NetworkEvent::PeerDisconnected { peer: key });
+        self.seek_authorities();
     }
 
     /// Learns what the peer says of itself; one of another chain has no business here.
     fn on_identified(&mut self, peer: PeerId, info: identify::Info) {
-        let is_authority = self.is_authority(&peer);
         let Some(connected) = self.peers.get_mut(&peer) else { return };
         if info.protocol_version != self.protocols.version {
             tracing::warn!(
@@ -327,7 +338,7 @@ impl NetworkTask {
         connected.agent = Some(agent.collect());
         let seen = connected.address.clone();
         for address in info.listen_addrs.into_iter().filter(|address| is_same_host(address, &seen)) {
-            self.book.learn(peer, address, is_authority);
+            self.book.learn(peer, address);
         }
     }
 
@@ -353,6 +364,12 @@ impl NetworkTask {
             return;
         };
         match gossip::decode_batch(topic, &content.data, self.limits.max_gossip_bytes) {
+            Ok(items) if topic == Topic::Addresses => {
+                for item in items {
+                    let verdict = self.take_announcement(item);
+                    self.judge(&id, verdict);
+                }
+            }
             Ok(items) => {
                 let message = GossipMessage { topic, items, from, id: id.clone() };
                 if self.events.gossip.try_send(message).is_err() {
@@ -403,28 +420,6 @@ impl NetworkTask {
         }
     }
 
-    fn set_authorities(&mut self, authorities: Vec<PublicKey>) {
-        let own = *self.swarm.local_peer_id();
-        let authorities: BTreeSet<PublicKey> = authorities.into_iter().collect();
-        let behaviour = self.swarm.behaviour_mut();
-        let former = self.links.watch_authorities().borrow().clone();
-        for peer in former.difference(&authorities).filter_map(|key| peer_of_key(key).ok()) {
-            if !self.always_allowed.contains(&peer) {
-                behaviour.limits.remove_peer_id(&peer);
-                if let Some(allowed) = behaviour.allowed.as_mut() {
-                    allowed.disallow_peer(peer);
-                }
-            }
-        }
-        for peer in authorities.iter().filter_map(|key| peer_of_key(key).ok()).filter(|peer| *peer != own) {
-            behaviour.limits.bypass_peer_id(&peer);
-            if let Some(allowed) = behaviour.allowed.as_mut() {
-                allowed.allow_peer(peer);
-            }
-        }
-        self.links.set_authorities(authorities, |peer| self.peers.contains_key(peer));
-    }
-
     fn ban(&mut self, misbehaviour: &Misbehaviour) {
         let Misbehaviour { peer, reason } = misbehaviour;
         if self.banned_until.len() >= self.limits.max_known_peers.max(1)
@@ -452,10 +447,6 @@ impl NetworkTask {
                 agent: peer.agent.clone(),
             })
             .collect()
-    }
-
-    fn is_authority(&self, peer: &PeerId) -> bool {
-        key_of_peer(peer).is_ok_and(|key| self.links.is_authority(&key))
     }
 
     fn count_peers(&self) {

@@ -39,6 +39,8 @@ pub const EVENTS: Table<Height, BlockEvents> = Table::new("events");
 pub const CONSENSUS_LOG: Table<LogIndex, LogRecord> = Table::new("consensus_log");
 /// Evidence that this node gathered and that is not on the chain yet.
 pub const EVIDENCE: Table<OffencePlace, Evidence> = Table::new("evidence");
+/// What authorities signed about where they can be reached, as the network gave it.
+pub const ADDRESSES: Table<PublicKey, Vec<u8>> = Table::new("addresses");
 /// Which chain this is.
 pub const CHAIN: Table<(), ChainId> = Table::new("chain");
 /// The key whose votes are all in this database's consensus log, since its first on this chain.
@@ -47,7 +49,7 @@ pub const VOTER: Table<(), PublicKey> = Table::new("voter");
 pub const TIP: Table<(), Tip> = Table::new("tip");
 
 /// The names of all tables.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 12] = [
     STATE.name,
     BLOCKS.name,
     HEIGHTS.name,
@@ -56,6 +58,7 @@ pub const NAMES: [&str; 11] = [
     EVENTS.name,
     CONSENSUS_LOG.name,
     EVIDENCE.name,
+    ADDRESSES.name,
     CHAIN.name,
     VOTER.name,
     TIP.name,
@@ -161,6 +164,16 @@ impl TableKey for OffencePlace {
 }
 
 impl TableKey for Hash {
+    fn to_key(&self) -> Vec<u8> {
+        self.as_bytes().to_vec()
+    }
+
+    fn from_key(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self::from_bytes)
+    }
+}
+
+impl TableKey for PublicKey {
     fn to_key(&self) -> Vec<u8> {
         self.as_bytes().to_vec()
     }

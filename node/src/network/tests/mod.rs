@@ -3,6 +3,7 @@
 //! Every wait is for an event, under a limit that is far above what a slow machine needs; no
 //! test asserts how long something takes. Hostile peers are made of plain libp2p.
 
+mod addresses;
 mod admission;
 mod authorities;
 mod gossip;

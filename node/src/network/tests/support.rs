@@ -64,7 +64,8 @@ impl Node {
         let mut registry = Registry::default();
         let metrics = NetworkMetrics::registered(&mut registry);
         let bootstrap = bootstrap.iter().map(|address| (*address).clone()).collect();
-        let config = NetworkConfig { listen: vec![listen], bootstrap, admission, limits };
+        let config =
+            NetworkConfig { listen: vec![listen], bootstrap, admission, limits, ..NetworkConfig::default() };
         let (handle, events) = start(config, chain, &keys(seed), metrics).unwrap();
         let addresses = soon("an address", handle.listen_addresses()).await.unwrap();
         Self { key: key(seed), handle, events, address: addresses[0].clone(), registry }

@@ -35,8 +35,8 @@ fn bootstrap_peers_are_dialed_forever_with_growing_pauses_and_others_forgotten()
     let (permanent, temporary) = (peer_of_key(&key(1)).unwrap(), peer_of_key(&key(2)).unwrap());
     let mut now = Instant::now();
     let mut book = PeerBook::new([(permanent, address.clone())], &limits, now);
-    book.learn(temporary, address.clone(), false);
-    book.lost(&temporary, false, now);
+    book.learn(temporary, address.clone());
+    book.lost(&temporary, now);
     let (mut pauses, mut temporary_dials) = (Vec::new(), 0);
     for _ in 0..100 {
         let at = book.next_dial().unwrap();
@@ -45,7 +45,7 @@ fn bootstrap_peers_are_dialed_forever_with_growing_pauses_and_others_forgotten()
         for (peer, addresses) in book.take_due(now) {
             assert_eq!(addresses, std::slice::from_ref(&address));
             temporary_dials += usize::from(peer == temporary);
-            book.lost(&peer, false, now);
+            book.lost(&peer, now);
         }
     }
     assert_eq!(temporary_dials, 8);
@@ -54,7 +54,7 @@ fn bootstrap_peers_are_dialed_forever_with_growing_pauses_and_others_forgotten()
     // Once connected, nothing is due, and the pauses start over.
     book.connected(&permanent);
     assert_eq!(book.next_dial(), None);
-    book.lost(&permanent, false, now);
+    book.lost(&permanent, now);
     assert_eq!(book.next_dial(), Some(now + Duration::from_millis(100)));
 }
 
@@ -66,10 +66,10 @@ fn the_book_is_bounded() {
     let mut book = PeerBook::new([], &limits, now);
     let peers: Vec<_> = (1..=10).map(|seed| peer_of_key(&key(seed)).unwrap()).collect();
     for peer in &peers {
-        book.learn(*peer, address.clone(), false);
+        book.learn(*peer, address.clone());
     }
     for peer in &peers {
-        book.lost(peer, false, now);
+        book.lost(peer, now);
     }
     assert_eq!(book.take_due(now + Duration::from_mins(1)).len(), 3);
 }
