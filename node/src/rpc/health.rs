@@ -12,11 +12,13 @@ const STALE_TIMEOUTS: u64 = 8;
 /// How the node is.
 pub(super) async fn health(node: &NodeHandle) -> Health {
     let chain = node.chain.reader();
-    let (params, tip) = (&chain.genesis().params, chain.tip());
-    let patience = Span::new(params.hop_bound.get().saturating_mul(2 * STALE_TIMEOUTS));
-    let stale = MIN_STALE.max(patience.saturating_add(params.idle_interval));
+    let tip = chain.tip();
     let tip_age_ms = clock::now().since(tip.time_ms);
-    let syncing = tip_age_ms > stale;
+    // A node that cannot read its state is not healthy whatever its tip is.
+    let syncing = chain.params().map_or(true, |params| {
+        let patience = Span::new(params.hop_bound.get().saturating_mul(2 * STALE_TIMEOUTS));
+        tip_age_ms > MIN_STALE.max(patience.saturating_add(params.idle_interval))
+    });
     // A network that has stopped has no peers.
     let peers = node.network.connected_peers().await.map_or(0, |peers| peers.len());
     let consensus = node.consensus.status();
