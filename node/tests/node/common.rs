@@ -41,6 +41,8 @@ pub fn rich() -> KeyPair {
 
 struct Member {
     key: KeyPair,
+    /// The one member that it is told of; all if none.
+    knows: Option<usize>,
     address: Multiaddr,
     running: Option<Running>,
 }
@@ -80,9 +82,9 @@ impl Cluster {
         cluster
     }
 
-    /// A node more that has no vote.
+    /// A node more that has no vote, and is told of the first one only.
     pub async fn add_observer(&mut self) -> usize {
-        self.members.push(Member::new(key(500)));
+        self.members.push(Member { knows: Some(0), ..Member::new(key(500)) });
         let index = self.members.len() - 1;
         self.restart(index).await;
         index
@@ -100,11 +102,12 @@ impl Cluster {
 
     /// Starts a node that does not run, on what it kept.
     pub async fn restart(&mut self, index: usize) {
+        let knows = self.members[index].knows;
         let bootstrap = self
             .members
             .iter()
             .enumerate()
-            .filter(|(other, _)| *other != index)
+            .filter(|(other, _)| *other != index && knows.is_none_or(|known| known == *other))
             .map(|(_, member)| member.dialable())
             .collect();
         let member = &mut self.members[index];
@@ -205,7 +208,7 @@ impl Member {
             .expect("a port")
             .port();
         let address = format!("/ip4/127.0.0.1/tcp/{port}").parse().expect("an address");
-        Self { key, address, running: None }
+        Self { key, knows: None, address, running: None }
     }
 
     fn dialable(&self) -> Multiaddr {
