@@ -58,6 +58,19 @@ impl ChainFiles {
     /// # Errors
     /// See [`ClusterError`].
     pub fn create(dir: &Path, validators: usize, participants: &[Participant]) -> Result<Self, ClusterError> {
+        Self::create_with(dir, validators, participants, |_| {})
+    }
+
+    /// The same with other parameters.
+    ///
+    /// # Errors
+    /// See [`ClusterError`].
+    pub fn create_with(
+        dir: &Path,
+        validators: usize,
+        participants: &[Participant],
+        change: impl FnOnce(&mut Params),
+    ) -> Result<Self, ClusterError> {
         let path = dir.join("genesis.json");
         if path.exists() {
             let reason = "it holds a chain already; name another folder".to_owned();
@@ -78,12 +91,14 @@ impl ChainFiles {
                 Ok(GenesisAccount { key, balance: participant.balance, roles: participant.roles })
             })
             .collect::<Result<Vec<_>, ClusterError>>()?;
+        let mut params = params();
+        change(&mut params);
         let genesis = Genesis {
             name: text("evchain testnet", dir)?,
             time: clock::now(),
             authorities: list(validators.clone(), dir)?,
             treasury,
-            params: params(),
+            params,
             accounts: list(accounts, dir)?,
         };
         genesis.build()?;
@@ -131,7 +146,18 @@ impl ChainFiles {
         self.dir.join("genesis.json")
     }
 
-    /// The validators' keys.
+    /// Makes a key for one more validator, and gives its number. It is no authority yet.
+    ///
+    /// # Errors
+    /// See [`ClusterError`].
+    pub fn add_validator(&mut self) -> Result<usize, ClusterError> {
+        let number = self.validators.len() + 1;
+        let wallet = Wallet::create(&wallet_of_validator(&self.dir, number))?;
+        self.validators.push(wallet.main_key().public_key());
+        Ok(number)
+    }
+
+    /// The validators' keys, those that joined later last.
     pub fn validators(&self) -> &[PublicKey] {
         &self.validators
     }

@@ -60,6 +60,9 @@ pub struct Cluster {
     files: ChainFiles,
     validators: Vec<Validator>,
     node_bin: PathBuf,
+    restart_after: Option<Duration>,
+    /// For those that join.
+    incident_sender: mpsc::Sender<Incident>,
     incidents: mpsc::Receiver<Incident>,
 }
 
@@ -161,30 +164,60 @@ impl Cluster {
             .enumerate()
             .map(|(index, key)| p2p_address(key, place(index).p2p_ip, p2p_ports[index]))
             .collect::<Result<Vec<_>, _>>()?;
-        let (sender, incidents) = mpsc::channel(INCIDENTS);
-        let mut validators = Vec::new();
-        for (index, key) in files.validators().iter().enumerate() {
-            let number = index + 1;
-            let Place { wrapper, rpc_ip, p2p_ip } = place(index);
-            let rpc = format!("{rpc_ip}:{}", rpc_ports[index]);
-            let peers = addresses.iter().filter(|address| **address != addresses[index]);
-            let folders = Folders {
-                wallet: files.validator_wallet_path(number),
-                data: files.validator_data_dir(number),
-            };
-            let listen = format!("/ip4/{p2p_ip}/tcp/{}", p2p_ports[index]);
-            let recipe = Recipe {
-                wrapper,
-                program: options.node_bin.clone(),
-                arguments: arguments(&files, folders, &rpc, listen, peers),
-                log: files.validator_dir(number).join("log.txt"),
-            };
-            let identity = Identity { number, key: *key, rpc: endpoint(&rpc), p2p: addresses[index].clone() };
-            let validator = Validator::start(identity, recipe, options.restart_after, sender.clone())
-                .map_err(ClusterError::io("start", &options.node_bin))?;
-            validators.push(validator);
+        let (incident_sender, incidents) = mpsc::channel(INCIDENTS);
+        let mut cluster = Self {
+            files,
+            validators: Vec::new(),
+            node_bin: options.node_bin.clone(),
+            restart_after: options.restart_after,
+            incident_sender,
+            incidents,
+        };
+        for (index, own) in addresses.iter().enumerate() {
+            let peers: Vec<_> = addresses.iter().filter(|address| *address != own).collect();
+            cluster.start_validator(index + 1, place(index), (rpc_ports[index], p2p_ports[index]), &peers)?;
         }
-        Ok(Self { files, validators, node_bin: options.node_bin.clone(), incidents })
+        Ok(cluster)
+    }
+
+    /// Starts one more node with a new key, an empty folder and the address of one peer: an observer
+    /// until the authorities take it in. Gives its number.
+    ///
+    /// # Errors
+    /// See [`ClusterError`].
+    pub fn join(&mut self, peer: usize) -> Result<usize, ClusterError> {
+        let number = self.files.add_validator()?;
+        let ports = free_ports(2).map_err(ClusterError::Ports)?;
+        let peer = self.validators[peer - 1].p2p.clone();
+        self.start_validator(number, Place::default(), (ports[0], ports[1]), &[&peer])?;
+        Ok(number)
+    }
+
+    fn start_validator(
+        &mut self,
+        number: usize,
+        place: Place,
+        (rpc_port, p2p_port): (u16, u16),
+        peers: &[&String],
+    ) -> Result<(), ClusterError> {
+        let (files, key) = (&self.files, self.files.validators()[number - 1]);
+        let Place { wrapper, rpc_ip, p2p_ip } = place;
+        let rpc = format!("{rpc_ip}:{rpc_port}");
+        let folders =
+            Folders { wallet: files.validator_wallet_path(number), data: files.validator_data_dir(number) };
+        let listen = format!("/ip4/{p2p_ip}/tcp/{p2p_port}");
+        let recipe = Recipe {
+            wrapper,
+            program: self.node_bin.clone(),
+            arguments: arguments(files, folders, &rpc, listen, peers.iter().copied()),
+            log: files.validator_dir(number).join("log.txt"),
+        };
+        let p2p = p2p_address(&key, p2p_ip, p2p_port)?;
+        let identity = Identity { number, key, rpc: endpoint(&rpc), p2p };
+        let validator = Validator::start(identity, recipe, self.restart_after, self.incident_sender.clone())
+            .map_err(ClusterError::io("start", &self.node_bin))?;
+        self.validators.push(validator);
+        Ok(())
     }
 
     /// Starts one more process with a validator's key, or a copy of it, and with this data. It is

@@ -91,6 +91,8 @@ enum State {
 enum Order {
     /// Kill it; it is started again as if it had ended by itself.
     Kill,
+    /// Kill it, and start it again only when told.
+    Crash,
     /// Stop it, and start it again only when told.
     Rest,
     /// Start it now.
@@ -157,6 +159,14 @@ impl Validator {
     pub async fn kill(&self) {
         // A keeper that is gone has no process.
         let _ = self.orders.send(Order::Kill).await;
+    }
+
+    /// Kills its process as a crash would; it is not started again before [`Self::wake`]. Returns when it
+    /// has ended.
+    pub async fn crash(&self) {
+        let _ = self.orders.send(Order::Crash).await;
+        let mut state = self.state.clone();
+        let _ = state.wait_for(|state| matches!(state, State::Ended { .. })).await;
     }
 
     /// Stops its process, which is not started again before [`Self::wake`]. Returns when it has ended.
@@ -267,6 +277,12 @@ impl Keeper {
                         }
                     }
                     Some(Order::Wake) => {}
+                    Some(Order::Crash) => {
+                        if let Err(error) = child.kill().await {
+                            tracing::warn!(%error, number = self.number, "testnet: cannot kill a validator");
+                        }
+                        return Ending::Resting;
+                    }
                     Some(Order::Rest) => {
                         stop(child, stdin).await;
                         return Ending::Resting;
@@ -294,7 +310,7 @@ impl Keeper {
                 () = due => return true,
                 order = self.orders.recv() => match order {
                     Some(Order::Kill) => {}
-                    Some(Order::Rest) => again_after = None,
+                    Some(Order::Rest | Order::Crash) => again_after = None,
                     Some(Order::Wake) => return true,
                     Some(Order::Stop) | None => return false,
                 }

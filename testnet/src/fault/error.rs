@@ -6,7 +6,9 @@ use evchain_node::wallet::WalletError;
 use evchain_protocol::genesis::GenesisError;
 
 use crate::cluster::ClusterError;
+use crate::data::DataError;
 use crate::report::AuditError;
+use crate::scenario::{PlanError, RunError};
 
 /// Why a fault could not be tried, which says nothing about the validators.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +22,15 @@ pub enum FaultError {
     /// The money cannot be counted.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The built-in scenario's files.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The built-in scenario.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Its agents.
+    #[error(transparent)]
+    Agents(#[from] RunError),
     /// Keys.
     #[error(transparent)]
     Wallet(#[from] WalletError),

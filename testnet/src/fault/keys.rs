@@ -2,13 +2,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use evchain_node::rpc::{NodeApiClient, RpcClient, RpcError};
-use evchain_protocol::primitives::Height;
+use evchain_node::rpc::{AuthoritiesInfo, NodeApiClient, RpcClient, RpcError};
+use evchain_protocol::primitives::{Epoch, Height};
 
 use super::error::FaultError;
 use super::report::{FaultKind, FaultReport};
 use super::run::FaultOptions;
-use super::trial::{ALL, BOUND, Trial};
+use super::trial::{ALL, BOUND, POLL, Trial, new_chain_with};
 use crate::cluster::Validator;
 use crate::progress::Progress;
 
@@ -20,48 +20,75 @@ const CERTIFICATES: u64 = 200;
 const REFUSAL: Duration = Duration::from_secs(30);
 /// How long a twin runs beside its original.
 const BESIDE: Duration = Duration::from_secs(10);
-const POLL: Duration = Duration::from_millis(200);
+/// Blocks in an epoch where a database is lost: enough for two starts, and few enough for three of four
+/// validators, whose every fourth leader is missing.
+const EPOCH_LENGTH: u64 = 60;
 
-/// One validator's database is lost while its key is not: it follows, and never votes again.
+/// One validator's database is lost while its key is not: it follows, and votes again from the next
+/// epoch on.
 pub(super) async fn wipe(options: &FaultOptions, progress: &Progress) -> Result<FaultReport, FaultError> {
-    let mut trial = Trial::start(FaultKind::Wipe, options, progress).await?;
+    let files = new_chain_with(options, &[], |params| params.epoch_length = EPOCH_LENGTH)?;
+    let mut trial = Trial::start_at(FaultKind::Wipe, files, Vec::new(), options, progress).await?;
     trial.goes_on(&ALL, "before").await;
-    let before = signed(&trial, Height::new(1)).await?;
+    // Most of an epoch is then left.
+    let now = authorities(&trial, 1).await?.epoch;
+    trial.reaches(1, now.saturating_add(Epoch::new(1))).await;
+    let before = signed(&trial, Height::new(1), Height::MAX).await?;
     trial.note(format!("validator {VICTIM} has signed {before} certificates"));
     trial.check(before > 0, "it has signed nothing, so this says nothing");
 
     trial.cluster.validators()[VICTIM - 1].rest().await;
     let data = trial.cluster.files().validator_data_dir(VICTIM);
     fs::remove_dir_all(&data).map_err(FaultError::io("remove", &data))?;
-    trial.note(format!("validator {VICTIM} has lost its database"));
     let mut tip = Height::ZERO;
     for number in [1, 2, 3] {
         tip = tip.max(trial.height(number).await.unwrap_or(Height::ZERO));
     }
+    let lost_in = authorities(&trial, 1).await?;
+    trial.note(format!("validator {VICTIM} has lost its database in epoch {}", lost_in.epoch));
     trial.cluster.validators()[VICTIM - 1].wake().await;
     trial.goes_on(&ALL, "after the loss").await;
-    observes(&mut trial, "after the loss").await?;
+    observes(&mut trial, lost_in.epoch, "after the loss").await?;
     // A second start finds a database that is not new.
     trial.cluster.validators()[VICTIM - 1].kill().await;
     trial.goes_on(&ALL, "after one more crash").await;
-    observes(&mut trial, "after one more crash").await?;
-    let from = tip.saturating_add(Height::new(1));
-    let after = signed(&trial, from).await?;
-    trial.check(after == 0, &format!("it has signed {after} certificates after it lost its votes"));
+    observes(&mut trial, lost_in.epoch, "after one more crash").await?;
+
+    let next = lost_in.epoch.saturating_add(Epoch::new(1));
+    trial.reaches(VICTIM, next).await;
+    // Three of four decide, so that it is needed now.
+    trial.cluster.validators()[0].crash().await;
+    trial.goes_on(&[2, 3, VICTIM], "with its votes in place of another's").await;
+    trial.cluster.validators()[0].wake().await;
+    trial.goes_on(&ALL, "after the other is back").await;
+    let silent = signed(&trial, tip.saturating_add(Height::new(1)), lost_in.last_height).await?;
+    trial.check(silent == 0, &format!("it has signed {silent} certificates after it lost its votes"));
+    let again = signed(&trial, lost_in.last_height.saturating_add(Height::new(1)), Height::MAX).await?;
+    trial.note(format!(
+        "validator {VICTIM} votes again from epoch {next} on: it has signed {again} certificates"
+    ));
+    trial.check(again > 0, "it has signed nothing in later epochs");
     trial.incidents();
     trial.finish().await
 }
 
-async fn observes(trial: &mut Trial, when: &str) -> Result<(), FaultError> {
-    let status = trial.clients[VICTIM - 1].status().await.map_err(RpcError::from)?;
-    trial.check(!status.votes, &format!("{when}: validator {VICTIM} votes"));
+/// Checks that the victim does not vote, as long as the epoch lasts in which it may have voted.
+async fn observes(trial: &mut Trial, lost_in: Epoch, when: &str) -> Result<(), FaultError> {
+    let votes = trial.clients[VICTIM - 1].status().await.map_err(RpcError::from)?.votes;
+    let now = authorities(trial, VICTIM).await?.epoch;
+    trial.note(format!("{when}, in epoch {now}: it {}", if votes { "votes" } else { "observes" }));
+    trial.check(!votes || now > lost_in, &format!("{when}: validator {VICTIM} votes"));
     Ok(())
 }
 
-/// How many of the last certificates from this height on the victim has signed.
-async fn signed(trial: &Trial, from: Height) -> Result<usize, FaultError> {
-    let (rpc, victim) = (&trial.clients[0], trial.cluster.files().validators()[VICTIM - 1]);
-    let tip = rpc.status().await.map_err(RpcError::from)?.height;
+async fn authorities(trial: &Trial, number: usize) -> Result<AuthoritiesInfo, FaultError> {
+    Ok(trial.clients[number - 1].authorities().await.map_err(RpcError::from)?)
+}
+
+/// How many of the last certificates of these heights the victim has signed.
+async fn signed(trial: &Trial, from: Height, to: Height) -> Result<usize, FaultError> {
+    let (rpc, victim) = (&trial.clients[1], trial.cluster.files().validators()[VICTIM - 1]);
+    let tip = rpc.status().await.map_err(RpcError::from)?.height.min(to);
     let first = from.get().max(tip.get().saturating_sub(CERTIFICATES));
     let mut signed = 0;
     for height in first..=tip.get() {

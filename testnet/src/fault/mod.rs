@@ -1,5 +1,6 @@
 //! Faults that real validators have to bear, under load, and what became of the chain.
 
+mod authorities;
 mod chance;
 mod clock;
 mod crash;

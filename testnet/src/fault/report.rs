@@ -27,6 +27,8 @@ pub enum FaultKind {
     Partition,
     /// Every link delays by 100 ms and loses 5% of the packets.
     Loss,
+    /// Four authorities become five, seven, and four again, while vehicles charge.
+    Authorities,
 }
 
 /// What became of a fault.

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::error::FaultError;
 use super::report::{FaultKind, FaultReport};
-use super::{clock, crash, disk, keys, links, signal};
+use super::{authorities, clock, crash, disk, keys, links, signal};
 use crate::progress::Progress;
 
 /// How to try a fault. There are always four validators.
@@ -50,5 +50,6 @@ pub async fn run(
         FaultKind::Twin => keys::twin(options, progress).await.map(done),
         FaultKind::Partition => links::partition(options, progress).await,
         FaultKind::Loss => links::loss(options, progress).await,
+        FaultKind::Authorities => authorities::grow_and_shrink(options, progress).await.map(done),
     }
 }

@@ -2,7 +2,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use evchain_node::rpc::{NodeApiClient, RpcClient, TransactionKey};
-use evchain_protocol::primitives::{Amount, Height};
+use evchain_protocol::crypto::PublicKey;
+use evchain_protocol::params::Params;
+use evchain_protocol::primitives::{Amount, Epoch, Height};
 use futures::{StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
@@ -27,7 +29,7 @@ const PAYERS: usize = 4;
 /// After how long a validator that ended starts again.
 const RESTART_AFTER: Duration = Duration::from_millis(300);
 /// How long to wait before asking again.
-const POLL: Duration = Duration::from_millis(200);
+pub(super) const POLL: Duration = Duration::from_millis(200);
 /// Questions that are under way at the same time.
 const QUESTIONS: usize = 16;
 
@@ -37,6 +39,8 @@ pub(super) struct Trial {
     /// One client for each validator.
     pub(super) clients: Vec<RpcClient>,
     pub(super) report: FaultReport,
+    /// Who may have got money beside those with an account from the beginning.
+    pub(super) newcomers: BTreeSet<PublicKey>,
     load: Load,
     /// The highest block seen: a validator that was killed a moment ago does not answer yet.
     highest: Height,
@@ -88,7 +92,8 @@ impl Trial {
             audit: None,
             failures: Vec::new(),
         };
-        Ok(Self { cluster, clients, report, load, highest: Height::ZERO, progress: progress.clone(), begun })
+        let (newcomers, progress) = (BTreeSet::new(), progress.clone());
+        Ok(Self { cluster, clients, report, newcomers, load, highest: Height::ZERO, progress, begun })
     }
 
     /// Something that was seen.
@@ -110,6 +115,15 @@ impl Trial {
         if !holds {
             self.fail(otherwise);
         }
+    }
+
+    /// One more node, which knows one peer; gives its number once it answers.
+    pub(super) async fn join(&mut self, peer: usize) -> Result<usize, FaultError> {
+        let number = self.cluster.join(peer)?;
+        self.cluster.wait_for_height(Height::new(1), BOUND).await?;
+        let client = self.cluster.client_of(&self.cluster.validators()[number - 1]).await?;
+        self.clients.push(client);
+        Ok(number)
     }
 
     /// A validator's height, if it answers.
@@ -144,6 +158,26 @@ impl Trial {
                     "{when}: no progress within {} s: {finals} payments, not at block {target}: {behind:?}",
                     BOUND.as_secs()
                 ));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits until a validator has come to an epoch and votes in it.
+    pub(super) async fn reaches(&mut self, number: usize, epoch: Epoch) {
+        let end = Instant::now() + BOUND;
+        loop {
+            let rpc = &self.clients[number - 1];
+            if let (Ok(now), Ok(status)) = (rpc.authorities().await, rpc.status().await)
+                && now.epoch >= epoch
+                && status.votes
+            {
+                return;
+            }
+            if Instant::now() >= end {
+                let waited = BOUND.as_secs();
+                return self
+                    .fail(format!("validator {number} does not vote in epoch {epoch} within {waited} s"));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -205,7 +239,7 @@ impl Trial {
 
     async fn judge(&mut self, paid: &Paid) -> Result<(), FaultError> {
         let mut tip = Height::ZERO;
-        for number in ALL {
+        for number in 1..=self.clients.len() {
             tip = tip.max(self.height(number).await.unwrap_or(Height::ZERO));
         }
         if let Err(error) = self.cluster.wait_for_height(tip, BOUND).await {
@@ -220,13 +254,14 @@ impl Trial {
             .map(|account| account.key)
             .chain(genesis.authorities.iter().copied())
             .chain([genesis.treasury])
+            .chain(self.newcomers.iter().copied())
             .collect();
         let audit = Audit::run(&self.clients, &accounts, genesis.build()?.supply).await?;
         self.check(audit.is_agreed(), "the validators have different blocks or states");
         self.check(audit.is_conserved(), "the money is not what it was");
         self.report.audit = Some(audit);
         self.check(!paid.finals.is_empty(), "no payment became final");
-        for number in ALL {
+        for number in 1..=self.clients.len() {
             self.judge_payments(number, &paid.finals).await?;
         }
         Ok(())
@@ -259,7 +294,7 @@ impl Trial {
         Ok(())
     }
 
-    fn payee(&self) -> Result<evchain_protocol::crypto::PublicKey, FaultError> {
+    fn payee(&self) -> Result<PublicKey, FaultError> {
         Ok(self.cluster.files().wallet(PAYEE)?.main_key().public_key())
     }
 }
@@ -272,7 +307,17 @@ fn payer(number: usize) -> String {
 
 /// A new chain of four validators, with payers.
 pub(super) fn new_chain(options: &FaultOptions) -> Result<ChainFiles, FaultError> {
+    new_chain_with(options, &[], |_| {})
+}
+
+/// The same with further participants and other parameters.
+pub(super) fn new_chain_with(
+    options: &FaultOptions,
+    participants: &[Participant],
+    change: impl FnOnce(&mut Params),
+) -> Result<ChainFiles, FaultError> {
     let names = (1..=PAYERS).map(payer).chain([PAYEE.to_owned()]);
-    let participants: Vec<_> = names.map(|name| Participant { name, ..Participant::bank() }).collect();
-    Ok(ChainFiles::create(&options.dir, ALL.len(), &participants)?)
+    let mut all = participants.to_vec();
+    all.extend(names.map(|name| Participant { name, ..Participant::bank() }));
+    Ok(ChainFiles::create_with(&options.dir, ALL.len(), &all, change)?)
 }

@@ -95,28 +95,12 @@ pub async fn run(
     recorder: &Recorder,
     progress: &Progress,
 ) -> Result<Vec<SessionResult>, RunError> {
-    let stop = CancellationToken::new();
-    let mut producers = start_producers(cluster, plan, recorder, progress, &stop).await?;
-    progress.line(&format!("{} producers take sessions", plan.producers.len()));
-
-    let begin = Instant::now();
-    let mut consumers = start_consumers(cluster, plan, recorder, progress, begin).await?;
+    let mut agents = Agents::start(cluster, plan, recorder, progress).await?;
     let mut faults = faults.in_order().into_iter().peekable();
-    let mut results = Vec::new();
-    while results.len() < plan.consumers.len() {
-        let next_fault = faults.peek().map_or(begin + NEVER, |(at, _)| begin + *at);
+    loop {
+        let next_fault = faults.peek().map_or(agents.begin + NEVER, |(at, _)| agents.begin + *at);
         tokio::select! {
-            Some(result) = consumers.join_next() => {
-                let result: SessionResult = result?;
-                progress.session_ended(&describe(&plan.consumers[result.index], &result));
-                results.push(result);
-            }
-            Some(result) = producers.join_next() => {
-                let (name, result) = result?;
-                if let Err(source) = result {
-                    return Err(RunError::Producer { name, source });
-                }
-            }
+            results = agents.run() => return results,
             Some(incident) = cluster.next_incident() => progress.line(&incident.to_string()),
             () = sleep_until(next_fault) => if let Some((_, fault)) = faults.next() {
                 kill(cluster, fault, progress).await;
@@ -124,11 +108,67 @@ pub async fn run(
             _ = tokio::signal::ctrl_c() => return Err(RunError::Interrupted),
         }
     }
-    stop.cancel();
-    // Nothing is open any more, so a producer that does not stop in time loses nothing.
-    let _ = timeout(PRODUCERS_STOP, async { while producers.join_next().await.is_some() {} }).await;
-    results.sort_by_key(|result| result.index);
-    Ok(results)
+}
+
+/// The agents of a plan, each a task that works whether or not anybody waits for it.
+#[derive(Debug)]
+pub struct Agents {
+    plan: Plan,
+    producers: Producers,
+    consumers: JoinSet<SessionResult>,
+    results: Vec<SessionResult>,
+    begin: Instant,
+    stop: CancellationToken,
+    progress: Progress,
+}
+
+impl Agents {
+    /// Starts them; the consumers' time counts from now. They ask those validators that run now.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub async fn start(
+        cluster: &Cluster,
+        plan: &Plan,
+        recorder: &Recorder,
+        progress: &Progress,
+    ) -> Result<Self, RunError> {
+        let stop = CancellationToken::new();
+        let producers = start_producers(cluster, plan, recorder, progress, &stop).await?;
+        progress.line(&format!("{} producers take sessions", plan.producers.len()));
+        let begin = Instant::now();
+        let consumers = start_consumers(cluster, plan, recorder, progress, begin).await?;
+        let (plan, progress) = (plan.clone(), progress.clone());
+        Ok(Self { plan, producers, consumers, results: Vec::new(), begin, stop, progress })
+    }
+
+    /// Waits until every session has ended, and gives what came of each, in the plan's order. Cancel
+    /// safe.
+    ///
+    /// # Errors
+    /// [`RunError::Producer`], [`RunError::Task`].
+    pub async fn run(&mut self) -> Result<Vec<SessionResult>, RunError> {
+        while self.results.len() < self.plan.consumers.len() {
+            tokio::select! {
+                Some(result) = self.consumers.join_next() => {
+                    let result: SessionResult = result?;
+                    self.progress.session_ended(&describe(&self.plan.consumers[result.index], &result));
+                    self.results.push(result);
+                }
+                Some(result) = self.producers.join_next() => {
+                    let (name, result) = result?;
+                    if let Err(source) = result {
+                        return Err(RunError::Producer { name, source });
+                    }
+                }
+            }
+        }
+        self.stop.cancel();
+        // Nothing is open any more, so a producer that does not stop in time loses nothing.
+        let _ = timeout(PRODUCERS_STOP, async { while self.producers.join_next().await.is_some() {} }).await;
+        self.results.sort_by_key(|result| result.index);
+        Ok(std::mem::take(&mut self.results))
+    }
 }
 
 type Producers = JoinSet<(String, Result<(), AgentError>)>;
