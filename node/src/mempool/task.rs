@@ -113,9 +113,9 @@ impl Mempool {
             Command::NextNonce { account, reply } => {
                 let waiting = self.pool.next_nonce(&account);
                 let nonce = match self.chain.state().account(&account) {
-                    Ok(account) => {
-                        account.map(|account| waiting.map_or(account.nonce, |next| next.max(account.nonce)))
-                    }
+                    Ok(Some(account)) => Some(waiting.map_or(account.nonce, |next| next.max(account.nonce))),
+                    // An authority's first transaction makes its account (G7).
+                    Ok(None) => waiting,
                     Err(error) => {
                         error!(%error, "mempool: an account could not be read");
                         None
