@@ -9,7 +9,7 @@ use evchain_consensus::message::{MAX_MESSAGE_BYTES, Message};
 use evchain_consensus::output::{HaltReason, Output};
 use evchain_protocol::codec;
 use evchain_protocol::crypto::PublicKey;
-use evchain_protocol::finality::Subject;
+use evchain_protocol::finality::{Certificate, Subject};
 use evchain_protocol::primitives::{Epoch, Height, View};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, block_in_place};
@@ -243,13 +243,19 @@ impl EventLoop {
     }
 
     fn take_finalization(&mut self, from: PublicKey, bytes: &[u8], id: GossipId, outputs: &mut Vec<Output>) {
-        let verdict = match codec::decode(bytes, MAX_MESSAGE_BYTES) {
+        let verdict = match codec::decode::<Arc<Certificate>>(bytes, MAX_MESSAGE_BYTES) {
             Ok(certificate) => {
+                let is_old = certificate.subject.place() < (self.engine.epoch(), self.engine.tip().view);
                 let before = outputs.len();
                 self.step(Input::Message { from, message: Message::Certificate(certificate) }, outputs);
                 let mut outcome = outputs.iter().skip(before);
                 let is_bad = outcome.any(|output| matches!(output, Output::Reject { .. }));
-                if is_bad { Verdict::Reject } else { Verdict::Accept }
+                match (is_bad, is_old) {
+                    (true, _) => Verdict::Reject,
+                    // Nobody verified it, and whoever passes on a bad one is blamed for it (W4).
+                    (false, true) => Verdict::Ignore,
+                    (false, false) => Verdict::Accept,
+                }
             }
             Err(_) => Verdict::Reject,
         };
