@@ -16,7 +16,8 @@ use evchain_consensus::input::{Execution, Input};
 use evchain_consensus::message::{Certificates, Message, Proposal};
 use evchain_consensus::output::{BuildRequest, HaltReason, Output};
 use evchain_consensus::sim::byzantine::{
-    Behaviour, BogusJustification, Equivocator, Forker, SignsEverything, Slanderer, TwoFaced,
+    BadBody, Behaviour, BogusJustification, DeliversToOne, Equivocator, Flooder, Forker, SignsEverything,
+    Slanderer, TwoFaced, Withholder, WrongEpoch,
 };
 use evchain_consensus::sim::cluster::Cluster;
 use evchain_consensus::sim::scenarios;
@@ -306,6 +307,19 @@ fn byzantine_signers_are_named() {
         assert_eq!(offenders(seed, &SignsEverything::default()), culprit, "EVCHAIN_SEED={seed}");
         assert_eq!(offenders(seed, &BogusJustification), culprit, "EVCHAIN_SEED={seed}");
         assert_eq!(offenders(seed, &Forker::default()), culprit, "EVCHAIN_SEED={seed}");
+        assert_eq!(offenders(seed, &Flooder::default()), culprit, "EVCHAIN_SEED={seed}");
+        assert_eq!(offenders(seed, &WrongEpoch), culprit, "EVCHAIN_SEED={seed}");
+    }
+}
+
+/// Who misbehaves in other ways signs nothing that could be held against it.
+#[test]
+fn what_is_not_signed_is_no_evidence() {
+    let nobody = BTreeSet::new();
+    for seed in seeds(3) {
+        assert_eq!(offenders(seed, &Withholder), nobody, "EVCHAIN_SEED={seed}");
+        assert_eq!(offenders(seed, &DeliversToOne), nobody, "EVCHAIN_SEED={seed}");
+        assert_eq!(offenders(seed, &BadBody), nobody, "EVCHAIN_SEED={seed}");
     }
 }
 
