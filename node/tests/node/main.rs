@@ -9,4 +9,5 @@ mod cli_offline;
 mod cluster;
 mod common;
 mod epochs;
+mod evidence;
 mod rpc_calls;
