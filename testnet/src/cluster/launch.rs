@@ -226,23 +226,44 @@ impl Cluster {
     /// # Errors
     /// See [`ClusterError`].
     pub fn start_twin(&self, of: usize, wallet: PathBuf, data: PathBuf) -> Result<Validator, ClusterError> {
+        let log = wallet.with_extension("log");
+        self.start_beside(of, self.node_bin.clone(), Folders { wallet, data }, log)
+    }
+
+    /// Starts another program with a validator's key and data, while the validator rests.
+    ///
+    /// # Errors
+    /// See [`ClusterError`].
+    pub fn start_in_place_of(&self, of: usize, program: PathBuf) -> Result<Validator, ClusterError> {
+        let folders =
+            Folders { wallet: self.files.validator_wallet_path(of), data: self.files.validator_data_dir(of) };
+        let log = self.files.validator_dir(of).join("replacement-log.txt");
+        self.start_beside(of, program, folders, log)
+    }
+
+    fn start_beside(
+        &self,
+        of: usize,
+        program: PathBuf,
+        folders: Folders,
+        log: PathBuf,
+    ) -> Result<Validator, ClusterError> {
         let ports = free_ports(2).map_err(ClusterError::Ports)?;
         let key = self.files.validators()[of - 1];
         let rpc = format!("{}:{}", Ipv4Addr::LOCALHOST, ports[0]);
         let peers = self.validators.iter().filter(|other| other.number != of).map(|other| &other.p2p);
-        let log = wallet.with_extension("log");
         let listen = format!("/ip4/{}/tcp/{}", Ipv4Addr::LOCALHOST, ports[1]);
         let recipe = Recipe {
             wrapper: Vec::new(),
-            program: self.node_bin.clone(),
-            arguments: arguments(&self.files, Folders { wallet, data }, &rpc, listen, peers),
+            program: program.clone(),
+            arguments: arguments(&self.files, folders, &rpc, listen, peers),
             log,
         };
         let p2p = p2p_address(&key, Ipv4Addr::LOCALHOST, ports[1])?;
         let identity = Identity { number: self.validators.len() + 1, key, rpc: endpoint(&rpc), p2p };
         // Nobody follows what becomes of it: whoever starts it asks.
         let (incidents, _) = mpsc::channel(1);
-        Validator::start(identity, recipe, None, incidents).map_err(ClusterError::io("start", &self.node_bin))
+        Validator::start(identity, recipe, None, incidents).map_err(ClusterError::io("start", program))
     }
 
     /// Waits until each validator has made a block with the others.

@@ -55,6 +55,9 @@ pub enum FaultError {
         /// What it said.
         reason: String,
     },
+    /// The program that cheats is for tests, so it is in no release.
+    #[error("there is no {path}: cargo build --release -p evchain-node --example byzantine", path = .0.display())]
+    NoByzantine(PathBuf),
     /// A task that failed.
     #[error("a task failed: {0}")]
     Task(#[from] tokio::task::JoinError),

@@ -1,11 +1,13 @@
 //! Faults that real validators have to bear, under load, and what became of the chain.
 
 mod authorities;
+mod byzantine;
 mod chance;
 mod clock;
 mod crash;
 mod disk;
 mod error;
+mod http;
 mod keys;
 mod links;
 mod load;

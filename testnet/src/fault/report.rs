@@ -23,6 +23,8 @@ pub enum FaultKind {
     Wipe,
     /// One runs twice, with the same key.
     Twin,
+    /// One signs what no honest validator signs, and is removed.
+    Byzantine,
     /// The network splits: one apart, two halves, one that is not heard.
     Partition,
     /// Every link delays by 100 ms and loses 5% of the packets.

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::error::FaultError;
 use super::report::{FaultKind, FaultReport};
-use super::{authorities, clock, crash, disk, keys, links, signal};
+use super::{authorities, byzantine, clock, crash, disk, keys, links, signal};
 use crate::progress::Progress;
 
 /// How to try a fault. There are always four validators.
@@ -48,6 +48,7 @@ pub async fn run(
         FaultKind::Clock => clock::ahead(options, progress).await,
         FaultKind::Wipe => keys::wipe(options, progress).await.map(done),
         FaultKind::Twin => keys::twin(options, progress).await.map(done),
+        FaultKind::Byzantine => byzantine::byzantine(options, progress).await.map(done),
         FaultKind::Partition => links::partition(options, progress).await,
         FaultKind::Loss => links::loss(options, progress).await,
         FaultKind::Authorities => authorities::grow_and_shrink(options, progress).await.map(done),

@@ -4,6 +4,7 @@
 //! here is progress.
 
 mod authorities;
+mod byzantine;
 mod clock;
 mod crash;
 mod disk;
