@@ -271,7 +271,7 @@ pub fn a_state_that_names_others(seed: u64) -> Outcome {
 pub fn floods_of_early_messages(seed: u64) -> Outcome {
     let mut cluster = changing(seed, 400, &[&[0, 1, 2, 3]]);
     cluster.corrupt(0, WrongEpoch);
-    progresses(&mut cluster, 300, 30_000)
+    progresses(&mut cluster, 250, 30_000)
 }
 
 /// Whether a node signs votes in its epoch.

@@ -40,7 +40,11 @@ impl WrongEpoch {
 
 impl Behaviour for WrongEpoch {
     fn send(&mut self, forge: &mut Forge<'_>, target: Target, message: Message) -> Vec<(Target, Message)> {
-        let noise = (0..4).map(|_| (Target::All, Self::noise(forge))).collect();
+        // Not with answers: two of its kind would answer each other's noise for ever.
+        if target != Target::All {
+            return vec![(target, message)];
+        }
+        let noise = (0..8).map(|_| (Target::All, Self::noise(forge))).collect();
         [vec![(target, message)], noise].concat()
     }
 }
