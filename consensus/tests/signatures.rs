@@ -35,6 +35,10 @@ const TORSION: [&str; 8] = [
     "d0269f4d6e3acaeb0131ecbe03f232759b74c6cb3d3acc99908c859ab00e1e40813f226da17c08e9a700ff1719eafa7fff087868c2546994124a41e7d3e30d00",
 ];
 
+/// The signature of [`subject`] by the same key with r = 0, so that R is the neutral point and S shows the
+/// secret to whoever knows the hash.
+const NEUTRAL_R: &str = "01000000000000000000000000000000000000000000000000000000000000000ed16cb3a920e95ee4bdddd7ff78f020785b75604f55b1c521fcc7455cda7e04";
+
 fn subject() -> Subject {
     Subject::notarize(Epoch::ZERO, View::new(3), Hash::from_bytes([7; 32]))
 }
@@ -108,6 +112,17 @@ fn small_order_keys() {
         let set = AuthoritySet::new(vec![keys[0].public_key(), key]);
         assert!(set.is_err(), "{point:?} became an authority");
     }
+}
+
+/// R of small order, by the key's owner: plain verifiers take it, strict ones do not, and nodes that differ
+/// in this could be split.
+#[test]
+fn small_order_points_in_a_signature() {
+    let (electorate, _) = electorate();
+    let key = KeyPair::from_secret(&[1; 32]).public_key();
+    let signer = electorate.index_of(&key).unwrap();
+    let signature = Signature::from_bytes(bytes(NEUTRAL_R));
+    assert_eq!(electorate.verify(&subject(), signer, &signature), Err(BadSignature));
 }
 
 /// R = r B + T with a point T of small order, and the S that fits it: what a batch or a cofactored
