@@ -245,16 +245,18 @@ impl EventLoop {
     fn take_finalization(&mut self, from: PublicKey, bytes: &[u8], id: GossipId, outputs: &mut Vec<Output>) {
         let verdict = match codec::decode::<Arc<Certificate>>(bytes, MAX_MESSAGE_BYTES) {
             Ok(certificate) => {
-                let is_old = certificate.subject.place() < (self.engine.epoch(), self.engine.tip().view);
+                let (epoch, view) = certificate.subject.place();
+                // Older ones are dropped and those of later epochs are kept, both without a look at them.
+                let is_looked_at = epoch == self.engine.epoch() && view >= self.engine.tip().view;
                 let before = outputs.len();
                 self.step(Input::Message { from, message: Message::Certificate(certificate) }, outputs);
                 let mut outcome = outputs.iter().skip(before);
                 let is_bad = outcome.any(|output| matches!(output, Output::Reject { .. }));
-                match (is_bad, is_old) {
+                match (is_bad, is_looked_at) {
                     (true, _) => Verdict::Reject,
-                    // Nobody verified it, and whoever passes on a bad one is blamed for it (W4).
-                    (false, true) => Verdict::Ignore,
-                    (false, false) => Verdict::Accept,
+                    // Whoever passes on a bad one is blamed for it (W4).
+                    (false, false) => Verdict::Ignore,
+                    (false, true) => Verdict::Accept,
                 }
             }
             Err(_) => Verdict::Reject,

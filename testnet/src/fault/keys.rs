@@ -2,7 +2,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use evchain_node::rpc::{AuthoritiesInfo, NodeApiClient, RpcClient, RpcError};
+use evchain_node::rpc::{AuthoritiesInfo, NodeApiClient, OffenceInfo, RpcClient, RpcError};
+use evchain_protocol::execute::MAX_OFFENCES;
 use evchain_protocol::primitives::{Epoch, Height};
 
 use super::error::FaultError;
@@ -135,8 +136,7 @@ async fn copied_key(trial: &mut Trial) -> Result<(), FaultError> {
     let wallet = copy_wallet(trial, "copied-key", false)?;
     let data = wallet.with_file_name("data");
     let twin = trial.cluster.start_twin(VICTIM, wallet, data)?;
-    beside(trial, twin, "a copy of the key").await;
-    Ok(())
+    beside(trial, twin, "a copy of the key").await
 }
 
 /// Everything, from a moment when the validator was down: both go on from the same votes.
@@ -147,12 +147,11 @@ async fn copied_folder(trial: &mut Trial) -> Result<(), FaultError> {
     copy_folder(&from, &data)?;
     trial.cluster.validators()[VICTIM - 1].wake().await;
     let twin = trial.cluster.start_twin(VICTIM, wallet, data)?;
-    beside(trial, twin, "a copy of everything").await;
-    Ok(())
+    beside(trial, twin, "a copy of everything").await
 }
 
 /// Lets a twin run for a while. The others must go on.
-async fn beside(trial: &mut Trial, twin: Validator, what: &str) {
+async fn beside(trial: &mut Trial, twin: Validator, what: &str) -> Result<(), FaultError> {
     let rpc = client(&twin).await;
     let votes = match &rpc {
         Some(rpc) => rpc.status().await.is_ok_and(|status| status.votes),
@@ -161,10 +160,35 @@ async fn beside(trial: &mut Trial, twin: Validator, what: &str) {
     let voting = if votes { "it votes" } else { "it does not vote" };
     trial.note(format!("validator {VICTIM} runs twice, from {what}: {voting}"));
     trial.check(rpc.is_some(), &format!("the twin from {what} does not run: {}", twin.log_tail()));
+    let known = offences(trial).await?.len();
     tokio::time::sleep(BESIDE).await;
     trial.goes_on(&[1, 2, 3], &format!("beside {what}")).await;
     twin.stop().await;
     trial.goes_on(&ALL, &format!("after {what} has stopped")).await;
+    accuses(trial, known, what).await
+}
+
+/// Tells which of the twins' votes contradicted each other and are on the chain now.
+async fn accuses(trial: &mut Trial, known: usize, what: &str) -> Result<(), FaultError> {
+    let victim = trial.cluster.files().validators()[VICTIM - 1];
+    let all = offences(trial).await?;
+    let innocent = all.iter().find(|offence| offence.authority != victim);
+    trial.check(innocent.is_none(), &format!("an honest authority is accused: {innocent:?}"));
+    let mut new: Vec<_> = all.iter().skip(known).map(|offence| offence.offence.name()).collect();
+    new.sort_unstable();
+    let evidence = if !new.is_empty() {
+        format!("on the chain as offences of validator {VICTIM}: {}", new.join(", "))
+    } else if all.len() >= MAX_OFFENCES {
+        format!("the chain has enough against validator {VICTIM} in this epoch")
+    } else {
+        "the two did not contradict each other within sight of one validator".to_owned()
+    };
+    trial.note(format!("evidence, {what}: {evidence}"));
+    Ok(())
+}
+
+async fn offences(trial: &Trial) -> Result<Vec<OffenceInfo>, FaultError> {
+    Ok(trial.clients[0].evidence().await.map_err(RpcError::from)?)
 }
 
 async fn client(twin: &Validator) -> Option<RpcClient> {

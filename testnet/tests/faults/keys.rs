@@ -1,5 +1,5 @@
 //! Goal: a validator whose database is lost does not vote in the epoch in which it may have voted, and
-//! does in the next; one that runs twice is refused or does no harm.
+//! does in the next; one that runs twice is refused, or does no harm and is found out.
 //! Method: the database is removed between two starts; the certificates say who signed. A second
 //! process in the same folder, from a copy of the key, and from a copy of everything.
 
@@ -17,10 +17,12 @@ async fn a_validator_without_its_votes_observes_until_the_next_epoch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_validator_that_runs_twice_is_refused_or_harmless() {
+async fn a_validator_that_runs_twice_is_refused_or_found_out() {
     let dir = tempfile::tempdir().expect("a folder");
     let report = borne(FaultKind::Twin, &options(dir.path())).await.expect("it needs no privilege");
     assert!(says(&report, "Another evchain process"), "{report:#?}");
     // Otherwise it would say nothing about twins that vote.
     assert!(says(&report, "from a copy of everything: it votes"), "{report:#?}");
+    // Both lead the same views, and propose what the other does not.
+    assert!(says(&report, "on the chain as offences of validator 4: double_notarize"), "{report:#?}");
 }
