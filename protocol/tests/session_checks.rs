@@ -112,7 +112,8 @@ fn open_needs_a_payment_of_the_named_kind_and_parties() {
             deal.open.kind = match deal.open.kind {
                 PaymentKind::Hashes => PaymentKind::Chain,
                 PaymentKind::Chain => PaymentKind::Channel,
-                PaymentKind::Channel => PaymentKind::Hashes,
+                PaymentKind::Channel => PaymentKind::Single,
+                PaymentKind::Single => PaymentKind::Hashes,
             };
         };
         assert_eq!(answer(shape, &[other_kind]), Err(RejectReason::OtherPayment), "{kind:?}");

@@ -8,6 +8,7 @@ mod outcome;
 mod producer;
 mod proof;
 mod receipt;
+mod single;
 mod terms;
 
 pub use consumer::{

@@ -31,7 +31,7 @@ pub struct ChainFacts {
 /// A payment as the chain has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OnChain {
-    /// In installments.
+    /// In installments, or what single locks amount to.
     Installments(Payment),
     /// A channel.
     Channel(Channel),
@@ -146,7 +146,10 @@ fn check_collectable(
             }
             Ok(None)
         }
-        (PaymentKind::Hashes, OnChain::Installments(it @ Payment { locks: HashLocks::Hashes(_), .. }))
+        (
+            PaymentKind::Hashes | PaymentKind::Single,
+            OnChain::Installments(it @ Payment { locks: HashLocks::Hashes(_), .. }),
+        )
         | (PaymentKind::Chain, OnChain::Installments(it @ Payment { locks: HashLocks::Chain(_), .. })) => {
             // A deposit that settled before the session began went back, unless its rule is forfeit.
             let returned = it.is_settled(0) && !terms.deposit_is_forfeit();

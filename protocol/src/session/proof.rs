@@ -123,6 +123,11 @@ impl Verifier {
         Self { terms, locks, tip, next }
     }
 
+    /// What the proofs are checked against; `None` for a channel.
+    pub(super) const fn locks(&self) -> Option<&HashLocks> {
+        self.locks.as_ref()
+    }
+
     /// Takes the proof of installment `index`. Nothing changes on failure.
     ///
     /// # Errors

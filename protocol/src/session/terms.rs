@@ -20,9 +20,11 @@ pub enum PaymentKind {
     Chain,
     /// A channel.
     Channel,
+    /// A lock of its own for each installment: N transactions to lock and N to claim (P21 III-D).
+    Single,
 }
 
-tagged_enum!(PaymentKind { 0 => Hashes, 1 => Chain, 2 => Channel });
+tagged_enum!(PaymentKind { 0 => Hashes, 1 => Chain, 2 => Channel, 3 => Single });
 
 impl PaymentKind {
     /// The kind as a bid offers it.
@@ -31,6 +33,7 @@ impl PaymentKind {
             Self::Hashes => PaymentKinds::HASHES,
             Self::Chain => PaymentKinds::CHAIN,
             Self::Channel => PaymentKinds::CHANNEL,
+            Self::Single => PaymentKinds::SINGLE,
         }
     }
 }

@@ -73,6 +73,8 @@ flag_set!(
         CHAIN = 1 => "chain",
         /// A channel.
         CHANNEL = 2 => "channel",
+        /// N single locks.
+        SINGLE = 3 => "single",
     }
 );
 

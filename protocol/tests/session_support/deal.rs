@@ -152,7 +152,7 @@ impl Deal {
 
 fn secrets(kind: PaymentKind, count: InstallmentCount) -> (Secrets, Option<HashLocks>) {
     match kind {
-        PaymentKind::Hashes => {
+        PaymentKind::Hashes | PaymentKind::Single => {
             let preimages: Vec<_> = (0..count.get())
                 .map(|index| {
                     Preimage::from_bytes(

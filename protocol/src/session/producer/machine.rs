@@ -425,7 +425,7 @@ impl ProducerSession {
         self.phase = Phase::Settling;
         let settlement = match self.terms.kind {
             PaymentKind::Channel => self.best_state().map(Settlement::Close),
-            PaymentKind::Hashes | PaymentKind::Chain => self.claim(),
+            PaymentKind::Hashes | PaymentKind::Chain | PaymentKind::Single => self.claim(),
         };
         out.extend(settlement.map(ProducerOutput::Settle));
         self.finish_if_settled(out);
@@ -439,7 +439,7 @@ impl ProducerSession {
         self.claimed_below = index.saturating_add(1);
         Some(match self.terms.kind {
             PaymentKind::Chain => Settlement::ClaimChain { index, link },
-            PaymentKind::Hashes | PaymentKind::Channel => Settlement::ClaimHashes(unclaimed),
+            _ => Settlement::ClaimHashes(unclaimed),
         })
     }
 
@@ -501,7 +501,7 @@ impl ProducerSession {
     fn finish_if_settled(&mut self, out: &mut Vec<ProducerOutput>) {
         let open = match self.terms.kind {
             PaymentKind::Channel => self.settled_below == 0 && self.best_state().is_some(),
-            PaymentKind::Hashes | PaymentKind::Chain => !self.unsettled.is_empty(),
+            _ => !self.unsettled.is_empty(),
         };
         if !open {
             self.phase = Phase::Done;

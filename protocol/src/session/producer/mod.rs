@@ -1,6 +1,7 @@
 //! The producer's side.
 
 mod io;
+mod locks;
 mod machine;
 mod recover;
 

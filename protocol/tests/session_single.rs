@@ -1,0 +1,135 @@
+//! Goal: single locks pay for a session exactly if they are the installments of the bid's price (O8), and
+//! the session with them is that of P21 III-D.
+//!
+//! Method: locks in order, and for each condition the change that breaks it; whole sessions.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+mod session_support;
+
+use evchain_protocol::crypto::{Hash, PublicKey};
+use evchain_protocol::payment::DepositRule;
+use evchain_protocol::primitives::{Amount, Height, Timestamp, TxRef};
+use evchain_protocol::session::{
+    OnChain, PaymentKind, ProducerPolicy, ProducerSession, RejectReason, Settlement,
+};
+use evchain_protocol::state::payment::{HashLocks, Lock};
+use session_support::bank::Side;
+use session_support::deal::{Deal, START, Shape};
+use session_support::world::World;
+
+const T_MAX: Timestamp = Timestamp::new(START.get() - 60_000);
+const COUNTS: [u32; 4] = [1, 2, 10, 100];
+
+fn deal(count: u32) -> Deal {
+    Deal::new(Shape { deposit: DepositRule::Refund(T_MAX), ..Shape::new(PaymentKind::Single, count) })
+}
+
+fn name(index: u32) -> TxRef {
+    TxRef::new(Height::new(7 + u64::from(index)), 2).unwrap()
+}
+
+/// The locks of this deal, as a consumer would lock them one after the other.
+fn locks(deal: &Deal) -> Vec<(TxRef, Lock)> {
+    let Some(HashLocks::Hashes(hashes)) = deal.locks() else { panic!("hashes") };
+    let lock = |(index, hash): (u32, &Option<Hash>)| {
+        let lock = Lock {
+            payer: deal.consumer.public_key(),
+            payee: deal.producer.public_key(),
+            amount: deal.terms.plan.amount(index),
+            hash: hash.unwrap(),
+            deadline: deal.terms.plan.deadline(index),
+        };
+        (name(index), lock)
+    };
+    (0..).zip(hashes.iter()).map(lock).collect()
+}
+
+fn payment(deal: &Deal, locks: &[(TxRef, Lock)]) -> Option<OnChain> {
+    OnChain::of_locks(&deal.open, deal.facts.request.as_ref().unwrap(), locks)
+}
+
+#[test]
+fn locks_of_the_bids_price_are_a_payment() {
+    for count in COUNTS {
+        let deal = deal(count);
+        let expected = match deal.facts.payment.clone().unwrap() {
+            // One lock has no margin to show, and none is needed: it is the deposit.
+            OnChain::Installments(mut payment) if count == 1 => {
+                payment.plan.claim_margin = evchain_protocol::primitives::Span::ZERO;
+                OnChain::Installments(payment)
+            }
+            other => other,
+        };
+        assert_eq!(payment(&deal, &locks(&deal)), Some(expected), "N = {count}");
+    }
+}
+
+#[test]
+fn locks_that_are_not_the_installments_are_none() {
+    type Change = fn(&mut Vec<(TxRef, Lock)>);
+    let table: [(&str, Change); 10] = [
+        ("too little", |locks| locks[3].1.amount = Amount::new(locks[3].1.amount.get() - 1)),
+        ("too much", |locks| locks[3].1.amount = Amount::new(locks[3].1.amount.get() + 1)),
+        ("ends early", |locks| locks[3].1.deadline = Timestamp::new(locks[3].1.deadline.get() - 1)),
+        ("all end early", |locks| locks.iter_mut().for_each(|(_, lock)| lock.deadline = T_MAX)),
+        ("no deposit before the window", |locks| locks[0].1.deadline = START),
+        ("of another payer", |locks| locks[9].1.payer = PublicKey::from_bytes([4; 32])),
+        ("to another payee", |locks| locks[9].1.payee = PublicKey::from_bytes([4; 32])),
+        ("one is gone", |locks| _ = locks.remove(5)),
+        ("another is the first", |locks| _ = locks.remove(0)),
+        ("there are none", Vec::clear),
+    ];
+    let deal = deal(10);
+    for (what, change) in table {
+        let mut locks = locks(&deal);
+        change(&mut locks);
+        assert_eq!(payment(&deal, &locks), None, "{what}");
+    }
+    let mut dearer = deal.clone();
+    dearer.open.opening.price = Amount::new(deal.open.opening.price.get() + 10);
+    assert_eq!(payment(&dearer, &locks(&deal)), None, "another price");
+}
+
+#[test]
+fn a_session_by_single_locks_is_that_of_independent_hashes() {
+    for count in COUNTS {
+        let mut world = World::new(deal(count), Timestamp::new(START.get() - 290_000));
+        world.run();
+        world.assert_complete(&format!("N = {count}"));
+        let claims = |(side, settlement): &(Side, Settlement)| match settlement {
+            Settlement::ClaimHashes(claims) if *side == Side::Producer => claims.len(),
+            other => panic!("{other:?}"),
+        };
+        let claimed: usize = world.settlements.iter().map(claims).sum();
+        assert_eq!(claimed, count as usize, "one claim for each lock");
+
+        let mut late = World::new(deal(count), Timestamp::new(T_MAX.get() - 10_000));
+        late.run();
+        assert_eq!(late.rejected, Some(RejectReason::DepositLate), "N = {count}");
+        assert_eq!((late.flowed, late.consumer_loss()), (0, 0));
+    }
+}
+
+#[test]
+fn what_is_settled_shows_in_the_locks_that_are_left() {
+    let deal = deal(10);
+    let (remote, now) = (deal.consumer.public_key(), Timestamp::new(START.get() - 290_000));
+    let mut facts = deal.facts.clone();
+    facts.time = now;
+    let session = ProducerSession::open(
+        deal.producer.clone(),
+        remote,
+        &deal.open,
+        &facts,
+        ProducerPolicy::default(),
+        now,
+        &mut Vec::new(),
+    )
+    .unwrap();
+    let locks = locks(&deal);
+    for settled in 0..=10 {
+        assert_eq!(session.settled_locks(&locks[settled as usize..]), settled);
+    }
+    assert_eq!(session.settled_locks(&locks[..1]), 0, "one behind is open");
+}
