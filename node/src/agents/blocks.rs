@@ -100,6 +100,15 @@ pub(super) fn changes_of(block: &BlockNotice, name: TxRef) -> Vec<Change> {
     block.events.iter().filter_map(|record| change(&record.event, name)).collect()
 }
 
+/// Whether a block settled a single lock between these two, as far as its events say.
+pub(super) fn settles_locks(block: &BlockNotice, payer: PublicKey, payee: PublicKey) -> bool {
+    block.events.iter().any(|record| match record.event {
+        Event::LockClaimed { payee: to, .. } => to == payee,
+        Event::LockRefunded { payer: to, .. } => to == payer,
+        _ => false,
+    })
+}
+
 fn change(event: &Event, name: TxRef) -> Option<Change> {
     match event {
         Event::InstallmentsClaimed { payment, up_to, .. }

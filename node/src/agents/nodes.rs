@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use evchain_protocol::crypto::{ChainId, KeyPair, PublicKey};
 use evchain_protocol::primitives::{Height, Nonce, TxRef};
-use evchain_protocol::session::{OnChain, PaymentKind};
+use evchain_protocol::session::{OnChain, Open, PaymentKind, Terms};
 use evchain_protocol::state::account::Account;
+use evchain_protocol::state::auction::Request;
+use evchain_protocol::state::payment::Lock;
 use evchain_protocol::transaction::{Action, SignedTransaction, Transaction};
 use jsonrpsee::core::client::Error as ClientError;
 
@@ -105,7 +107,44 @@ impl Nodes {
         Ok(found.map(|info| info.account))
     }
 
-    /// A payment or channel, while the chain holds money in it.
+    /// What an `Open` names and what pays for its request, while the chain holds money in it.
+    pub(super) async fn paying(&self, open: &Open, request: &Request) -> Result<Option<OnChain>, AgentError> {
+        if open.kind != PaymentKind::Single {
+            return self.payment(open.kind, open.payment).await;
+        }
+        let locks = self.locks(open.opening.consumer, open.opening.producer).await?;
+        Ok(OnChain::of_locks(open, request, &locks))
+    }
+
+    /// Whether the chain still holds money for a session.
+    pub(super) async fn is_held(&self, terms: &Terms) -> Result<bool, AgentError> {
+        Ok(match terms.kind {
+            PaymentKind::Single => !self.locks(terms.consumer, terms.producer).await?.is_empty(),
+            kind => self.payment(kind, terms.payment).await?.is_some(),
+        })
+    }
+
+    /// The single locks that are open from one key to another, by their names.
+    pub(super) async fn locks(
+        &self,
+        payer: PublicKey,
+        payee: PublicKey,
+    ) -> Result<Vec<(TxRef, Lock)>, AgentError> {
+        let (mut locks, mut after) = (Vec::new(), None);
+        loop {
+            let ask = |rpc: RpcClient| async move { rpc.locks(Some(payer), after).await };
+            let page = self.need("ask for locks", ask).await?;
+            let ours = page.items.iter().filter(|it| (it.value.payer, it.value.payee) == (payer, payee));
+            locks.extend(ours.map(|it| (it.name, it.value)));
+            after = page.next;
+            if after.is_none() {
+                return Ok(locks);
+            }
+        }
+    }
+
+    /// A payment or channel, while the chain holds money in it. Single locks are no such object: see
+    /// [`Nodes::locks`].
     pub(super) async fn payment(
         &self,
         kind: PaymentKind,
@@ -120,6 +159,7 @@ impl Nodes {
                 .ask("ask for the payment", |rpc| async move { rpc.payment(name).await })
                 .await?
                 .map(|found| OnChain::Installments(found.value)),
+            PaymentKind::Single => None,
         })
     }
 

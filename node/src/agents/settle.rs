@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evchain_protocol::codec::List;
+use evchain_protocol::crypto::Preimage;
 use evchain_protocol::primitives::{Timestamp, TxRef};
-use evchain_protocol::session::{OnChain, PaymentKind, Settlement};
+use evchain_protocol::session::{OnChain, PaymentKind, Settlement, Terms};
 use evchain_protocol::state::payment::Payment;
 use evchain_protocol::transaction::Action;
 use evchain_protocol::transaction::cancel::Cancel;
 use evchain_protocol::transaction::channel::{CloseChannel, ForceCloseChannel};
-use evchain_protocol::transaction::claim::{Claim, ClaimChain, ClaimHashes, IndexedPreimage};
+use evchain_protocol::transaction::claim::{Claim, ClaimChain, ClaimHashes, ClaimLock, IndexedPreimage};
 
 use tokio::task::JoinSet;
 
@@ -31,24 +32,18 @@ pub(super) struct Settlements {
     tasks: JoinSet<Settled>,
 }
 
-/// What came of a settlement: the transaction, or none if there was nothing left to do.
-pub(super) type Settled = Result<Option<TransactionReport>, AgentError>;
+/// What came of a settlement: its transactions, none if there was nothing left to do.
+pub(super) type Settled = Result<Vec<TransactionReport>, AgentError>;
 
 impl Settlements {
-    /// Begins to settle a payment or channel.
-    pub(super) fn begin(
-        &mut self,
-        signer: &Arc<Signer>,
-        kind: PaymentKind,
-        name: TxRef,
-        settlement: Settlement,
-    ) {
-        let signer = Arc::clone(signer);
+    /// Begins to settle what pays for a session.
+    pub(super) fn begin(&mut self, signer: &Arc<Signer>, terms: &Terms, settlement: Settlement) {
+        let (signer, terms) = (Arc::clone(signer), *terms);
         self.tasks.spawn(async move {
-            match settle(&signer, kind, name, settlement.clone()).await {
+            match settle(&signer, &terms, &settlement).await {
                 Err(AgentError::Rejected { .. }) => {
                     tokio::time::sleep(PAUSE).await;
-                    settle(&signer, kind, name, settlement).await
+                    settle(&signer, &terms, &settlement).await
                 }
                 settled => settled,
             }
@@ -63,13 +58,47 @@ impl Settlements {
     }
 }
 
+async fn settle(signer: &Signer, terms: &Terms, settlement: &Settlement) -> Settled {
+    match (terms.kind, settlement) {
+        (PaymentKind::Single, Settlement::ClaimHashes(preimages)) => {
+            claim_locks(signer, terms, preimages).await
+        }
+        (kind, settlement) => {
+            let sent = settle_one(signer, kind, terms.payment, settlement).await?;
+            Ok(sent.into_iter().collect())
+        }
+    }
+}
+
+/// Claims single locks, one after the other, as far as they can be collected.
+async fn claim_locks(signer: &Signer, terms: &Terms, preimages: &[(u32, Preimage)]) -> Settled {
+    let mut sent = Vec::new();
+    let mut rejected = None;
+    let locks = signer.nodes.locks(terms.consumer, terms.producer).await?;
+    for (_, preimage) in preimages {
+        let hash = preimage.lock();
+        let Some((lock, _)) = locks.iter().find(|(_, lock)| lock.hash == hash) else { continue };
+        let claim = ClaimLock { lock: *lock, preimage: *preimage };
+        match signer.send(Phase::Settlement, &Action::Claim(Claim::Lock(claim))).await {
+            Ok((_, report)) => sent.push(report),
+            // The others may be collected all the same.
+            Err(error @ AgentError::Rejected { .. }) => rejected = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match rejected {
+        Some(error) if sent.is_empty() => Err(error),
+        _ => Ok(sent),
+    }
+}
+
 /// Carries out a settlement of a payment or channel. `None` if there is nothing (left) to do: it is
 /// on the chain already, or the chain settled in another way meanwhile.
-async fn settle(
+async fn settle_one(
     signer: &Signer,
     kind: PaymentKind,
     name: TxRef,
-    settlement: Settlement,
+    settlement: &Settlement,
 ) -> Result<Option<TransactionReport>, AgentError> {
     let mut rejected = None;
     for _ in 0..ATTEMPTS {
@@ -80,7 +109,7 @@ async fn settle(
             .await?
             .time;
         let Some(state) = signer.nodes.payment(kind, name).await? else { return Ok(None) };
-        let Some(action) = action(name, &settlement, &state, time) else { return Ok(None) };
+        let Some(action) = action(name, settlement, &state, time) else { return Ok(None) };
         match signer.send(Phase::Settlement, &action).await {
             Ok((_, report)) => return Ok(Some(report)),
             Err(error @ AgentError::Rejected { .. }) => rejected = Some(error),

@@ -100,6 +100,8 @@ enum Pay {
     /// A hash for each installment.
     #[value(alias = "locks")]
     Hashes,
+    /// A lock and a claim for each installment; needs --refund.
+    Single,
 }
 
 impl Pay {
@@ -108,6 +110,7 @@ impl Pay {
             Self::Channel => PaymentKind::Channel,
             Self::Chain => PaymentKind::Chain,
             Self::Hashes => PaymentKind::Hashes,
+            Self::Single => PaymentKind::Single,
         }
     }
 }

@@ -2,12 +2,13 @@
 //! ends where it belongs.
 //! Method: a real node and real agents in one process; balances are read from the chain.
 
+use evchain_node::agents::consumer::Deposit;
 use evchain_node::agents::producer::{Mobility, ProducerTariff};
 use evchain_node::agents::{AgentEvent, ChargeOutcome, ChargeReport, Phase, Warning};
-use evchain_protocol::primitives::Amount;
+use evchain_protocol::primitives::{Amount, Span};
 use evchain_protocol::session::{EndReason, PaymentKind};
 
-use crate::agents_support::{START, World, key, order, tariff};
+use crate::agents_support::{START, World, key, order, order_from, tariff};
 
 /// 44 kWh at 0.40 a kWh.
 const PRICE: Amount = Amount::new(176_000);
@@ -58,11 +59,41 @@ async fn a_hash_chain_pays_with_fees() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn single_locks_pay_a_vehicle() {
+async fn independent_hashes_pay_a_vehicle() {
     let vehicle = ProducerTariff { mobility: Mobility::Vehicle, connectors: 1, ..tariff(40) };
     let report = charge_fully(PaymentKind::Hashes, vehicle, 0).await;
     let few = |warning: &Warning| matches!(warning, Warning::FewStations { stations: 1, wanted: 2, .. });
     assert!(report.warnings.iter().any(few), "{:?}", report.warnings);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn single_locks_take_two_transactions_an_installment() {
+    let world = World::start(&[1], 7).await;
+    let seller = world.produce(1, ProducerTariff { early_tolerance: Span::new(20_000), ..tariff(40) }).await;
+    let refused = world.charge(order(PaymentKind::Single, 5)).await;
+    let error = refused.task.await.expect("no panic").expect_err("its deposit cannot be forfeit");
+    assert!(error.to_string().contains("--refund"), "{error}");
+
+    let mut wanted = order_from(PaymentKind::Single, 5, 12_000, 6_000);
+    wanted.deposit = Deposit::Refund(Span::new(1_000));
+    let report = world.charge(wanted).await.report().await;
+    assert_eq!(report.outcome, ChargeOutcome::Charged, "{report:#?}");
+    let count = |kind: &str| report.transactions.iter().filter(|sent| sent.kind == kind).count();
+    assert_eq!((count("create_lock"), count("lock_installments")), (5, 0));
+    let claims = seller.events.told().iter().find_map(|event| match event {
+        AgentEvent::SessionEnded(session) => Some(session.transactions.clone()),
+        _ => None,
+    });
+    let claims = claims.expect("an ended session");
+    assert_eq!(claims.iter().filter(|sent| sent.kind == "claim").count(), 5, "{claims:#?}");
+    let claim_fees = claims.iter().fold(Amount::ZERO, |sum, sent| sum.saturating_add(sent.fee));
+    assert_eq!(report.paid, PRICE);
+    // The station's fees: its record, its bid, its claims.
+    let earned = PRICE.saturating_sub(claim_fees).saturating_sub(Amount::new(2 * 7));
+    assert_eq!(world.balance(key(1).public_key()).await, START.saturating_add(earned));
+    assert_eq!(world.balance(report.consumer).await, Amount::ZERO);
+    assert_eq!(world.consumer_balance().await, START.saturating_sub(PRICE).saturating_sub(report.fees));
+    seller.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

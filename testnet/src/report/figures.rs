@@ -381,5 +381,6 @@ fn payment_name(kind: PaymentKind) -> &'static str {
         PaymentKind::Hashes => "independent hashes",
         PaymentKind::Chain => "hash chain",
         PaymentKind::Channel => "channel",
+        PaymentKind::Single => "single locks",
     }
 }

@@ -9,7 +9,7 @@ use evchain_protocol::crypto::{Preimage, PublicKey};
 use evchain_protocol::event::Event;
 use evchain_protocol::hash_chain::HashChain;
 use evchain_protocol::params::Params;
-use evchain_protocol::payment::{DepositRule, InstallmentCount};
+use evchain_protocol::payment::{DepositRule, InstallmentCount, InstallmentPlan};
 use evchain_protocol::primitives::{Amount, Span, Timestamp, TxRef};
 use evchain_protocol::session::{PaymentKind, Secrets};
 use evchain_protocol::state::auction::Station;
@@ -17,6 +17,7 @@ use evchain_protocol::transaction::Action;
 use evchain_protocol::transaction::channel::OpenChannel;
 use evchain_protocol::transaction::commitment::Commit;
 use evchain_protocol::transaction::installments::{ChainAnchor, InstallmentLocks, LockInstallments};
+use evchain_protocol::transaction::lock::CreateLock;
 use evchain_protocol::transaction::request::PlaceRequest;
 use evchain_protocol::transaction::transfer::Transfer;
 
@@ -37,6 +38,8 @@ use crate::wallet::private_file::random_preimage;
 
 /// The time that committing and locking may take before the window starts.
 const LOCK_LEAD: Span = Span::new(3_000);
+/// The time that each single lock may take.
+const LOCK_EACH: Span = Span::new(200);
 /// The shortest time that producers get for bids.
 const LEAST_BIDDING: Span = Span::new(500);
 /// What a channel's deadline is after the earliest that the ledger accepts (C3): the tip's time may
@@ -81,7 +84,7 @@ pub(super) enum Auction {
 impl Attempt {
     /// Explores, takes bids, decides and locks the price.
     pub(super) async fn auction(&mut self, order: &ChargeOrder) -> Result<Auction, AgentError> {
-        let latest = order.window.start.before(lock_lead(order));
+        let latest = order.window.start.before(self.lock_lead(order));
         if clock::now().saturating_after(LEAST_BIDDING) >= latest {
             return Ok(Auction::TooLate);
         }
@@ -202,7 +205,9 @@ impl Attempt {
         let bytes = TRANSACTIONS * BYTES_EACH + BYTES_OF_HASH * u64::from(order.installments.get());
         let too_much =
             || AgentError::Settings("the highest price and the fees are more than there can be".to_owned());
-        let flat = self.params.fee_flat.get().checked_mul(TRANSACTIONS);
+        let locks = if order.kinds.contains(&PaymentKind::Single) { order.installments.get() } else { 0 };
+        let bytes = bytes + BYTES_EACH * u64::from(locks);
+        let flat = self.params.fee_flat.get().checked_mul(TRANSACTIONS + u64::from(locks));
         let by_bytes = self.params.fee_per_byte.get().checked_mul(bytes);
         flat.zip(by_bytes)
             .and_then(|(flat, by_bytes)| {
@@ -317,9 +322,37 @@ impl Attempt {
         let commit = Action::Commit(Commit { request, commitment: opening.commitment(self.nodes.chain()) });
         self.take_step(Step::Commit, &commit).await?;
         self.recorder.begin(Phase::Deposit);
-        let pay = self.payment(order, &decision, count);
-        self.take_step(Step::Pay, &pay).await?;
+        if let (PaymentKind::Single, Secrets::Hashes(preimages)) = (kind, &decision.secrets) {
+            self.lock_singly(order, &decision, count, preimages).await?;
+        } else {
+            let pay = self.payment(order, &decision, count);
+            self.take_step(Step::Pay, &pay).await?;
+        }
         Ok(Auction::Paid)
+    }
+
+    /// Locks the price by one transaction for each installment (P21 III-D). The first names the payment.
+    async fn lock_singly(
+        &mut self,
+        order: &ChargeOrder,
+        decision: &Decision,
+        count: InstallmentCount,
+        preimages: &[Preimage],
+    ) -> Result<(), AgentError> {
+        let Opening { price, producer, .. } = decision.opening;
+        let (window, deposit) = (order.window, deposit_rule(order));
+        let plan = InstallmentPlan { price, count, window, deposit, claim_margin: self.params.claim_margin };
+        let mut first = None;
+        for (index, preimage) in (0..).zip(preimages) {
+            let (amount, deadline) = (plan.amount(index), plan.deadline(index));
+            let lock = CreateLock { payee: producer, amount, hash: preimage.lock(), deadline };
+            let landed = self.take_step(Step::Lock(index), &Action::CreateLock(lock)).await?;
+            first.get_or_insert(landed.place);
+        }
+        if let Some(place) = first {
+            self.land(Landed { step: Step::Pay, place, fee: Amount::ZERO }).await?;
+        }
+        Ok(())
     }
 
     /// The transaction that locks the price.
@@ -338,11 +371,26 @@ impl Attempt {
                 return Action::OpenChannel(OpenChannel { request, producer, count, challenge, deadline });
             }
         };
-        let deposit = match order.deposit {
-            Deposit::Forfeit => DepositRule::Forfeit,
-            Deposit::Refund(lead) => DepositRule::Refund(order.window.start.before(lead)),
-        };
+        let deposit = deposit_rule(order);
         Action::LockInstallments(LockInstallments { request, producer, deposit, locks })
+    }
+
+    /// How long before the window the last transaction is under way. With `refund`, charging must begin
+    /// before `t_max`, so there has to be time for it.
+    fn lock_lead(&self, order: &ChargeOrder) -> Span {
+        let each = match order.kinds.contains(&PaymentKind::Single) {
+            true => LOCK_EACH.get().saturating_mul(order.installments.get().into()),
+            false => 0,
+        };
+        let locking = LOCK_LEAD.max(Span::new(each));
+        match order.deposit {
+            Deposit::Forfeit => locking,
+            // Producers claim within half the chain's margin, and a release must come half as long before (S5).
+            Deposit::Refund(lead) => {
+                let claim_lead = self.params.claim_margin.get() / 2;
+                locking.saturating_add(lead).saturating_add(Span::new(claim_lead + claim_lead / 2))
+            }
+        }
     }
 
     /// Sends what the fresh key has left to the main key. Gives the amount.
@@ -364,18 +412,16 @@ impl Attempt {
     }
 }
 
-/// How long before the window the last transaction is under way. With `refund`, charging must begin
-/// before `t_max`, so there has to be time for it.
-fn lock_lead(order: &ChargeOrder) -> Span {
+fn deposit_rule(order: &ChargeOrder) -> DepositRule {
     match order.deposit {
-        Deposit::Forfeit => LOCK_LEAD,
-        Deposit::Refund(lead) => LOCK_LEAD.saturating_add(lead).saturating_add(lead),
+        Deposit::Forfeit => DepositRule::Forfeit,
+        Deposit::Refund(lead) => DepositRule::Refund(order.window.start.before(lead)),
     }
 }
 
 fn secrets(kind: PaymentKind, count: InstallmentCount) -> Result<Secrets, AgentError> {
     Ok(match kind {
-        PaymentKind::Hashes => {
+        PaymentKind::Hashes | PaymentKind::Single => {
             let preimages = (0..count.get()).map(|_| random_preimage()).collect::<Result<Vec<_>, _>>()?;
             Secrets::Hashes(List::new(preimages).map_err(|error| AgentError::Settings(error.to_string()))?)
         }

@@ -6,6 +6,8 @@ use evchain_protocol::session::decide::Choice;
 use evchain_protocol::session::{ConsumerPolicy, PaymentKind};
 use evchain_protocol::state::auction::BiddingMode;
 
+use crate::agents::error::AgentError;
+
 /// How a consumer's agent works.
 #[derive(Debug, Clone)]
 pub struct ConsumerConfig {
@@ -44,7 +46,7 @@ pub struct ChargeOrder {
     pub kinds: Vec<PaymentKind>,
     /// N, or what the bid offers if that is less.
     pub installments: InstallmentCount,
-    /// What becomes of the deposit if the session never begins; channels know `Forfeit` only.
+    /// What becomes of the deposit if the session never begins; channels know `Forfeit` only, single locks `Refund`.
     pub deposit: Deposit,
     /// How long producers may bid.
     pub bidding: Span,
@@ -85,5 +87,18 @@ impl ChargeOrder {
             min_stations: 3,
             max_attempts: 5,
         }
+    }
+
+    /// Whether it can be carried out.
+    ///
+    /// # Errors
+    /// [`AgentError::Settings`], with what to do.
+    pub(super) fn check(&self) -> Result<(), AgentError> {
+        if self.kinds.contains(&PaymentKind::Single) && self.deposit == Deposit::Forfeit {
+            let text = "the deposit of single locks always comes back at a deadline: say how long before the \
+                        window (--refund)";
+            return Err(AgentError::Settings(text.to_owned()));
+        }
+        Ok(())
     }
 }

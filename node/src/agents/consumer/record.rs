@@ -74,9 +74,11 @@ pub(super) enum Step {
     Pay,
     /// What is left goes back.
     Sweep,
+    /// The single lock of one installment.
+    Lock(u32),
 }
 
-tagged_enum!(Step { 0 => Fund, 1 => Request, 2 => Commit, 3 => Pay, 4 => Sweep });
+tagged_enum!(Step { 0 => Fund, 1 => Request, 2 => Commit, 3 => Pay, 4 => Sweep, 5 => Lock(u32) });
 
 /// The bid chosen, and the secrets that go with it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -100,7 +102,7 @@ impl Step {
             Self::Fund => Phase::Funding,
             Self::Request => Phase::Exploration,
             Self::Commit => Phase::Evaluation,
-            Self::Pay => Phase::Deposit,
+            Self::Pay | Self::Lock(_) => Phase::Deposit,
             Self::Sweep => Phase::Sweep,
         }
     }

@@ -38,6 +38,7 @@ pub async fn run(
     observer: Observer,
     stop: CancellationToken,
 ) -> Result<ChargeReport, AgentError> {
+    order.check()?;
     let setup = Setup::new(config, rpc, wallet, observer).await?;
     let mut recorder = Recorder::new(setup.nodes.clone());
     let (begun, mut attempts) = (clock::now(), 0);
@@ -231,6 +232,10 @@ impl Attempt {
         if let Some((payment, decision)) = &locked {
             session = self.charge(setup.config, decision, payment.place, records, stop).await?;
             self.wait_settled(decision, payment.place).await?;
+        } else if let (Some(decision), true) = (&self.decision, self.landed.contains_key(&Step::Lock(0))) {
+            // Some single locks and not all pay for nothing: they come back at their deadlines.
+            let producer = decision.opening.producer;
+            self.wait_for_locks(producer).await?;
         }
         let paid = match &locked {
             Some(_) => self.paid(session.as_ref()).await?,

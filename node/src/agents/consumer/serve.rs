@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::primitives::TxRef;
 use evchain_protocol::session::{
-    Beginning, ConsumerOutput, ConsumerRecord, ConsumerSession, EndReason, Open, RejectReason, Terms,
+    Beginning, ConsumerOutput, ConsumerRecord, ConsumerSession, EndReason, Open, PaymentKind, RejectReason,
+    Terms,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +14,7 @@ use super::attempt::Attempt;
 use super::config::ConsumerConfig;
 use super::record::Decision;
 use super::session::{Driven, Driver};
-use crate::agents::blocks::{Change, News, changes_of};
+use crate::agents::blocks::{Change, News, changes_of, settles_locks};
 use crate::agents::error::AgentError;
 use crate::agents::event::AgentEvent;
 use crate::agents::link::Link;
@@ -76,6 +78,9 @@ impl Attempt {
         decision: &Decision,
         payment: TxRef,
     ) -> Result<(), AgentError> {
+        if decision.kind == PaymentKind::Single {
+            return self.wait_for_locks(decision.opening.producer).await;
+        }
         self.recorder.begin(Phase::Settlement);
         let mut news = self.blocks.reader();
         while self.nodes.payment(decision.kind, payment).await?.is_some() {
@@ -89,6 +94,23 @@ impl Attempt {
                             break;
                         }
                     }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until no single lock to the producer is open.
+    pub(super) async fn wait_for_locks(&mut self, producer: PublicKey) -> Result<(), AgentError> {
+        self.recorder.begin(Phase::Settlement);
+        let (mut news, payer) = (self.blocks.reader(), self.zeta.address());
+        while !self.nodes.locks(payer, producer).await?.is_empty() {
+            loop {
+                match news.next().await {
+                    News::Block(block) if !settles_locks(&block, payer, producer) => {
+                        self.nodes.saw(block.header.height);
+                    }
+                    News::Block(_) | News::Gap => break,
                 }
             }
         }
@@ -113,8 +135,8 @@ impl Attempt {
         let request =
             self.nodes.ask("ask for the request", |rpc| async move { rpc.energy_request(name).await });
         let Some(request) = request.await? else { return Ok(None) };
-        let Some(on_chain) = self.nodes.payment(decision.kind, payment).await? else { return Ok(None) };
         let open = Open { opening, kind: decision.kind, payment };
+        let Some(on_chain) = self.nodes.paying(&open, &request.value).await? else { return Ok(None) };
         let terms = Terms::new(self.nodes.chain(), &open, &request.value, &on_chain);
         Ok(Some(Beginning { terms, opening, secrets: decision.secrets.clone() }))
     }

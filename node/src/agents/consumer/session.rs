@@ -181,10 +181,10 @@ impl<'a> Driver<'a> {
             self.signer.nodes.need("ask for the chain's time", |rpc| async move { rpc.status().await });
         let time = status.await?.time;
         self.chain_time = self.chain_time.max(time);
-        let state = self.signer.nodes.payment(terms.kind, terms.payment).await?;
+        let is_held = self.signer.nodes.is_held(&terms).await?;
         self.flow();
         self.step(ConsumerInput::ChainTime(time)).await?;
-        if state.is_some() {
+        if is_held {
             return Ok(());
         }
         match terms.kind {
@@ -193,7 +193,7 @@ impl<'a> Driver<'a> {
             PaymentKind::Hashes | PaymentKind::Chain if self.is_cancelling => {
                 self.step(ConsumerInput::Cancelled).await
             }
-            PaymentKind::Hashes | PaymentKind::Chain => Ok(()),
+            PaymentKind::Hashes | PaymentKind::Chain | PaymentKind::Single => Ok(()),
         }
     }
 
@@ -241,7 +241,7 @@ impl<'a> Driver<'a> {
     fn settle(&mut self, settlement: Settlement) {
         self.is_cancelling |= settlement == Settlement::Cancel;
         let terms = self.session.terms();
-        self.settling.begin(&self.signer, terms.kind, terms.payment, settlement);
+        self.settling.begin(&self.signer, terms, settlement);
     }
 
     fn observe_message(&mut self, message: &Message) {

@@ -73,7 +73,10 @@ async fn facts(nodes: &Nodes, own: PublicKey, open: &Open) -> Result<ChainFacts,
     let request = nodes.ask("ask for a request", |rpc| async move { rpc.energy_request(name).await }).await?;
     let bids =
         nodes.ask("ask for bids", |rpc| async move { rpc.bids(name).await }).await?.unwrap_or_default();
-    let payment = nodes.payment(open.kind, open.payment).await?;
+    let payment = match &request {
+        Some(request) => nodes.paying(open, &request.value).await?,
+        None => None,
+    };
     Ok(ChainFacts {
         chain: nodes.chain(),
         time: status(nodes).await?.time,

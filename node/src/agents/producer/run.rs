@@ -9,7 +9,8 @@ use evchain_protocol::crypto::{KeyPair, PublicKey};
 use evchain_protocol::params::Params;
 use evchain_protocol::primitives::{Energy, TxRef};
 use evchain_protocol::session::{
-    Message, ProducerOutput, ProducerPolicy, ProducerRecord, ProducerSession, RejectReason, StopReason,
+    Message, PaymentKind, ProducerOutput, ProducerPolicy, ProducerRecord, ProducerSession, RejectReason,
+    StopReason,
 };
 use evchain_protocol::state::auction::{BidPosition, MAX_CONTACT_BYTES, Place, Station};
 use evchain_protocol::text::Text;
@@ -272,7 +273,11 @@ impl Producer {
         }
         match (greeted.message, greeted.facts) {
             (Message::Open(open), Some(mut facts)) => {
-                let name = payment.to_string();
+                // Single locks name no request: one session for each consumer's key (O8).
+                let name = match open.kind {
+                    PaymentKind::Single => remote.to_string(),
+                    _ => payment.to_string(),
+                };
                 facts.served = journal::is_known(&self.folder, &name);
                 if self.running.len() >= usize::from(self.config.tariff.connectors) && !facts.served {
                     // Without an answer the consumer tries again, and a connector may be free then.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::greet::Greeted;
-use crate::agents::blocks::{Change, News, NewsReader, changes_of};
+use crate::agents::blocks::{Change, News, NewsReader, changes_of, settles_locks};
 use crate::agents::error::AgentError;
 use crate::agents::event::{AgentEvent, Warning};
 use crate::agents::journal::Journal;
@@ -80,7 +80,7 @@ impl Driver {
         }
         // What the news told may be known before the transaction's own answer came.
         while let Some(settled) = self.settling.next().await {
-            self.transactions.extend(settled.ok().flatten());
+            self.transactions.extend(settled.unwrap_or_default());
         }
         if let Some(stream) = self.stream.take() {
             stream.close().await;
@@ -112,8 +112,13 @@ impl Driver {
             Happened::News(News::Block(block)) => {
                 self.signer.nodes.saw(block.header.height);
                 self.step(ProducerInput::ChainTime(block.header.time_ms)).await?;
-                for change in changes_of(&block, self.session.terms().payment) {
+                let terms = *self.session.terms();
+                for change in changes_of(&block, terms.payment) {
                     self.changed(change).await?;
+                }
+                if terms.kind == PaymentKind::Single && settles_locks(&block, terms.consumer, terms.producer)
+                {
+                    self.look_at_chain().await?;
                 }
                 Ok(())
             }
@@ -159,9 +164,16 @@ impl Driver {
         let terms = *self.session.terms();
         let nodes = &self.signer.nodes;
         let state = nodes.payment(terms.kind, terms.payment).await?;
+        let locks = match terms.kind {
+            PaymentKind::Single => Some(nodes.locks(terms.consumer, terms.producer).await?),
+            _ => None,
+        };
         let time =
             nodes.need("ask for the chain's time", |rpc| async move { rpc.status().await }).await?.time;
         self.step(ProducerInput::ChainTime(time)).await?;
+        if let Some(locks) = locks {
+            return self.step(ProducerInput::Settled(self.session.settled_locks(&locks))).await;
+        }
         match state {
             None => self.step(ProducerInput::Settled(terms.plan.count.get())).await,
             Some(OnChain::Installments(payment)) => {
@@ -195,8 +207,7 @@ impl Driver {
                 ProducerOutput::Deliver(target) => self.meter.flow_to(target, Instant::now()),
                 ProducerOutput::StopEnergy => self.meter.stop(Instant::now()),
                 ProducerOutput::Settle(settlement) => {
-                    let terms = self.session.terms();
-                    self.settling.begin(&self.signer, terms.kind, terms.payment, settlement);
+                    self.settling.begin(&self.signer, self.session.terms(), settlement);
                 }
                 // `is_over` says the same.
                 ProducerOutput::Finished(_) => {}
