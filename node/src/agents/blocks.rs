@@ -101,10 +101,10 @@ pub(super) fn changes_of(block: &BlockNotice, name: TxRef) -> Vec<Change> {
 }
 
 /// Whether a block settled a single lock between these two, as far as its events say.
-pub(super) fn settles_locks(block: &BlockNotice, payer: PublicKey, payee: PublicKey) -> bool {
+pub(super) fn settles_locks(block: &BlockNotice, consumer: PublicKey, producer: PublicKey) -> bool {
     block.events.iter().any(|record| match record.event {
-        Event::LockClaimed { payee: to, .. } => to == payee,
-        Event::LockRefunded { payer: to, .. } => to == payer,
+        Event::LockClaimed { payee, .. } => payee == producer,
+        Event::LockRefunded { payer, .. } => payer == consumer,
         _ => false,
     })
 }

@@ -127,14 +127,15 @@ impl Nodes {
     /// The single locks that are open from one key to another, by their names.
     pub(super) async fn locks(
         &self,
-        payer: PublicKey,
-        payee: PublicKey,
+        consumer: PublicKey,
+        producer: PublicKey,
     ) -> Result<Vec<(TxRef, Lock)>, AgentError> {
         let (mut locks, mut after) = (Vec::new(), None);
         loop {
-            let ask = |rpc: RpcClient| async move { rpc.locks(Some(payer), after).await };
+            let ask = |rpc: RpcClient| async move { rpc.locks(Some(consumer), after).await };
             let page = self.need("ask for locks", ask).await?;
-            let ours = page.items.iter().filter(|it| (it.value.payer, it.value.payee) == (payer, payee));
+            let ours =
+                page.items.iter().filter(|it| (it.value.payer, it.value.payee) == (consumer, producer));
             locks.extend(ours.map(|it| (it.name, it.value)));
             after = page.next;
             if after.is_none() {

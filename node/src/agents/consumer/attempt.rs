@@ -378,10 +378,8 @@ impl Attempt {
     /// How long before the window the last transaction is under way. With `refund`, charging must begin
     /// before `t_max`, so there has to be time for it.
     fn lock_lead(&self, order: &ChargeOrder) -> Span {
-        let each = match order.kinds.contains(&PaymentKind::Single) {
-            true => LOCK_EACH.get().saturating_mul(order.installments.get().into()),
-            false => 0,
-        };
+        let locks = if order.kinds.contains(&PaymentKind::Single) { order.installments.get() } else { 0 };
+        let each = LOCK_EACH.get().saturating_mul(locks.into());
         let locking = LOCK_LEAD.max(Span::new(each));
         match order.deposit {
             Deposit::Forfeit => locking,

@@ -103,11 +103,11 @@ impl Attempt {
     /// Waits until no single lock to the producer is open.
     pub(super) async fn wait_for_locks(&mut self, producer: PublicKey) -> Result<(), AgentError> {
         self.recorder.begin(Phase::Settlement);
-        let (mut news, payer) = (self.blocks.reader(), self.zeta.address());
-        while !self.nodes.locks(payer, producer).await?.is_empty() {
+        let (mut news, consumer) = (self.blocks.reader(), self.zeta.address());
+        while !self.nodes.locks(consumer, producer).await?.is_empty() {
             loop {
                 match news.next().await {
-                    News::Block(block) if !settles_locks(&block, payer, producer) => {
+                    News::Block(block) if !settles_locks(&block, consumer, producer) => {
                         self.nodes.saw(block.header.height);
                     }
                     News::Block(_) | News::Gap => break,
