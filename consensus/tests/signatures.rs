@@ -1,6 +1,8 @@
 //! Goal: one signature of a vote, in one encoding, by a key that binds its owner (scenario 26).
-//! Method: the encodings that lenient verifiers take, shown to an electorate, alone and in a certificate.
+//! Method: the encodings that lenient verifiers take, shown to an electorate, alone and in a certificate, and
+//! where the plain rule takes them also to a verifier of that rule.
 
+use ed25519_dalek::{Verifier, VerifyingKey};
 use evchain_protocol::authority::{AuthorityIndex, AuthoritySet};
 use evchain_protocol::codec::List;
 use evchain_protocol::crypto::{BadSignature, ChainId, Hash, KeyPair, PublicKey, Signature};
@@ -98,20 +100,26 @@ fn malleable_signatures() {
     assert_eq!(certificate(&signatures).verify(&electorate, |_| None), refused);
 }
 
-/// A key of small order is nobody's: some signature fits any message of it, and no set takes it.
+/// A key of small order is nobody's: some signature of any message fits it, by the plain equation, and
+/// everybody can make it. No set takes such a key.
 #[test]
 fn small_order_keys() {
     let (electorate, keys) = electorate();
+    let mut lenient = 0;
     for point in small_order_points() {
         let key = PublicKey::from_bytes(point);
-        // R of order 1 and S = 0 satisfy the equation of lenient verifiers for any message.
-        let mut signature = [0; 64];
-        signature[0] = 1;
-        let signature = Signature::from_bytes(signature);
-        assert_eq!(subject().verify(electorate.chain, &key, &signature), Err(BadSignature), "{point:?}");
         let set = AuthoritySet::new(vec![keys[0].public_key(), key]);
         assert!(set.is_err(), "{point:?} became an authority");
+        // S = 0, and R = -k A, which is one of the points of small order.
+        for r in small_order_points() {
+            let mut signature = [0; 64];
+            signature[..32].copy_from_slice(&r);
+            let signature = Signature::from_bytes(signature);
+            assert_eq!(subject().verify(electorate.chain, &key, &signature), Err(BadSignature), "{point:?}");
+            lenient += usize::from(is_plainly_valid(&electorate, &key, &signature));
+        }
     }
+    assert!(lenient >= 8, "a plain verifier takes one for each of the eight points, not {lenient}");
 }
 
 /// R of small order, by the key's owner: plain verifiers take it, strict ones do not, and nodes that differ
@@ -122,6 +130,7 @@ fn small_order_points_in_a_signature() {
     let key = KeyPair::from_secret(&[1; 32]).public_key();
     let signer = electorate.index_of(&key).unwrap();
     let signature = Signature::from_bytes(bytes(NEUTRAL_R));
+    assert!(is_plainly_valid(&electorate, &key, &signature));
     assert_eq!(electorate.verify(&subject(), signer, &signature), Err(BadSignature));
 }
 
@@ -137,6 +146,16 @@ fn torsion_in_a_signature() {
     let [neutral, others @ ..] = verdicts;
     assert_eq!(neutral, Ok(()));
     assert_eq!(others, [Err(BadSignature); 7]);
+}
+
+/// Whether the equation S B = R + k A holds, of whatever order R and A are: RFC 8032 without what the
+/// strict rule adds.
+fn is_plainly_valid(electorate: &Electorate, key: &PublicKey, signature: &Signature) -> bool {
+    let (chain, signed) = (electorate.chain.0, subject().signed_bytes());
+    let digest = Hash::of_parts(subject().purpose(), &[chain.as_bytes(), &signed]);
+    let signature = ed25519_dalek::Signature::from_bytes(signature.as_bytes());
+    VerifyingKey::from_bytes(key.as_bytes())
+        .is_ok_and(|key| key.verify(digest.as_bytes(), &signature).is_ok())
 }
 
 /// The bytes that a text names in hexadecimal.
