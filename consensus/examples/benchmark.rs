@@ -310,7 +310,7 @@ impl Node {
             Output::Broadcast(message) => self.send(&message, None),
             Output::Build(request) => {
                 let block = request.finish(self.contents(&request));
-                return Some(Input::Built { view: request.view, block: Some(block) });
+                return Some(Input::Built { epoch: request.epoch, view: request.view, block: Some(block) });
             }
             Output::Execute(block) => {
                 return Some(Input::Executed { block: block.hash(), outcome: Execution::Valid });
@@ -325,7 +325,7 @@ impl Node {
                 self.counted.finality_ms.extend(latencies);
             }
             Output::Halt(reason) => panic!("{reason}"),
-            Output::CancelBuild(_)
+            Output::CancelBuild { .. }
             | Output::ServeBlocks { .. }
             | Output::ServeFinalized { .. }
             | Output::ServeBoundary { .. }

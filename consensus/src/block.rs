@@ -165,13 +165,15 @@ impl Block {
         }
     }
 
+    /// Its size on the wire without justification and payload, in bytes, or a little more.
+    pub(crate) const HEADER_BYTES: usize = 512;
+
     /// About its size on the wire, in bytes, without encoding it.
     pub fn size_hint(&self) -> usize {
-        const HEADER_BYTES: usize = 512;
         self.just
             .certificates()
             .map(|certificate| certificate.size_hint())
-            .fold(HEADER_BYTES.saturating_add(self.payload.0.len()), usize::saturating_add)
+            .fold(Self::HEADER_BYTES.saturating_add(self.payload.0.len()), usize::saturating_add)
     }
 }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use evchain_protocol::authority::AuthorityIndex;
 use evchain_protocol::crypto::{Hash, KeyPair, PublicKey};
 use evchain_protocol::finality::Certificate;
-use evchain_protocol::primitives::{Span, View};
+use evchain_protocol::primitives::{Epoch, Span, View};
 
 use crate::authority_set::Committee;
 use crate::block::{Block, BlockRef};
@@ -75,8 +75,10 @@ pub struct Engine {
     clock_due: Option<Moment>,
     /// When the epoch's last block is to be proposed again (E2).
     again_due: Option<Moment>,
-    /// When missing certificates may be asked for again (P3).
-    certificates_due: Option<Moment>,
+    /// The highest view of which a certificate is missing that a vote waits for (P3, N5).
+    missing: Option<View>,
+    /// Up to which view certificates were asked for, and when to ask again.
+    certificates_asked: Option<(View, Moment)>,
     attempts: usize,
 }
 
@@ -156,7 +158,8 @@ impl Engine {
             building: None,
             clock_due: None,
             again_due: None,
-            certificates_due: None,
+            missing: None,
+            certificates_asked: None,
             attempts: 0,
         };
         engine.view = engine.replay(recovered.records)?;
@@ -178,7 +181,10 @@ impl Engine {
                     message: message @ (Message::GetFinalized(_) | Message::GetBlocks(_)),
                 },
             ) => self.receive(from, message, &mut step),
-            (Phase::Running, Input::Built { view, block }) => self.built(view, block, &mut step),
+            (Phase::Running, Input::Built { epoch, view, block }) => {
+                self.built(epoch, view, block, &mut step);
+            }
+            (Phase::Running, Input::Unanswered { from }) => self.chain_fetch.unanswered(from),
             (Phase::Running, Input::Executed { block, outcome }) => {
                 self.executed(block, outcome, &mut step);
             }
@@ -202,7 +208,7 @@ impl Engine {
         let others = [self.nullify_deadline(), self.clock_due, self.again_due, self.fetch_deadline()];
         std::iter::once(self.next_retry)
             .chain(others.into_iter().flatten())
-            .chain(self.certificates_due.filter(|_| self.wants_to_propose()))
+            .chain(self.certificates_asked.map(|(_, due)| due))
             .min()
     }
 
@@ -272,8 +278,13 @@ impl Engine {
     }
 
     /// The answer to a build request, if it is still wanted (P4).
-    fn built(&mut self, view: View, block: Option<Arc<Block>>, step: &mut Step<'_>) {
-        let Some(request) = self.building.take_if(|request| request.view == view) else { return };
+    fn built(&mut self, epoch: Epoch, view: View, block: Option<Arc<Block>>, step: &mut Step<'_>) {
+        let is_of_epoch = |of: Epoch| of == epoch || broken(Breakage::TakeBuiltOfAnyEpoch);
+        let Some(request) =
+            self.building.take_if(|request| request.view == view && is_of_epoch(request.epoch))
+        else {
+            return;
+        };
         match block {
             Some(block) if answers(&request, &block) => self.propose_built(block, step),
             Some(_) => self.building = Some(request),

@@ -82,6 +82,8 @@ impl Epochs {
     pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         match (self.stage, input) {
             (Stage::Halted, _) | (Stage::InEpoch, Input::NextEpoch(_)) => return,
+            // E3: said again, of an epoch that has begun.
+            (Stage::Handover { .. }, Input::NextEpoch(next)) if next.epoch <= self.epoch() => return,
             (Stage::Handover { next_authority_root }, Input::NextEpoch(next)) => {
                 self.begin(next, next_authority_root, now, out);
             }

@@ -62,11 +62,19 @@ pub enum Input {
     },
     /// The answer to `Output::Build`.
     Built {
+        /// The epoch that was asked for. A late answer of another one has no effect (P4).
+        epoch: Epoch,
         /// The view that was asked for.
         view: View,
         /// The block that `BuildRequest::finish` made; `None` if there cannot be one, and the view is
         /// given up at once.
         block: Option<Arc<Block>>,
+    },
+    /// A peer that was asked for the final chain has none to give, or cannot be reached. Worth telling only
+    /// if it is known before the time for an answer is over.
+    Unanswered {
+        /// The peer.
+        from: PublicKey,
     },
     /// The answer to an `Output::Commit` that ends its epoch.
     NextEpoch(NextEpoch),

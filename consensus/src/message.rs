@@ -1,15 +1,19 @@
 //! What nodes say to each other. Every list is bounded, and the whole message by
 //! [`MAX_MESSAGE_BYTES`].
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
+use evchain_protocol::authority::MAX_AUTHORITIES;
 use evchain_protocol::codec::{Decode, Encode, List};
-use evchain_protocol::crypto::Hash;
-use evchain_protocol::finality::{Certificate, Justification, Vote};
+use evchain_protocol::crypto::{Hash, Signature};
+use evchain_protocol::finality::{Certificate, Justification, MAX_SKIPS, Vote};
 use evchain_protocol::primitives::{Epoch, Height, View};
 use evchain_protocol::tagged_enum;
 
-use crate::block::Block;
+use crate::block::{Block, MAX_PAYLOAD_BYTES};
 use crate::mutations::{Breakage, broken};
 
 /// The largest message, in bytes: what a receiver passes to `codec::decode`.
@@ -23,6 +27,22 @@ pub const MAX_BLOCKS_PER_MESSAGE: usize = 128;
 
 /// An answer takes no further item once it is this large, in bytes.
 pub const ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// The size of the largest certificate: a quorum of the largest set, in a subject, a bitmap and a length.
+const MAX_CERTIFICATE_BYTES: usize =
+    (MAX_AUTHORITIES - (MAX_AUTHORITIES - 1) / 3) * Signature::LEN + Certificate::FIXED_BYTES;
+
+/// The size of the largest block: its justification is a parent's proof and skips.
+const MAX_BLOCK_BYTES: usize =
+    Block::HEADER_BYTES + MAX_PAYLOAD_BYTES + (1 + MAX_SKIPS) * MAX_CERTIFICATE_BYTES;
+
+// Whatever an engine sends, others can read: a proposal of the epoch's last block again (E2), with
+// another justification and the vote, and an answer that took its last item when it was all but full.
+const _: () = {
+    let proposal = MAX_BLOCK_BYTES + (1 + MAX_SKIPS) * MAX_CERTIFICATE_BYTES + MAX_CERTIFICATE_BYTES;
+    let answer = ANSWER_BYTES + MAX_BLOCK_BYTES + MAX_CERTIFICATE_BYTES;
+    assert!(proposal <= MAX_MESSAGE_BYTES && answer <= MAX_MESSAGE_BYTES);
+};
 
 /// A message between nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]

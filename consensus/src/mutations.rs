@@ -15,6 +15,8 @@ pub(crate) enum Breakage {
     SkipGapCheck,
     /// F1, G3: a view that was nullified can still be finalized.
     ForgetNullify,
+    /// N5: views for which a justification has no room need no nullification.
+    TrustUnlistedSkips,
     /// N4: the certificates of a justification are not processed.
     IgnoreJustification,
     /// S1: own votes do not enter the own pool again.
@@ -55,6 +57,8 @@ pub(crate) enum Breakage {
     BuildAboveLast,
     /// E1: a block above the epoch's last one is notarized.
     NotarizeAboveLast,
+    /// P4: an answer counts for whatever epoch a block was asked for.
+    TakeBuiltOfAnyEpoch,
     /// E2: nobody proposes the last block again.
     NeverProposeAgain,
     /// E2: what comes with a block proposed again is not looked at.

@@ -34,7 +34,12 @@ pub enum Output {
     /// at the latest after [`BuildRequest::idle`], empty if need be.
     Build(BuildRequest),
     /// A block for this view is no longer wanted.
-    CancelBuild(View),
+    CancelBuild {
+        /// The epoch.
+        epoch: Epoch,
+        /// The view.
+        view: View,
+    },
     /// Execute a block on its parent, which was executed before, and answer with `Input::Executed`. At
     /// most once for each block, unless the answer was `WrongBody` or the engine is new. Blocks that
     /// `BuildRequest::finish` made are not executed again.

@@ -112,6 +112,9 @@ pub(crate) struct ChainFetch {
     /// The view of a finalization whose blocks are fetched by hash, and until when, if none comes.
     by_hash: Option<(View, Moment)>,
     asked_above: Option<Height>,
+    asked: Option<PublicKey>,
+    /// That was before the time for the last one's answer was over.
+    asked_early: bool,
     attempts: usize,
     due: Option<Moment>,
 }
@@ -126,11 +129,18 @@ impl ChainFetch {
         committee: &Committee,
         own: Option<AuthorityIndex>,
     ) -> Option<PublicKey> {
-        if self.asked_above == Some(height) && self.due.is_some_and(|due| now < due) {
+        let asked_before = self.asked_above == Some(height);
+        if asked_before && self.due.is_some_and(|due| now < due) {
             return None;
         }
+        self.asked_early = asked_before && self.due.is_none();
         self.asked_above = Some(height);
         self.due = Some(now.after(interval));
+        self.asked = self.next_peer(committee, own);
+        self.asked
+    }
+
+    fn next_peer(&mut self, committee: &Committee, own: Option<AuthorityIndex>) -> Option<PublicKey> {
         if let Some(hint) = self.hint.take() {
             return Some(hint);
         }
@@ -144,6 +154,14 @@ impl ChainFetch {
         let others: Vec<_> = committee.indices().filter(|index| Some(*index) != own).collect();
         self.attempts = self.attempts.saturating_add(1);
         pick(&others, self.attempts).and_then(|index| committee.key(index))
+    }
+
+    /// S8: a peer has nothing to give: another one is asked, and at once. Not again before an answer
+    /// has had its time, or nodes without an answer would be asked round and round.
+    pub(crate) fn unanswered(&mut self, by: PublicKey) {
+        if self.asked == Some(by) && !self.asked_early {
+            self.due = None;
+        }
     }
 
     /// A peer repeated a finalization that we cannot commit.

@@ -183,7 +183,7 @@ fn a_second_history_below_the_tip_stops_the_engine() {
     let mut bench = Bench::new();
     let block = bench.finalizes_view_1().finish(contents(WALL.get() + 1));
     let finalization = bench.quorum(Subject::finalize(EPOCH, view(2), block.hash()));
-    bench.step(Input::Built { view: view(2), block: Some(block) });
+    bench.step(Input::Built { epoch: EPOCH, view: view(2), block: Some(block) });
     bench.hear(Message::Certificate(finalization));
     assert_eq!(bench.engine.tip().view, view(2));
     let certificates = List::new(vec![bench.quorum(finalize(1, 7))]).unwrap();

@@ -245,3 +245,10 @@ fn short_timeouts_back_off() {
 fn dead_leaders_cost_little() {
     passes(4, scenarios::dead_leaders_cost_little);
 }
+
+/// N5: more views are skipped than a justification has room for, and a node that heard nothing of it is
+/// needed.
+#[test]
+fn more_skips_than_fit() {
+    passes(4, scenarios::more_skips_than_fit);
+}

@@ -13,17 +13,20 @@ use evchain_consensus::authority_set::Committee;
 use evchain_consensus::block::{Block, BlockRef, Payload};
 use evchain_consensus::config::{Config, ConfigError};
 use evchain_consensus::engine::Engine;
-use evchain_consensus::input::{Execution, Input, Moment};
-use evchain_consensus::message::{Blocks, Finalized, GetBlocks, GetFinalized, Message, Proposal};
-use evchain_consensus::output::{BuildRequest, HaltReason, Output, Rejection};
+use evchain_consensus::epochs::Epochs;
+use evchain_consensus::input::{Execution, Input, Moment, NextEpoch, Now};
+use evchain_consensus::message::{
+    Blocks, Certificates, Finalized, GetBlocks, GetFinalized, Message, Proposal,
+};
+use evchain_consensus::output::{BuildRequest, Contents, HaltReason, Output, Rejection};
 use evchain_consensus::signer::{Refusal, Signer};
 use evchain_consensus::wal::{LogRecord, Recovered, RecoveryError};
-use evchain_protocol::authority::AuthorityIndex;
+use evchain_protocol::authority::{AuthorityIndex, AuthoritySet};
 use evchain_protocol::block::Header;
 use evchain_protocol::codec::List;
 use evchain_protocol::crypto::{ChainId, KeyPair, PublicKey, Signature};
 use evchain_protocol::finality::{
-    Certificate, CertificateError, Justification, ParentProof, Signers, Subject,
+    Certificate, CertificateError, Justification, MAX_SKIPS, ParentProof, Signers, Subject,
 };
 use evchain_protocol::primitives::{Epoch, Height, Span, Timestamp, View};
 
@@ -315,6 +318,33 @@ fn asks_for_the_final_chain(outputs: &[Output]) -> bool {
     outputs.iter().any(is_request)
 }
 
+/// S8: if a peer has nothing to give, as one that commits a moment later, another one is asked at once, and
+/// the one after that when an answer has had its time.
+#[test]
+fn who_has_no_final_chain_is_passed_over() {
+    let mut bench = Bench::new();
+    let blocks = chain(&bench.committee, None, 1);
+    let subject = Subject::finalize(EPOCH, view(1), blocks[0].hash());
+    let finalization = Arc::new(certified(&bench.committee, &bench.keys[..3], subject));
+    let asked = |outputs: &[Output]| {
+        outputs.iter().find_map(|output| match output {
+            Output::Send { to, message: Message::GetFinalized(_) } => Some(*to),
+            _ => None,
+        })
+    };
+    let teller = bench.keys[0].public_key();
+    let first = asked(&bench.hear(Message::Certificate(finalization))).unwrap();
+    assert_eq!(first, teller, "who tells of a finalization is asked first");
+    let stranger = PublicKey::from_bytes([0; 32]);
+    assert_eq!(asked(&bench.step(Input::Unanswered { from: stranger })), None, "nobody asked it");
+    let second = asked(&bench.step(Input::Unanswered { from: first })).unwrap();
+    assert_ne!(second, first);
+    assert_eq!(asked(&bench.step(Input::Unanswered { from: second })), None, "not round and round");
+    bench.now_ms = 200;
+    let third = asked(&bench.step(Input::Tick)).unwrap();
+    assert!(asked(&bench.step(Input::Unanswered { from: third })).is_some(), "once in each interval");
+}
+
 /// S7: whoever answers with a finalization and no blocks makes the others fetch them by hash, but not for
 /// ever: neither if nobody has them, nor if there are more than can be held.
 #[test]
@@ -510,7 +540,7 @@ fn a_leader_that_cannot_propose_gives_its_view_up() {
     let (committee, keys) = committee();
     let own = usize::from(committee.leader(view(1)).get());
     let mut bench = Bench::of(own, Recovered::fresh(committee.root()), keys, committee);
-    let outputs = bench.step(Input::Built { view: view(1), block: None });
+    let outputs = bench.step(Input::Built { epoch: EPOCH, view: view(1), block: None });
     assert_eq!(voted(&outputs), [Subject::nullify(EPOCH, view(1))]);
 }
 
@@ -534,11 +564,105 @@ fn a_block_that_was_not_asked_for_is_not_proposed() {
     };
     let mut bench = bench;
     let foreign = request.finish(contents(WALL.get()));
-    let outputs = bench.step(Input::Built { view: view(1), block: Some(foreign) });
+    let outputs = bench.step(Input::Built { epoch: EPOCH, view: view(1), block: Some(foreign) });
     assert!(outputs.is_empty());
-    let outputs = bench.step(Input::Built { view: view(1), block: Some(good.clone()) });
+    let outputs = bench.step(Input::Built { epoch: EPOCH, view: view(1), block: Some(good.clone()) });
     let proposed = outputs.iter().any(
         |output| matches!(output, Output::Broadcast(Message::Proposal(proposal)) if proposal.block == good),
     );
     assert!(proposed);
+}
+
+/// P4, E3: what the shell answers late, of an epoch that is over, has no effect in the next one.
+#[test]
+fn answers_of_another_epoch_have_no_effect() {
+    let (committee, keys) = alone();
+    let authorities = committee.authorities().clone();
+    let recovered = Recovered::fresh(committee.root());
+    let mut epochs = Epochs::new(CONFIG, committee, Some(keys), recovered).unwrap();
+    let mut step = |input| {
+        let mut outputs = Vec::new();
+        epochs.step(Now { monotonic: Moment::new(1), wall: WALL }, input, &mut outputs);
+        outputs
+    };
+    let next = |epoch: u64| {
+        Input::NextEpoch(NextEpoch {
+            epoch: Epoch::new(epoch),
+            authorities: authorities.clone(),
+            last_height: Height::new(epoch + 1),
+            config: CONFIG,
+        })
+    };
+    let failed = |epoch: u64| Input::Built { epoch: Epoch::new(epoch), view: view(1), block: None };
+
+    let mut outputs = step(Input::Start);
+    for epoch in 0..3 {
+        let request = build_request(&outputs);
+        assert_eq!((request.epoch, request.view), (Epoch::new(epoch), view(1)));
+        if let Some(before) = epoch.checked_sub(1) {
+            assert!(step(failed(before)).is_empty(), "epoch {before} in epoch {epoch}");
+        }
+        let next_authority_root = authorities.root(Epoch::new(epoch + 1));
+        let contents = Contents { next_authority_root, ..contents(WALL.get() + epoch) };
+        let block = Some(request.finish(contents));
+        let ended = step(Input::Built { epoch: request.epoch, view: request.view, block });
+        assert!(ended.iter().any(|output| matches!(output, Output::Commit { ends_epoch: true, .. })));
+        assert!(step(next(epoch)).is_empty(), "the epoch that has ended begins no other");
+        outputs = step(next(epoch + 1));
+    }
+    assert!(!voted(&step(failed(3))).is_empty(), "an answer of this epoch counts");
+}
+
+/// A single authority, whose epoch ends with its first block.
+fn alone() -> (Committee, KeyPair) {
+    let key = KeyPair::from_secret(&[1; 32]);
+    let (four, _) = committee();
+    let set = AuthoritySet::new(vec![key.public_key()]).unwrap();
+    (Committee::new(four.chain(), EPOCH, set, four.root()).ending_at(Height::new(1)), key)
+}
+
+fn build_request(outputs: &[Output]) -> BuildRequest {
+    let request = outputs.iter().find_map(|output| match output {
+        Output::Build(request) => Some(request.clone()),
+        _ => None,
+    });
+    request.expect("a block is asked for")
+}
+
+/// N5: a justification has room for the last skips only. Who votes holds the others itself, or asks for
+/// them, and for what is still missing as soon as some have come.
+#[test]
+fn a_voter_asks_for_skips_that_are_in_no_justification() {
+    let (committee, keys) = committee();
+    let last = view(MAX_SKIPS as u64 + 5);
+    let skip = |number| Arc::new(certified(&committee, &keys[..3], Subject::nullify(EPOCH, view(number))));
+    let skips: Vec<Arc<Certificate>> = (1..last.get()).map(skip).collect();
+    let bench_of = |own| Bench::of(own, Recovered::fresh(committee.root()), keys.clone(), committee.clone());
+    let leads = usize::from(committee.leader(last).get());
+    let (mut leader, mut voter) = (bench_of(leads), bench_of((leads + 1) % 4));
+
+    let heard = skips.iter().map(|skip| leader.hear(Message::Certificate(skip.clone()))).last();
+    let request = build_request(&heard.unwrap());
+    assert_eq!(request.just.skips.to_vec(), skips[4..]);
+    let block = request.finish(contents(WALL.get()));
+    leader.step(Input::Built { epoch: EPOCH, view: last, block: Some(block.clone()) });
+    let vote = signed(&committee, &keys[leads], Subject::notarize(EPOCH, last, block.hash()));
+
+    voter.hear(Message::Certificate(skips[skips.len() - 1].clone()));
+    assert_eq!(voter.engine.view(), last);
+    let asked = |outputs: &[Output]| {
+        outputs.iter().find_map(|output| match output {
+            Output::Send { message: Message::GetCertificates(request), .. } => Some((request.lo, request.hi)),
+            _ => None,
+        })
+    };
+    let outputs = voter.hear(Message::Proposal(Proposal { block: block.clone(), again: None, vote }));
+    assert_eq!((asked(&outputs), voted(&outputs)), (Some((view(1), view(4))), vec![]));
+    assert_eq!(asked(&voter.step(Input::Tick)), None, "not before the answer had its time");
+    let answer = |skips: &[Arc<Certificate>]| Message::Certificates(Certificates::gather(skips.to_vec()));
+    let outputs = voter.hear(answer(&skips[2..4]));
+    assert_eq!((asked(&outputs), voted(&outputs)), (Some((view(1), view(2))), vec![]));
+    voter.hear(answer(&skips[..2]));
+    let outputs = voter.step(Input::Executed { block: block.hash(), outcome: Execution::Valid });
+    assert_eq!(voted(&outputs), [vote.subject]);
 }

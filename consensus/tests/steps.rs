@@ -142,7 +142,7 @@ fn a_proposal_brings_what_the_voter_lacks() {
         assert_eq!(request.just.skips.len(), skips, "the leader holds the {leader_holds:?}");
         split.tell(&mut voter, voter_holds);
         let block = request.finish(contents(WALL.get() + 1));
-        let outputs = leader.step(Input::Built { view: view(2), block: Some(block.clone()) });
+        let outputs = leader.step(Input::Built { epoch: EPOCH, view: view(2), block: Some(block.clone()) });
         let proposal = outputs.into_iter().find_map(|output| match output {
             Output::Broadcast(message @ Message::Proposal(_)) => Some(message),
             _ => None,

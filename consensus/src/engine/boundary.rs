@@ -77,6 +77,7 @@ impl Engine {
     /// E2: vote for the epoch's last block in a further view, once it is certified in an earlier one.
     pub(super) fn notarize_again(&mut self, block: Hash, notarized_in: View, step: &mut Step<'_>) -> bool {
         match self.certified_block(notarized_in, block) {
+            Some(_) if self.lacks_skip(notarized_in) => false, // N5
             Some(_) => self.cast(Subject::notarize(self.committee.epoch(), self.view, block), step),
             None => notarized_in <= self.tip.view && self.reject_proposal(), // as N5
         }

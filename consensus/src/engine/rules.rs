@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use evchain_protocol::codec::List;
 use evchain_protocol::crypto::Hash;
-use evchain_protocol::finality::{Certificate, Justification, MAX_SKIPS, ParentProof, Subject, Vote};
+use evchain_protocol::finality::{
+    Certificate, Justification, MAX_SKIPS, ParentProof, Subject, Vote, lowest_skip,
+};
 use evchain_protocol::primitives::{Span, View};
 
 use super::recover::following;
@@ -22,8 +24,6 @@ enum Parent {
     Found(BlockRef, Justification),
     /// The highest view of which neither the one nor the other certificate is held.
     Missing(View),
-    /// More views were skipped than a justification can hold.
-    OutOfReach,
 }
 
 impl Engine {
@@ -35,14 +35,18 @@ impl Engine {
                 self.review(view, step);
             } else if self.over >= self.view {
                 self.enter(following(self.over), step);
-            } else if !(self.notarize(step) || self.nullify(step) || self.propose(step)) {
-                break;
+            } else {
+                self.missing = None;
+                if !(self.notarize(step) || self.nullify(step) || self.propose(step)) {
+                    break;
+                }
             }
         }
         if self.phase == Phase::Running {
             if step.now.monotonic >= self.next_retry {
                 self.retry(step);
             }
+            self.ask_for_certificates(step);
             self.fetch(step);
         }
     }
@@ -102,7 +106,6 @@ impl Engine {
         self.next_retry = step.now.monotonic.after(self.retry_interval());
         self.clock_due = None;
         self.again_due = None;
-        self.certificates_due = None;
         self.cancel_build(step);
     }
 
@@ -129,6 +132,9 @@ impl Engine {
             // N5: below the tip's view nothing but the tip can ever be certified.
             return header.parent_view <= self.tip.view && self.reject_proposal();
         };
+        if self.lacks_skip(header.parent_view) {
+            return false; // N5
+        }
         if parent.height.next() != Ok(header.height) || header.time_ms <= parent.time_ms {
             return self.reject_proposal(); // N6
         }
@@ -222,11 +228,9 @@ impl Engine {
             Parent::Found(parent, just)
                 if parent.height >= self.committee.last_height() && !broken(Breakage::BuildAboveLast) =>
             {
-                self.certificates_due = None;
                 self.propose_again(parent, just, step)
             }
             Parent::Found(parent, just) => {
-                self.certificates_due = None;
                 let (Ok(height), Some(proposer)) =
                     (parent.height.next(), self.committee.leader_key(self.view))
                 else {
@@ -248,11 +252,7 @@ impl Engine {
                 true
             }
             Parent::Missing(view) => {
-                self.ask_for_certificates(view, step);
-                false
-            }
-            Parent::OutOfReach => {
-                self.certificates_due = None;
+                self.missing = Some(view);
                 false
             }
         }
@@ -283,12 +283,28 @@ impl Engine {
         Parent::Missing(View::new(reached))
     }
 
-    /// P3: a missing certificate is asked for, of one peer after the other.
-    fn ask_for_certificates(&mut self, hi: View, step: &mut Step<'_>) {
-        if self.certificates_due.is_some_and(|due| step.now.monotonic < due) {
+    /// N5: whether a view above the parent's, too far back to be in a justification for the current view,
+    /// is not known to be nullified.
+    pub(super) fn lacks_skip(&mut self, parent: View) -> bool {
+        let unlisted = following(parent).get()..lowest_skip(parent, self.view).get();
+        let is_nullified =
+            |view: &View| self.views.get(view).is_some_and(|state| state.nullification().is_some());
+        let missing = unlisted.rev().map(View::new).find(|view| !is_nullified(view));
+        self.missing = missing.filter(|_| !broken(Breakage::TrustUnlistedSkips));
+        self.missing.is_some()
+    }
+
+    /// P3, N5: a missing certificate is asked for, of one peer after the other.
+    fn ask_for_certificates(&mut self, step: &mut Step<'_>) {
+        let now = step.now.monotonic;
+        let Some(hi) = self.missing else {
+            self.certificates_asked = None;
+            return;
+        };
+        if self.certificates_asked.is_some_and(|(asked, due)| asked == hi && now < due) {
             return;
         }
-        self.certificates_due = Some(step.now.monotonic.after(self.retry_interval()));
+        self.certificates_asked = Some((hi, now.after(self.retry_interval())));
         let request = GetCertificates { epoch: self.committee.epoch(), lo: following(self.tip.view), hi };
         if let Some(to) = self.next_peer() {
             step.emit(Output::Send { to, message: Message::GetCertificates(request) });
@@ -396,18 +412,15 @@ impl Engine {
 
     pub(super) fn cancel_build(&mut self, step: &mut Step<'_>) {
         if let Some(request) = self.building.take() {
-            step.emit(Output::CancelBuild(request.view));
+            step.emit(Output::CancelBuild { epoch: request.epoch, view: request.view });
         }
     }
 }
 
+/// With the last skips, as many as fit. `skips` is descending.
 fn justified(parent: BlockRef, proof: Option<&Arc<Certificate>>, mut skips: Vec<Arc<Certificate>>) -> Parent {
+    skips.truncate(MAX_SKIPS);
     skips.reverse();
-    match List::<_, MAX_SKIPS>::new(skips) {
-        Ok(skips) => {
-            let proof = proof.map_or(ParentProof::Root, |proof| ParentProof::Certificate(proof.clone()));
-            Parent::Found(parent, Justification { parent: proof, skips })
-        }
-        Err(_) => Parent::OutOfReach,
-    }
+    let proof = proof.map_or(ParentProof::Root, |proof| ParentProof::Certificate(proof.clone()));
+    Parent::Found(parent, Justification { parent: proof, skips: List::new(skips).unwrap_or_default() })
 }

@@ -140,7 +140,7 @@ impl Node {
             Output::Build(request) if request.view <= LAST_VIEW => {
                 let block = request.finish(contents(&request));
                 blocks.insert(block.clone());
-                return Some(Input::Built { view: request.view, block: Some(block) });
+                return Some(Input::Built { epoch: request.epoch, view: request.view, block: Some(block) });
             }
             Output::Send { message: Message::GetBlocks(request), .. } => {
                 let block = blocks.by_hash(request.newest)?;
@@ -155,7 +155,7 @@ impl Node {
             Output::Broadcast(_)
             | Output::Send { .. }
             | Output::Build(_)
-            | Output::CancelBuild(_)
+            | Output::CancelBuild { .. }
             | Output::ServeBlocks { .. }
             | Output::ServeFinalized { .. }
             | Output::ServeBoundary { .. }

@@ -14,6 +14,7 @@ fn catcher(rule: Breakage) -> (fn(u64) -> Outcome, &'static [&'static str]) {
         Breakage::SendBeforePersist => (random, &["I6"]),
         Breakage::SkipGapCheck => (scenarios::forks_before_anything_is_final, &["I1", "I4", "halt"]),
         Breakage::ForgetNullify | Breakage::ForgetVotesAtRestart => (random, &["I5"]),
+        Breakage::TrustUnlistedSkips => (scenarios::forks_over_more_skips_than_fit, &["I1", "I4", "halt"]),
         Breakage::IgnoreJustification => (scenarios::justifications_are_enough_to_follow, &["I13"]),
         Breakage::ForgetOwnVotes => (scenarios::all_crash_after_their_nullify, &["I13"]),
         Breakage::QuorumOffByOne => {
@@ -55,7 +56,9 @@ fn at_a_boundary(rule: Breakage) -> (fn(u64) -> Outcome, &'static [&'static str]
         Breakage::NeverAskAhead | Breakage::AskOnlyMembers => {
             (boundaries::the_first_authorities_are_gone, &["I13"])
         }
-        Breakage::DropEarly => (boundaries::a_boundary_costs_no_timeout, &["I13"]),
+        Breakage::DropEarly | Breakage::TakeBuiltOfAnyEpoch => {
+            (boundaries::a_boundary_costs_no_timeout, &["I13"])
+        }
         Breakage::KeepAllEarly => (boundaries::floods_of_early_messages, &["I14"]),
         Breakage::VoteAfterWipe => (boundaries::a_wiped_disk_and_no_company, &["I5"]),
         Breakage::ServeAcrossEpochs => (boundaries::a_joiner_across_epochs, &["I13"]),
@@ -90,6 +93,11 @@ fn skip_the_gap_check() {
 #[test]
 fn forget_a_nullified_view() {
     is_caught(Breakage::ForgetNullify);
+}
+
+#[test]
+fn trust_unlisted_skips() {
+    is_caught(Breakage::TrustUnlistedSkips);
 }
 
 #[test]
@@ -190,6 +198,11 @@ fn build_above_the_last_block() {
 #[test]
 fn notarize_above_the_last_block() {
     is_caught(Breakage::NotarizeAboveLast);
+}
+
+#[test]
+fn take_what_was_built_for_another_epoch() {
+    is_caught(Breakage::TakeBuiltOfAnyEpoch);
 }
 
 #[test]

@@ -35,6 +35,7 @@ pub struct Cluster {
     /// What happens, in words.
     pub story: Story,
     crashes: u64,
+    builds_fail: bool,
     setup: Setup,
     plan: Plan,
     committee: Committee,
@@ -87,6 +88,7 @@ impl Cluster {
             network: Network::new(setup.quality),
             story: Story::default(),
             crashes: 0,
+            builds_fail: false,
             setup,
             plan,
             committee,
@@ -108,6 +110,11 @@ impl Cluster {
     /// Makes an authority Byzantine.
     pub fn corrupt(&mut self, node: usize, behaviour: impl Behaviour + 'static) {
         self.nodes[node].behaviour = Some(Box::new(behaviour));
+    }
+
+    /// From now on no leader's shell can make a block, so that each gives its view up at once.
+    pub const fn stop_building(&mut self, stops: bool) {
+        self.builds_fail = stops;
     }
 
     /// Multiplies a node's execution time.
@@ -288,9 +295,12 @@ impl Cluster {
                 Input::Executed { block, outcome }
             }
             Event::Build { incarnation: of, request } if of == incarnation => {
-                Input::Built { view: request.view, block: self.build(node, &request) }
+                let block = self.build(node, &request);
+                Input::Built { epoch: request.epoch, view: request.view, block }
             }
-            Event::NextEpoch { incarnation: of, next } if of == incarnation => Input::NextEpoch(*next),
+            Event::NextEpoch { incarnation: of, next } if of == incarnation => {
+                return self.begin_epoch(node, *next);
+            }
             Event::Tick { .. } | Event::Executed { .. } | Event::Build { .. } | Event::NextEpoch { .. } => {
                 return;
             }
@@ -339,6 +349,16 @@ impl Cluster {
         self.schedule_tick(node);
     }
 
+    /// What the shell says late of the epoch before, that a block could not be made, has no effect (P4).
+    fn begin_epoch(&mut self, node: usize, next: NextEpoch) {
+        let before = self.nodes[node].engine.as_ref().map(Epochs::epoch);
+        self.step(node, Input::NextEpoch(next));
+        let view = self.nodes[node].engine.as_ref().map(Epochs::view);
+        if let (Some(epoch), Some(view)) = (before, view) {
+            self.step(node, Input::Built { epoch, view, block: None });
+        }
+    }
+
     fn schedule_tick(&mut self, node: usize) {
         let state = &mut self.nodes[node];
         let Some(deadline) = state.engine.as_ref().and_then(Epochs::next_deadline) else { return };
@@ -360,12 +380,8 @@ impl Cluster {
                 }
             }
             Output::Broadcast(message) => self.send(node, self.audience(node, &message), message),
-            Output::Build(request) => {
-                let wait_ms = self.rng.below(self.setup.max_build_ms + 1);
-                let event = Event::Build { incarnation, request: Box::new(request) };
-                self.schedule(self.now_ms + wait_ms, node, event);
-            }
-            Output::CancelBuild(_) => {}
+            Output::Build(request) => self.ask_for_block(node, request),
+            Output::CancelBuild { .. } => {}
             Output::Execute(block) => {
                 let wait_ms = self.rng.below(self.setup.max_execution_ms + 1);
                 let wait_ms = wait_ms * self.nodes[node].execution_factor;
@@ -439,6 +455,17 @@ impl Cluster {
         if let Some(message) = answer {
             self.carry_out(node, Output::Send { to, message });
         }
+    }
+
+    fn ask_for_block(&mut self, node: usize, request: BuildRequest) {
+        if self.nodes[node].is_honest() {
+            let result = self.properties.builds(node, &request, &self.plan);
+            self.check(result);
+        }
+        let wait_ms = self.rng.below(self.setup.max_build_ms + 1);
+        let incarnation = self.nodes[node].incarnation;
+        let event = Event::Build { incarnation, request: Box::new(request) };
+        self.schedule(self.now_ms + wait_ms, node, event);
     }
 
     fn persist(&mut self, node: usize, record: LogRecord) {
@@ -518,6 +545,9 @@ impl Cluster {
     }
 
     fn build(&mut self, node: usize, request: &BuildRequest) -> Option<Arc<Block>> {
+        if self.builds_fail {
+            return None;
+        }
         let payload = Payload::new(self.rng.next().to_le_bytes().to_vec()).ok()?;
         let state = &mut self.nodes[node];
         let wall = state.wall(self.now_ms);

@@ -16,6 +16,7 @@ use crate::block::Block;
 use crate::engine::VIEWS_AHEAD;
 use crate::epochs::Epochs;
 use crate::message::Message;
+use crate::output::BuildRequest;
 use crate::watch::VIEWS_WATCHED;
 
 /// A broken invariant: its number and what happened.
@@ -117,7 +118,7 @@ impl Properties {
                 format!("the block at height {height} does not follow from the one below")
             })?;
             ensure("I9", height <= plan.last_height(header.epoch), || {
-                format!("a block of epoch {} at height {height}", header.epoch)
+                format!("beyond its epoch: a block of epoch {} at height {height} is committed", header.epoch)
             })?;
             for certificate in block.just().certificates() {
                 self.certificate(certificate, plan)?;
@@ -205,6 +206,16 @@ impl Properties {
         }
     }
 
+    /// I9: an honest leader asks for a block to propose.
+    pub fn builds(&self, node: usize, request: &BuildRequest, plan: &Plan) -> Result<(), Violation> {
+        let (epoch, height, last) = (request.epoch, request.height, plan.last_height(request.epoch));
+        ensure("I9", height <= last, || {
+            format!(
+                "beyond its epoch: leader {node} builds at height {height}, but epoch {epoch} ends at {last}"
+            )
+        })
+    }
+
     /// The nodes against which an honest node has evidence.
     pub fn offenders(&self) -> BTreeSet<usize> {
         self.accusations.keys().map(|(_, _, offender, _)| *offender).collect()
@@ -263,7 +274,7 @@ impl Properties {
         })?;
         let height = vote.subject.block().and_then(|block| self.heights.get(&block).copied());
         ensure("I9", height.is_none_or(|height| height <= plan.last_height(epoch)), || {
-            format!("node {node} votes in epoch {epoch} for a block at height {height:?}")
+            format!("beyond its epoch: node {node} votes in epoch {epoch} for a block at height {height:?}")
         })?;
         ensure("I6", disk.holds_vote(vote), || {
             format!("node {node} sent {:?} before it was durable", vote.subject)

@@ -1,6 +1,7 @@
 //! Directed scenarios that more than one test runs: once as they are, and with the rule broken that
 //! they guard. Each takes a seed and says which invariant failed.
 
+use evchain_protocol::finality::{MAX_SKIPS, Subject};
 use evchain_protocol::primitives::{Span, View};
 
 use super::byzantine::{Behaviour, Forker};
@@ -10,7 +11,6 @@ use super::properties::Violation;
 use super::setup::Setup;
 use crate::epochs::Epochs;
 use crate::message::Message;
-use evchain_protocol::finality::Subject;
 
 /// How a scenario ended.
 pub type Outcome = Result<(), Violation>;
@@ -97,6 +97,44 @@ pub fn forks_before_anything_is_final(seed: u64) -> Outcome {
     cluster.run_for(400);
     cluster.network.heal();
     progresses(&mut cluster, 6, 10_000)
+}
+
+/// N5: more views are skipped than a justification has room for, and one node hears nothing of it, which is
+/// needed then.
+pub fn more_skips_than_fit(seed: u64) -> Outcome {
+    let mut cluster = Cluster::new(Setup::new(seed, 4));
+    progresses(&mut cluster, 3, 5_000)?;
+    let late = usize::try_from(seed % 4).unwrap_or(0);
+    cluster.network.isolate(&[late], 4);
+    skips_views(&mut cluster, (late + 1) % 4)?;
+    cluster.network.heal();
+    cluster.crash((late + 1) % 4);
+    progresses(&mut cluster, 6, 10_000)
+}
+
+/// N5, scenario 13: the same, and a leader leaves out a block of a view so far back that no justification
+/// reaches it.
+pub fn forks_over_more_skips_than_fit(seed: u64) -> Outcome {
+    let mut cluster = Cluster::new(Setup::new(seed, 4));
+    progresses(&mut cluster, 3, 5_000)?;
+    let forker = usize::try_from(seed % 4).unwrap_or(0);
+    cluster.corrupt(forker, Forker::default());
+    cluster.network.set_filter(|_, _, message| !matches!(subject(message), Some(Subject::Finalize(_))));
+    cluster.run_for(100);
+    skips_views(&mut cluster, (forker + 1) % 4)?;
+    cluster.run_for(400);
+    cluster.network.heal();
+    progresses(&mut cluster, 6, 10_000)
+}
+
+/// Skips a few more views than a justification has room for.
+fn skips_views(cluster: &mut Cluster, node: usize) -> Outcome {
+    let view = |cluster: &Cluster| cluster.engine(node).map_or(0, |engine| engine.view().get());
+    let goal = view(cluster) + MAX_SKIPS as u64 + 20;
+    cluster.stop_building(true);
+    let reached = cluster.run_until(1_000_000, |cluster| view(cluster) >= goal);
+    cluster.stop_building(false);
+    ensure(cluster, reached, "the views do not go on")
 }
 
 /// Scenario 28: timeouts far below the network's delay; backing off makes them long enough.

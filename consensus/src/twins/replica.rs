@@ -71,7 +71,7 @@ impl Replica {
             Stimulus::Build => {
                 let Some(request) = self.building.take() else { return Vec::new() };
                 let block = request.finish(self.contents(&request));
-                self.feed(Input::Built { view: request.view, block: Some(block) })
+                self.feed(Input::Built { epoch: request.epoch, view: request.view, block: Some(block) })
             }
         }
     }
@@ -116,7 +116,7 @@ impl Replica {
             Output::Send { to, message } => sent.push((Some(to), message)),
             Output::Broadcast(message) => sent.push((None, message)),
             Output::Build(request) => self.building = Some(Box::new(request)),
-            Output::CancelBuild(_) => self.building = None,
+            Output::CancelBuild { .. } => self.building = None,
             Output::Execute(block) => {
                 return Some(Input::Executed { block: block.hash(), outcome: Execution::Valid });
             }

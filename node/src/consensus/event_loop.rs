@@ -135,7 +135,7 @@ pub struct EventLoop {
     inbox: mpsc::Receiver<Inbound>,
     handle: ConsensusHandle,
     status: watch::Sender<ConsensusStatus>,
-    builds: BTreeMap<View, AbortHandle>,
+    builds: BTreeMap<(Epoch, View), AbortHandle>,
 }
 
 impl EventLoop {
@@ -316,12 +316,12 @@ impl EventLoop {
                 },
                 Output::Broadcast(message) => self.broadcast(&message),
                 Output::Build(request) => {
-                    let view = request.view;
+                    let place = (request.epoch, request.view);
                     let build = self.proposer.start(request, self.handle.clone());
-                    self.builds.insert(view, build);
+                    self.builds.insert(place, build);
                 }
-                Output::CancelBuild(view) => {
-                    let later = self.builds.split_off(&View::new(view.get().saturating_add(1)));
+                Output::CancelBuild { epoch, view } => {
+                    let later = self.builds.split_off(&(epoch, View::new(view.get().saturating_add(1))));
                     for (_, build) in std::mem::replace(&mut self.builds, later) {
                         build.abort();
                     }
@@ -400,11 +400,17 @@ impl EventLoop {
             Message::GetBlocks(_) | Message::GetCertificates(_) | Message::GetFinalized(_) => {
                 let (network, handle, bytes) =
                     (self.network.clone(), self.handle.clone(), codec::encode(message));
+                let is_for_chain = matches!(message, Message::GetFinalized(_));
                 tokio::spawn(async move {
                     match network.request(to, bytes).await {
                         Ok(bytes) => handle.deliver(Inbound::Frame { from: to, bytes }).await,
                         // The engine asks another peer when no answer comes.
-                        Err(error) => debug!(%to, %error, "consensus: no answer"),
+                        Err(error) => {
+                            debug!(%to, %error, "consensus: no answer");
+                            if is_for_chain {
+                                handle.deliver(Inbound::Own(Input::Unanswered { from: to })).await;
+                            }
+                        }
                     }
                 });
             }

@@ -38,15 +38,15 @@ impl Proposer {
     pub fn start(&self, request: BuildRequest, consensus: ConsensusHandle) -> AbortHandle {
         let proposer = self.clone();
         tokio::spawn(async move {
-            let view = request.view;
+            let (epoch, view) = (request.epoch, request.view);
             let block = match proposer.build(request).await {
                 Ok(block) => Some(block),
                 Err(error) => {
-                    error!(%view, %error, "consensus: no block could be made");
+                    error!(%epoch, %view, %error, "consensus: no block could be made");
                     None
                 }
             };
-            consensus.deliver(Inbound::Own(Input::Built { view, block })).await;
+            consensus.deliver(Inbound::Own(Input::Built { epoch, view, block })).await;
         })
         .abort_handle()
     }

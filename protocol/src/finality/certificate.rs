@@ -161,9 +161,11 @@ impl Certificate {
         Ok(())
     }
 
+    /// Its size on the wire without its signatures, in bytes, or a little more.
+    pub const FIXED_BYTES: usize = 80;
+
     /// Its size on the wire, in bytes, or a little more.
     pub fn size_hint(&self) -> usize {
-        const FIXED_BYTES: usize = 80;
-        self.signatures.len().saturating_mul(Signature::LEN).saturating_add(FIXED_BYTES)
+        self.signatures.len().saturating_mul(Signature::LEN).saturating_add(Self::FIXED_BYTES)
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::certificate::Certificate;
 use super::electorate::Electorate;
-use super::justification::{Justification, JustificationItem, proves_parent};
+use super::justification::{Justification, JustificationItem, lowest_skip, proves_parent};
 use super::vote::{Subject, Vote};
 use crate::authority::AuthorityIndex;
 use crate::block::Header;
@@ -291,9 +291,10 @@ impl ItemPlace<'_> {
     fn is_justified(&self, item: &JustificationItem, index: u64) -> bool {
         let Self { header, electorate, first_height, count } = *self;
         let (parent, epoch) = (header.parent_view, electorate.epoch);
-        // The parent's proof, and one skip for each view between.
-        let Ok(items) = header.view.checked_sub(parent) else { return false };
-        if items == View::ZERO || count != items.get() {
+        // The parent's proof, and one skip for each view between that is listed.
+        let lowest = lowest_skip(parent, header.view);
+        let Ok(skips) = header.view.checked_sub(lowest) else { return false };
+        if parent >= header.view || count != skips.get().saturating_add(1) {
             return false;
         }
         let is_valid = |certificate: &Certificate| certificate.verify(electorate, |_| None).is_ok();
@@ -303,7 +304,7 @@ impl ItemPlace<'_> {
                 index == 0 && proves_parent(&certificate.subject, header, epoch) && is_valid(certificate)
             }
             JustificationItem::Skip(certificate) => {
-                let skipped = parent.saturating_add(View::new(index));
+                let skipped = lowest.saturating_add(View::new(index.saturating_sub(1)));
                 index > 0 && certificate.subject == Subject::nullify(epoch, skipped) && is_valid(certificate)
             }
         }

@@ -13,8 +13,17 @@ use crate::merkle::{InclusionProof, MerkleTree};
 use crate::primitives::{Epoch, View};
 use crate::tagged_enum;
 
-/// The most consecutive views without a notarized block that one justification can bridge.
-pub const MAX_SKIPS: usize = 4096;
+/// The most nullifications in one justification. Two justifications of the largest set, with a full
+/// payload, fit into one message of the consensus, which checks that when it is compiled.
+pub const MAX_SKIPS: usize = 1024;
+
+/// The lowest view whose nullification the justification of a block in `view` lists, `view` itself
+/// if it lists none: all views above the parent's, but no more than the [`MAX_SKIPS`] right below the
+/// block's. Who votes for a block that skips more views has to hold the nullifications of the others.
+pub fn lowest_skip(parent: View, view: View) -> View {
+    let lowest = view.saturating_sub(View::new(MAX_SKIPS as u64));
+    parent.saturating_add(View::new(1)).max(lowest)
+}
 
 /// Why a block's parent may be built upon.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +36,12 @@ pub enum ParentProof {
 tagged_enum!(ParentProof { 0 => Root, 1 => Certificate(Arc<Certificate>) });
 
 /// Everything that a proposal needs to be believed: the parent is certified, and every view between
-/// the parent's and the proposal's is nullified.
+/// the parent's and the proposal's is nullified, as far as they fit (see [`lowest_skip`]).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Justification {
     /// Why the parent may be built upon.
     pub parent: ParentProof,
-    /// A nullification for every view between, ascending.
+    /// A nullification for every view from [`lowest_skip`] on, ascending.
     pub skips: List<Arc<Certificate>, MAX_SKIPS>,
 }
 
@@ -65,7 +74,9 @@ pub enum JustificationError {
     #[error("the proof of the parent does not prove it")]
     WrongParentProof,
     /// A view between is without its nullification, or there are too many or others.
-    #[error("the views between {parent} and {view} are not all skipped, in order")]
+    #[error(
+        "the views between {parent} and {view}, or the last {MAX_SKIPS} of them, are not all skipped, in order"
+    )]
     WrongSkips {
         /// The parent's view.
         parent: View,
@@ -87,7 +98,8 @@ impl Justification {
     }
 
     /// Whether it proves what `header` needs, in the epoch that builds on the block `epoch_root`, if
-    /// all its certificates are valid.
+    /// all its certificates are valid and the views between the parent's and [`lowest_skip`] are
+    /// nullified.
     ///
     /// # Errors
     /// See [`JustificationError`].
@@ -109,8 +121,8 @@ impl Justification {
             return Err(JustificationError::WrongParentProof);
         }
         let skipped = self.skips.iter().map(|skip| skip.subject);
-        let needed =
-            (parent.get()..view.get()).skip(1).map(|between| Subject::nullify(epoch, View::new(between)));
+        let needed = (lowest_skip(parent, view).get()..view.get())
+            .map(|between| Subject::nullify(epoch, View::new(between)));
         if !skipped.eq(needed) {
             return Err(JustificationError::WrongSkips { parent, view });
         }

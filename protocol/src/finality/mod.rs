@@ -10,5 +10,7 @@ mod vote;
 pub use certificate::{Certificate, CertificateError, Signers};
 pub use electorate::Electorate;
 pub use evidence::{ConflictingVotes, Evidence, EvidenceError, OffenceKind, UnjustifiedVote};
-pub use justification::{Justification, JustificationError, JustificationItem, MAX_SKIPS, ParentProof};
+pub use justification::{
+    Justification, JustificationError, JustificationItem, MAX_SKIPS, ParentProof, lowest_skip,
+};
 pub use vote::{BlockSubject, Subject, ViewSubject, Vote};

@@ -12,8 +12,8 @@ use evchain_protocol::crypto::{ChainId, Hash, KeyPair, PublicKey};
 use evchain_protocol::event::Event;
 use evchain_protocol::execute::MAX_OFFENCES;
 use evchain_protocol::finality::{
-    Certificate, ConflictingVotes, Electorate, Evidence, EvidenceError, Justification, OffenceKind,
-    ParentProof, Signers, Subject, UnjustifiedVote, Vote,
+    Certificate, ConflictingVotes, Electorate, Evidence, EvidenceError, Justification, JustificationError,
+    MAX_SKIPS, OffenceKind, ParentProof, Signers, Subject, UnjustifiedVote, Vote,
 };
 use evchain_protocol::governance::{Change, ParamChange};
 use evchain_protocol::params::Params;
@@ -115,7 +115,8 @@ impl Voters {
             0 => ParentProof::Root,
             _ => ParentProof::Certificate(self.certificate(self.notarize(parent_view, 9))),
         };
-        let skips: Vec<_> = (parent_view + 1..view).map(|v| self.certificate(self.nullify(v))).collect();
+        let lowest = (parent_view + 1).max(view.saturating_sub(MAX_SKIPS as u64));
+        let skips: Vec<_> = (lowest..view).map(|v| self.certificate(self.nullify(v))).collect();
         let just = Justification { parent, skips: List::new(skips).unwrap() };
         let header = Header {
             chain: self.electorate.chain,
@@ -241,6 +242,35 @@ fn a_justified_block_is_no_evidence() {
         }
         assert!(just.prove(just.skips.len() + 1).is_none());
     }
+}
+
+/// Where more views are skipped than a justification has room for, it lists the last ones, all that fit.
+#[test]
+fn a_justification_lists_the_last_skips() {
+    let chain = a_chain();
+    let voters = Voters::of(&chain);
+    let most = MAX_SKIPS as u64;
+    for (view, lowest) in [(3 + most, 4), (4 + most, 4), (5 + most, 5), (20 + most, 20)] {
+        let (mut header, mut just) = voters.justified(3, view);
+        just.check_shape(&header, Epoch::ZERO, block(9)).unwrap();
+        assert_eq!(just.skips[0].subject, voters.nullify(lowest));
+        for index in [0, 1, just.skips.len()] {
+            let evidence = voters.unjustified(&header, &just, index);
+            assert_eq!(voters.check(&evidence), Err(EvidenceError::Justified), "{view} {index}");
+        }
+        // One fewer, from either end, is one too few.
+        just.skips = List::new(just.skips[1..].to_vec()).unwrap();
+        header.just_root = just.root();
+        let refused = JustificationError::WrongSkips { parent: View::new(3), view: View::new(view) };
+        assert_eq!(just.check_shape(&header, Epoch::ZERO, block(9)), Err(refused));
+        assert_eq!(voters.check(&voters.unjustified(&header, &just, 0)), Ok(voters.key(1)), "{view}");
+    }
+    // The first views in the place of the last ones.
+    let (mut header, _) = voters.justified(3, 5 + most);
+    let (_, just) = voters.justified(3, 4 + most);
+    header.just_root = just.root();
+    assert!(just.check_shape(&header, Epoch::ZERO, block(9)).is_err());
+    assert_eq!(voters.check(&voters.unjustified(&header, &just, 1)), Ok(voters.key(1)));
 }
 
 /// Each way to spoil a justification, and the item that shows it.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use evchain_protocol::crypto::Hash;
+use evchain_protocol::finality::{Justification, MAX_SKIPS};
 use evchain_protocol::primitives::Height;
 
 use super::{Behaviour, Forge, Target};
@@ -32,10 +33,14 @@ impl Forker {
         header.parent_hash = parent.hash;
         header.parent_view = parent.view;
         header.height = beside.header().height;
-        header.just_root = beside.header().just_root;
+        // Where more views are skipped than fit, those up to the one left out are not in it (N5).
+        let own = block.just();
+        let skips = if own.skips.len() == MAX_SKIPS { &own.skips } else { &beside.just().skips };
+        let just = Justification { parent: beside.just().parent.clone(), skips: skips.clone() };
+        header.just_root = just.root();
         header.state_root = contents.state_root;
         header.time_ms = contents.time_ms;
-        Block::new(header, beside.just().clone(), contents.payload).ok().map(Arc::new)
+        Block::new(header, just, contents.payload).ok().map(Arc::new)
     }
 }
 
