@@ -101,7 +101,8 @@ bincode::impl_borrow_decode!(InstallmentCount);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DepositRule {
-    /// The producer gets it at the window's start: a consumer that does not come pays it.
+    /// The producer gets it at the window's start, or at the window's end where it is the only
+    /// installment: a consumer that does not come pays it.
     Forfeit,
     /// The consumer gets it back at this moment, `t_max` of P21 III-D.
     Refund(Timestamp),
@@ -134,6 +135,8 @@ impl InstallmentPlan {
     /// falls with the index.
     pub fn deadline(&self, index: u32) -> Timestamp {
         match (index, self.deposit) {
+            // A payment leaves the state once all is settled, and no session could begin with it.
+            (0, DepositRule::Forfeit) if self.count == InstallmentCount::ONE => self.window.end,
             (0, DepositRule::Forfeit) => self.window.start,
             (0, DepositRule::Refund(until)) => until,
             _ => self.slice_end(index).saturating_after(self.claim_margin),

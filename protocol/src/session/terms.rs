@@ -77,7 +77,7 @@ impl Terms {
         self.deadline(index).is_some_and(|deadline| deadline < later(moment, lead))
     }
 
-    /// Whether the deposit pays itself at the window's start.
+    /// Whether the deposit pays itself (I5).
     pub fn deposit_is_forfeit(&self) -> bool {
         self.kind != PaymentKind::Channel && self.plan.deposit == DepositRule::Forfeit
     }

@@ -43,6 +43,8 @@ fn deadlines_by_hand() {
     assert_eq!(deadlines(&plan), [1000, 1012, 1015]);
     plan.deposit = DepositRule::Refund(Timestamp::new(900));
     assert_eq!(deadlines(&plan), [900, 1012, 1015]);
+    let whole = InstallmentPlan { count: count(1), deposit: DepositRule::Forfeit, ..plan };
+    assert_eq!(whole.deadline(0).get(), 1010, "I5: the deposit is all there is");
 }
 
 #[test]

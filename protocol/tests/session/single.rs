@@ -3,46 +3,26 @@
 //!
 //! Method: locks in order, and for each condition the change that breaks it; whole sessions.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-
-mod session_support;
-
-use evchain_protocol::crypto::{Hash, PublicKey};
-use evchain_protocol::payment::DepositRule;
-use evchain_protocol::primitives::{Amount, Height, Timestamp, TxRef};
+use crate::bank::Side;
+use crate::deal::{Deal, END, PRICE, START, Shape, T_MAX, open_locks};
+use crate::world::World;
+use evchain_protocol::crypto::PublicKey;
+use evchain_protocol::payment::{DepositRule, InstallmentCount, InstallmentPlan};
+use evchain_protocol::primitives::{Amount, Span, Timestamp, TxRef, Window};
 use evchain_protocol::session::{
-    OnChain, PaymentKind, ProducerPolicy, ProducerSession, RejectReason, Settlement,
+    OnChain, PaymentKind, ProducerPolicy, ProducerSession, RejectReason, Secrets, Settlement,
 };
 use evchain_protocol::state::payment::{HashLocks, Lock};
-use session_support::bank::Side;
-use session_support::deal::{Deal, START, Shape};
-use session_support::world::World;
 
-const T_MAX: Timestamp = Timestamp::new(START.get() - 60_000);
 const COUNTS: [u32; 4] = [1, 2, 10, 100];
 
 fn deal(count: u32) -> Deal {
-    Deal::new(Shape { deposit: DepositRule::Refund(T_MAX), ..Shape::new(PaymentKind::Single, count) })
+    Deal::new(Shape::new(PaymentKind::Single, count))
 }
 
-fn name(index: u32) -> TxRef {
-    TxRef::new(Height::new(7 + u64::from(index)), 2).unwrap()
-}
-
-/// The locks of this deal, as a consumer would lock them one after the other.
+/// The locks of this deal, as the ledger has them.
 fn locks(deal: &Deal) -> Vec<(TxRef, Lock)> {
-    let Some(HashLocks::Hashes(hashes)) = deal.locks() else { panic!("hashes") };
-    let lock = |(index, hash): (u32, &Option<Hash>)| {
-        let lock = Lock {
-            payer: deal.consumer.public_key(),
-            payee: deal.producer.public_key(),
-            amount: deal.terms.plan.amount(index),
-            hash: hash.unwrap(),
-            deadline: deal.terms.plan.deadline(index),
-        };
-        (name(index), lock)
-    };
-    (0..).zip(hashes.iter()).map(lock).collect()
+    open_locks(&deal.chain, &deal.locks)
 }
 
 fn payment(deal: &Deal, locks: &[(TxRef, Lock)]) -> Option<OnChain> {
@@ -53,15 +33,21 @@ fn payment(deal: &Deal, locks: &[(TxRef, Lock)]) -> Option<OnChain> {
 fn locks_of_the_bids_price_are_a_payment() {
     for count in COUNTS {
         let deal = deal(count);
-        let expected = match deal.facts.payment.clone().unwrap() {
+        let Some(OnChain::Installments(found)) = payment(&deal, &locks(&deal)) else { panic!("N = {count}") };
+        let Secrets::Hashes(preimages) = &deal.secrets else { panic!("hashes") };
+        let plan = InstallmentPlan {
+            price: PRICE,
+            count: InstallmentCount::new(count).unwrap(),
+            window: Window { start: START, end: END },
+            deposit: DepositRule::Refund(T_MAX),
             // One lock has no margin to show, and none is needed: it is the deposit.
-            OnChain::Installments(mut payment) if count == 1 => {
-                payment.plan.claim_margin = evchain_protocol::primitives::Span::ZERO;
-                OnChain::Installments(payment)
-            }
-            other => other,
+            claim_margin: if count == 1 { Span::ZERO } else { Span::new(600_000) },
         };
-        assert_eq!(payment(&deal, &locks(&deal)), Some(expected), "N = {count}");
+        assert_eq!(found.plan, plan, "N = {count}");
+        let hashes = preimages.map(|preimage| Some(preimage.lock()));
+        assert_eq!(found.locks, HashLocks::Hashes(hashes), "N = {count}");
+        let parties = (deal.consumer.public_key(), deal.producer.public_key());
+        assert_eq!((found.consumer, found.producer), parties, "N = {count}");
     }
 }
 

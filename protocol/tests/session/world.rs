@@ -10,10 +10,8 @@ use evchain_protocol::session::{
     ProducerSession, RejectReason, Settlement, StopReason, Unexpected,
 };
 
-use evchain_protocol::state::channel::PostedState;
-
-use super::bank::{Bank, Side};
-use super::deal::{Deal, END, START};
+use crate::bank::{Bank, Side};
+use crate::deal::{Deal, END, START};
 
 /// What flows in a second through an open valve: 10 kWh take 28 minutes of the hour.
 const WH_PER_SECOND: u64 = 6;
@@ -24,6 +22,8 @@ const MAX_RECORD_BYTES: usize = 64 * 1024;
 pub type Tamper = Box<dyn FnMut(Side, &Message) -> Option<Vec<Message>>>;
 /// What happens besides, each second.
 pub type Hook = Box<dyn FnMut(&mut World)>;
+/// The time of a block that is made at this moment.
+pub type BlockTime = Box<dyn FnMut(Timestamp) -> Timestamp>;
 
 pub struct World {
     pub deal: Deal,
@@ -49,14 +49,20 @@ pub struct World {
     pub consumer_meter_percent: u64,
     pub producer_meter_percent: u64,
     pub is_faulty: bool,
-    /// The consumer goes on as if it knew nothing of what it did on the chain.
-    pub consumer_pretends: bool,
     wire: VecDeque<(Side, Message)>,
     pub messages: Vec<(Side, Message)>,
     pub connected: bool,
     reconnect_at: Timestamp,
-    pending: Vec<(Side, Settlement)>,
+    /// Settlements on their way to the chain, and from when on a block can have them.
+    pending: Vec<(Timestamp, Side, Settlement)>,
     pub settlements: Vec<(Side, Settlement)>,
+    /// When each was asked for.
+    pub settled_at: Vec<Timestamp>,
+    /// How long a side's settlements are on their way, by [`Side`].
+    pub settling_takes: [Span; 2],
+    /// The newest final block's time.
+    pub chain_time: Timestamp,
+    pub block_time: Option<BlockTime>,
     pub unexpected: Vec<Unexpected>,
     pub tamper: Option<Tamper>,
     pub hook: Option<Hook>,
@@ -64,7 +70,9 @@ pub struct World {
     pub crash: Option<(Side, usize)>,
     pub crashed: bool,
     pub outputs: [usize; 2],
-    told_posted: bool,
+    /// Until when a side's process is down, by [`Side`].
+    down_until: [Option<Timestamp>; 2],
+    told_posted: [bool; 2],
 }
 
 impl World {
@@ -77,7 +85,7 @@ impl World {
         let key = deal.consumer.clone();
         Self {
             consumer: ConsumerSession::new(key, deal.beginning(), consumer_policy, &mut out),
-            bank: Bank::new(deal.clone()),
+            bank: Bank::new(&deal),
             now,
             producer: None,
             consumer_policy,
@@ -94,20 +102,24 @@ impl World {
             consumer_meter_percent: 100,
             producer_meter_percent: 100,
             is_faulty: false,
-            consumer_pretends: false,
             wire: VecDeque::new(),
             messages: Vec::new(),
             connected: false,
             reconnect_at: now,
             pending: Vec::new(),
             settlements: Vec::new(),
+            settled_at: Vec::new(),
+            settling_takes: [Span::ZERO; 2],
+            chain_time: deal.chain.tip.time_ms,
+            block_time: None,
             unexpected: Vec::new(),
             tamper: None,
             hook: None,
             crash: None,
             crashed: false,
             outputs: [0, 0],
-            told_posted: false,
+            down_until: [None; 2],
+            told_posted: [false; 2],
             deal,
         }
     }
@@ -118,7 +130,9 @@ impl World {
         while self.now.get() < last {
             self.tick();
             let open = self.bank.settled_below() < self.deal.terms.plan.count.get();
-            let over = self.consumer.is_over() && self.producer.as_ref().is_none_or(ProducerSession::is_over);
+            let over = self.down_until == [None; 2]
+                && self.consumer.is_over()
+                && self.producer.as_ref().is_none_or(ProducerSession::is_over);
             if over && !open && self.wire.is_empty() {
                 return;
             }
@@ -138,7 +152,13 @@ impl World {
             hook(self);
             self.hook = Some(hook);
         }
-        if !self.connected && self.reconnect_at <= self.now {
+        for side in [Side::Consumer, Side::Producer] {
+            if self.down_until[side as usize].is_some_and(|until| until <= self.now) {
+                self.down_until[side as usize] = None;
+                self.recover(side);
+            }
+        }
+        if !self.connected && self.reconnect_at <= self.now && self.down_until == [None; 2] {
             self.connected = true;
             self.consumer_step(ConsumerInput::Connected);
         }
@@ -177,13 +197,25 @@ impl World {
     }
 
     fn block(&mut self) {
-        for (side, settlement) in std::mem::take(&mut self.pending) {
-            self.bank.take(side, &settlement, self.now);
-        }
-        self.bank.settle_due(self.now);
+        // A block's time is above its parent's, whatever clock it comes from.
+        let least = self.chain_time.after(Span::new(1)).unwrap();
+        let wanted = self.block_time.as_mut().map_or(self.now, |block_time| block_time(self.now));
+        self.chain_time = wanted.max(least);
+        let (come, on_their_way) =
+            std::mem::take(&mut self.pending).into_iter().partition(|(from, ..)| *from <= self.now);
+        self.pending = on_their_way;
+        let come: Vec<(Timestamp, Side, Settlement)> = come;
+        let settlements = come.into_iter().map(|(_, side, settlement)| (side, settlement)).collect();
+        let left = self.bank.block(self.chain_time, settlements);
+        self.pending.extend(left.into_iter().map(|(side, settlement)| (self.now, side, settlement)));
+        self.consumer_step(ConsumerInput::ChainTime(self.chain_time));
+        self.producer_step(ProducerInput::ChainTime(self.chain_time));
+        self.tell_what_is_final();
+    }
+
+    /// What a driver tells its machine of the payment, after a block and after a restart alike.
+    fn tell_what_is_final(&mut self) {
         let below = self.bank.settled_below();
-        self.consumer_step(ConsumerInput::ChainTime(self.now));
-        self.producer_step(ProducerInput::ChainTime(self.now));
         if self.bank.cancelled {
             self.consumer_step(ConsumerInput::Cancelled);
             self.producer_step(ProducerInput::Cancelled);
@@ -192,28 +224,30 @@ impl World {
                 self.consumer_step(ConsumerInput::PaidOut);
             }
             self.producer_step(ProducerInput::Settled(below));
-        } else if self.bank.posted.is_some() && !self.told_posted {
-            self.told_posted = true;
-            if !self.consumer_pretends {
-                self.consumer_step(ConsumerInput::ForceClosed);
+        }
+        for (side, other) in [(Side::Consumer, Side::Producer), (Side::Producer, Side::Consumer)] {
+            let is_up = self.down_until[side as usize].is_none();
+            let is_news = is_up && !self.told_posted[side as usize] && self.bank.posted_by == Some(other);
+            let is_open = matches!(self.bank.on_chain(), Some(OnChain::Channel(_)));
+            if is_news && is_open {
+                self.told_posted[side as usize] = true;
+                match side {
+                    Side::Consumer => self.consumer_step(ConsumerInput::ForceClosed),
+                    Side::Producer => self.producer_step(ProducerInput::ForceClosed),
+                }
             }
-            self.producer_step(ProducerInput::ForceClosed);
         }
     }
 
     fn producer_hears(&mut self, message: Message) {
-        if self.producer.is_some() {
+        if self.producer.is_some() || self.down_until[Side::Producer as usize].is_some() {
             return self.producer_step(ProducerInput::Message(message));
         }
         let Message::Open(open) = message else { return };
         let mut out = Vec::new();
         let mut facts = self.deal.facts.clone();
-        facts.time = Timestamp::new(self.now.get() / BLOCK_MS * BLOCK_MS);
-        if let (Some(OnChain::Channel(channel)), Some((released, until))) =
-            (&mut facts.payment, self.bank.posted)
-        {
-            channel.posted = Some(PostedState { released, until });
-        }
+        facts.time = self.chain_time;
+        facts.payment = self.bank.on_chain();
         let (key, remote) = (self.deal.producer.clone(), self.deal.consumer.public_key());
         match ProducerSession::open(key, remote, &open, &facts, self.producer_policy, self.now, &mut out) {
             Ok(session) => {
@@ -228,6 +262,9 @@ impl World {
     }
 
     pub fn consumer_step(&mut self, input: ConsumerInput) {
+        if self.down_until[Side::Consumer as usize].is_some() {
+            return;
+        }
         let mut out = Vec::new();
         if let Err(unexpected) = self.consumer.step(self.now, input, &mut out) {
             assert!(out.is_empty());
@@ -237,6 +274,9 @@ impl World {
     }
 
     pub fn producer_step(&mut self, input: ProducerInput) {
+        if self.down_until[Side::Producer as usize].is_some() {
+            return;
+        }
         let Some(producer) = &mut self.producer else { return };
         let mut out = Vec::new();
         if let Err(unexpected) = producer.step(self.now, input, &mut out) {
@@ -252,10 +292,37 @@ impl World {
         let crashes = !self.crashed && self.crash == Some((side, number));
         if crashes {
             self.crashed = true;
-            self.disconnect(2000);
-            self.pending.retain(|(of, _)| *of != side);
+            self.stop_process(side);
         }
         crashes
+    }
+
+    /// Ends a side's process at once (kill -9) and starts it again this much later, from the first
+    /// `records` of its disk.
+    pub fn kill(&mut self, side: Side, records: usize, down: Span) {
+        self.stop_process(side);
+        match side {
+            Side::Consumer => self.consumer_disk.truncate(records),
+            Side::Producer => {
+                self.producer_disk.truncate(records);
+                self.valve = self.flowed;
+            }
+        }
+        self.down_until[side as usize] = Some(self.now.after(down).unwrap());
+    }
+
+    fn stop_process(&mut self, side: Side) {
+        self.disconnect(2000);
+        self.pending.retain(|(_, of, _)| *of != side);
+    }
+
+    fn recover(&mut self, side: Side) {
+        self.told_posted[side as usize] = false;
+        match side {
+            Side::Consumer => self.recover_consumer(),
+            Side::Producer => self.recover_producer(),
+        }
+        self.tell_what_is_final();
     }
 
     pub fn disconnect(&mut self, for_ms: u64) {
@@ -267,7 +334,7 @@ impl World {
     fn carry_out_consumer(&mut self, outputs: Vec<ConsumerOutput>) {
         for output in outputs {
             if self.crashes(Side::Consumer) {
-                return self.recover_consumer();
+                return self.recover(Side::Consumer);
             }
             match output {
                 ConsumerOutput::Persist(record) => {
@@ -298,7 +365,7 @@ impl World {
     fn carry_out_producer(&mut self, outputs: Vec<ProducerOutput>) {
         for output in outputs {
             if self.crashes(Side::Producer) {
-                return self.recover_producer();
+                return self.recover(Side::Producer);
             }
             match output {
                 ProducerOutput::Persist(record) => {
@@ -337,12 +404,14 @@ impl World {
 
     /// Brings something to the chain that the machines did not ask for.
     pub fn bring(&mut self, side: Side, settlement: Settlement) {
-        self.pending.push((side, settlement));
+        self.pending.push((self.now, side, settlement));
     }
 
     fn settle(&mut self, side: Side, settlement: Settlement) {
         self.settlements.push((side, settlement.clone()));
-        self.pending.push((side, settlement));
+        self.settled_at.push(self.now);
+        let arrives = self.now.after(self.settling_takes[side as usize]).unwrap();
+        self.pending.push((arrives, side, settlement));
     }
 
     fn send(&mut self, from: Side, message: Message) {
@@ -468,13 +537,23 @@ impl World {
         assert_eq!(receipt.receipt.energy.get(), all, "{what}");
     }
 
+    /// Runs until `is_ready` holds before a tick.
+    pub fn run_until(&mut self, mut is_ready: impl FnMut(&Self) -> bool) {
+        while !is_ready(self) {
+            assert!(self.now < END, "it never comes to that");
+            self.tick();
+            self.now = self.now.after(Span::new(1000)).unwrap();
+        }
+    }
+
     /// Messages of this side that carry payment.
     pub fn payment_messages(&self) -> usize {
         self.messages.iter().filter(|(_, message)| matches!(message, Message::Release(_))).count()
     }
 }
 
-/// A session from the window's start on.
+/// A session from the window's start on, or as long before it as the deposit needs.
 pub fn at_start(deal: Deal) -> World {
-    World::new(deal, START)
+    let is_refund = deal.terms.kind != PaymentKind::Channel && !deal.terms.deposit_is_forfeit();
+    World::new(deal, if is_refund { Timestamp::new(START.get() - 290_000) } else { START })
 }

@@ -3,16 +3,12 @@
 //!
 //! Method: both machines in a simulated world whose chain checks every claim and close by itself.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-
-mod session_support;
-
+use crate::bank::Side;
+use crate::deal::{Deal, END, KINDS, START, Shape};
+use crate::world::{World, at_start};
 use evchain_protocol::payment::DepositRule;
 use evchain_protocol::primitives::{Span, Timestamp};
 use evchain_protocol::session::{EndReason, Message, PaymentKind, RejectReason, Settlement};
-use session_support::bank::Side;
-use session_support::deal::{Deal, END, KINDS, START, Shape};
-use session_support::world::{World, at_start};
 
 #[test]
 fn a_session_delivers_and_pays_everything_for_each_kind_and_count() {

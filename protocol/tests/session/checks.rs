@@ -4,16 +4,8 @@
 //! Method: tables. For `Open`, one agreement in order, and for each check the change that breaks it,
 //! together with a change that breaks a later one.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::float_arithmetic,
-    clippy::cast_precision_loss
-)]
-
-mod session_support;
-
+use crate::deal::{Deal, END, KINDS, START, Shape, reference};
+use crate::world::at_start;
 use evchain_protocol::crypto::{Preimage, PublicKey};
 use evchain_protocol::payment::{DepositRule, InstallmentCount};
 use evchain_protocol::primitives::{Amount, Energy, OutOfRange, Position, Span, Timestamp};
@@ -26,10 +18,11 @@ use evchain_protocol::session::{
 use evchain_protocol::state::auction::PaymentKinds;
 use evchain_protocol::state::channel::PostedState;
 use evchain_protocol::state::payment::HashLocks;
-use session_support::deal::{Deal, END, KINDS, START, Shape, reference};
-use session_support::world::at_start;
 
 type Change = fn(&mut Deal, &mut Timestamp);
+
+/// When a deposit with the rule `refund` returns.
+const T_MAX: Timestamp = Timestamp::new(START.get() - 100_000);
 
 fn answer(shape: Shape, changes: &[Change]) -> Result<(), RejectReason> {
     let mut deal = Deal::new(shape);
@@ -126,16 +119,20 @@ fn open_needs_a_payment_that_can_still_be_collected() {
     for kind in [PaymentKind::Hashes, PaymentKind::Chain] {
         // Forfeited: it went to the producer.
         assert_eq!(answer(Shape::new(kind, 10), &[settled]), Ok(()));
-        let refund_at = |until| Shape { deposit: DepositRule::Refund(until), ..Shape::new(kind, 10) };
         let lead = ProducerPolicy::default().claim_lead;
-        let in_time = START.after(lead).unwrap();
-        assert_eq!(answer(refund_at(in_time), &[]), Ok(()));
-        assert_eq!(answer(refund_at(in_time), &[settled]), Err(RejectReason::DepositLate));
-        let late = Timestamp::new(in_time.get() - 1);
-        assert_eq!(answer(refund_at(late), &[]), Err(RejectReason::DepositLate));
+        let shape = Shape { deposit: DepositRule::Refund(T_MAX), ..Shape::new(kind, 10) };
+        let in_time: Change = |deal, now| {
+            *now = T_MAX.before(ProducerPolicy::default().claim_lead);
+            deal.facts.time = *now;
+        };
+        assert!(T_MAX.before(lead) > START.before(ProducerPolicy::default().early_tolerance));
+        assert_eq!(answer(shape, &[in_time]), Ok(()));
+        assert_eq!(answer(shape, &[in_time, settled]), Err(RejectReason::DepositLate));
+        let late: Change = |_, now| *now = now.after(Span::new(1)).unwrap();
+        assert_eq!(answer(shape, &[in_time, late]), Err(RejectReason::DepositLate));
         // The chain may know a later time than the own clock.
-        let ahead: Change = |deal, _| deal.facts.time = Timestamp::new(START.get() + 1);
-        assert_eq!(answer(refund_at(in_time), &[ahead]), Err(RejectReason::DepositLate));
+        let ahead: Change = |deal, _| deal.facts.time = deal.facts.time.after(Span::new(1)).unwrap();
+        assert_eq!(answer(shape, &[in_time, ahead]), Err(RejectReason::DepositLate));
     }
     let posted: Change = |deal, _| {
         if let Some(OnChain::Channel(channel)) = &mut deal.facts.payment {
@@ -293,6 +290,7 @@ fn distances_keep_the_documented_bound() {
                 if b.longitude_e7 > 1_800_000_000 {
                     b.longitude_e7 = i32::try_from(i64::from(b.longitude_e7) - 3_600_000_000).unwrap();
                 }
+                #[allow(clippy::cast_precision_loss)] // metres on the earth
                 let (got, exact) = (Distance::between(a, b).get() as f64, great_circle(a, b));
                 farthest = farthest.max(exact);
                 assert!((got - exact).abs() <= exact * 0.001 + 2.0, "{a:?} to {b:?}: {got} for {exact}");

@@ -5,25 +5,21 @@
 //! wrong place, forged ones at the right place, jumps in time, meters that run ahead. An oracle
 //! beside the machine checks each proof against the locks by its definition, not step by step.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-
-mod session_support;
-
 use std::collections::BTreeSet;
 
-use evchain_protocol::crypto::{KeyPair, Preimage, Signature};
-use evchain_protocol::hash_chain::{self, HashChain};
+use crate::deal::{Deal, KINDS, START, Shape};
+use evchain_protocol::crypto::{Preimage, Signature};
+use evchain_protocol::hash_chain;
 use evchain_protocol::primitives::{Energy, Span, Timestamp};
 use evchain_protocol::session::{
     ConsumerInput, ConsumerOutput, ConsumerPolicy, ConsumerSession, Delivered, MAX_MESSAGE_BYTES, Message,
     PaymentKind, ProducerInput, ProducerOutput, ProducerPolicy, ProducerSession, Proof, Release, Resume,
-    Secrets, StopReason,
+    StopReason,
 };
 use evchain_protocol::state::channel::{ChannelState, SignedChannelState};
 use evchain_protocol::state::payment::HashLocks;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use session_support::deal::{Deal, KINDS, START, Shape};
 
 const COUNT: u32 = 4;
 
@@ -32,24 +28,6 @@ type Step = (u8, u32, u64);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     vec((any::<u8>(), 0..COUNT + 2, 0_u64..12_000), 1..60)
-}
-
-fn true_proof(deal: &Deal, index: u32) -> Proof {
-    match &deal.secrets {
-        Secrets::Hashes(preimages) => {
-            Proof::Preimage(preimages.get(index as usize).copied().unwrap_or(Preimage::from_bytes([0; 32])))
-        }
-        Secrets::Chain(seed) => {
-            let chain = HashChain::new(*seed, deal.terms.plan.count);
-            Proof::Preimage(chain.link(index).unwrap_or(*seed))
-        }
-        Secrets::Channel => Proof::State(state_signature(deal, &deal.consumer, index)),
-    }
-}
-
-fn state_signature(deal: &Deal, key: &KeyPair, index: u32) -> Signature {
-    let state = ChannelState { channel: deal.terms.payment, released: index + 1, closing: false };
-    state.sign(key, deal.terms.chain).signature
 }
 
 /// Whether the proof is what the chain would pay for.
@@ -81,9 +59,9 @@ fn forged(deal: &Deal) -> Proof {
 fn producer_input(deal: &Deal, (what, index, number): Step, now: Timestamp) -> ProducerInput {
     let message = ProducerInput::Message;
     match what % 16 {
-        0..=4 => message(Message::Release(Release { index, proof: true_proof(deal, index) })),
+        0..=4 => message(Message::Release(Release { index, proof: deal.proof(index) })),
         5 => message(Message::Release(Release { index, proof: forged(deal) })),
-        6 => message(Message::Release(Release { index, proof: true_proof(deal, index.saturating_sub(1)) })),
+        6 => message(Message::Release(Release { index, proof: deal.proof(index.saturating_sub(1)) })),
         7..=9 => ProducerInput::Metered(Energy::new(number)),
         10 => ProducerInput::ChainTime(now),
         11 => message(Message::Resume(Resume {
@@ -101,7 +79,7 @@ fn producer_input(deal: &Deal, (what, index, number): Step, now: Timestamp) -> P
 fn consumer_input(deal: &Deal, (what, index, number): Step, now: Timestamp) -> ConsumerInput {
     let message = ConsumerInput::Message;
     let cosignature = (deal.terms.kind == PaymentKind::Channel)
-        .then(|| state_signature(deal, if what % 3 == 0 { &deal.consumer } else { &deal.producer }, index));
+        .then(|| deal.state_signature(if what % 3 == 0 { &deal.consumer } else { &deal.producer }, index));
     match what % 16 {
         0..=5 => message(Message::Delivered(Delivered { index, energy: Energy::new(number), cosignature })),
         6 => message(Message::Accept(Span::new(number * 10))),
@@ -195,7 +173,7 @@ proptest! {
         let deal = Deal::new(Shape::new(PaymentKind::Chain, COUNT));
         for message in [
             Message::Open(deal.open),
-            Message::Release(Release { index, proof: true_proof(&deal, index) }),
+            Message::Release(Release { index, proof: deal.proof(index) }),
             Message::Delivered(Delivered { index, energy: Energy::new(9), cosignature: Some(Signature::from_bytes([1; 64])) }),
             Message::Stop(StopReason::Fault),
         ] {
