@@ -62,7 +62,7 @@ fn forks_before_anything_is_final() {
 /// Scenario 13: the same where no justification reaches back to what is left out (N5).
 #[test]
 fn forks_over_more_skips_than_fit() {
-    passes(4, scenarios::forks_over_more_skips_than_fit);
+    passes(2, scenarios::forks_over_more_skips_than_fit);
 }
 
 /// Scenario 23: votes for views far ahead take no memory.

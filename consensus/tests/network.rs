@@ -250,5 +250,5 @@ fn dead_leaders_cost_little() {
 /// needed.
 #[test]
 fn more_skips_than_fit() {
-    passes(4, scenarios::more_skips_than_fit);
+    passes(2, scenarios::more_skips_than_fit);
 }
