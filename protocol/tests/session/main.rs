@@ -13,6 +13,7 @@ mod chain;
 mod checks;
 mod clocks;
 mod deal;
+mod deposits;
 mod disks;
 mod disputes;
 mod faults;
