@@ -7,3 +7,4 @@ pub mod fault;
 pub mod progress;
 pub mod report;
 pub mod scenario;
+pub mod tables;

@@ -71,6 +71,13 @@ pub enum AgentEvent {
         /// Why.
         reason: RejectReason,
     },
+    /// An installment was released: the consumer gives it away, or the producer holds its proof.
+    Released {
+        /// The payment or channel.
+        payment: TxRef,
+        /// Which, from 0.
+        index: u32,
+    },
     /// An installment was released and delivered.
     Delivered {
         /// The payment or channel.

@@ -78,7 +78,7 @@ fn line_of(event: &AgentEvent) -> Option<String> {
         }
         AgentEvent::Waiting { until, reason } => format!("waiting until {}: {reason}", show_moment(*until)),
         AgentEvent::Warned(warning) => format!("warning: {warning}"),
-        AgentEvent::PhaseBegun { .. } => return None,
+        AgentEvent::PhaseBegun { .. } | AgentEvent::Released { .. } => return None,
     })
 }
 

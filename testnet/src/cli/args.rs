@@ -27,6 +27,7 @@ pub(super) enum Command {
     Demo(DemoArgs),
     Replay(ReplayArgs),
     Latency(LatencyArgs),
+    Tables(TablesArgs),
     Fault(FaultArgs),
 }
 
@@ -151,6 +152,20 @@ pub(super) struct LatencyArgs {
     /// The pause between them.
     #[arg(long, value_name = "MS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(0..=60_000))]
     pub(super) interval_ms: u64,
+    /// JSON in place of text.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Run sessions of every kind of payment, and print what the papers' tables say and what was measured.
+///
+/// P21's Table I for N of 1, 10 and 100, P18's Table 2 and its count of transactions. Takes two minutes.
+/// Fails unless every session is charged and nobody risked more than one installment.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  evchain-testnet tables")]
+pub(super) struct TablesArgs {
+    #[command(flatten)]
+    pub(super) validators: ValidatorArgs,
     /// JSON in place of text.
     #[arg(long)]
     pub(super) json: bool,

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 use super::args::{Cli, Command};
-use super::{fault, latency, scenario, up};
+use super::{fault, latency, scenario, tables, up};
 
 /// Does what the command line says. Results go to the standard output, the rest to the standard
 /// error.
@@ -23,6 +23,7 @@ pub fn main(cli: Cli) -> ExitCode {
             Command::Demo(args) => scenario::demo(args).await,
             Command::Replay(args) => scenario::replay(args).await,
             Command::Latency(args) => latency::run(args).await,
+            Command::Tables(args) => tables::run(args).await,
             Command::Fault(args) => fault::run(args).await,
         }
     });

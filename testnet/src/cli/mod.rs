@@ -6,6 +6,7 @@ mod fault;
 mod folder;
 mod latency;
 mod scenario;
+mod tables;
 mod up;
 
 pub use args::Cli;

@@ -258,6 +258,9 @@ impl<'a> Driver<'a> {
                 self.result.accepted = Some(clock::now());
                 self.signer.nodes.observe(&AgentEvent::Accepted { payment });
             }
+            ConsumerRecord::Released(index) => {
+                self.signer.nodes.observe(&AgentEvent::Released { payment, index: *index });
+            }
             ConsumerRecord::Delivered(delivered) => {
                 let (index, energy): (u32, Energy) = (delivered.index, delivered.energy);
                 self.signer.nodes.observe(&AgentEvent::Delivered { payment, index, energy });

@@ -237,6 +237,7 @@ impl Driver {
                 self.accepted = Some(clock::now());
                 AgentEvent::Accepted { payment }
             }
+            ProducerRecord::Released(release) => AgentEvent::Released { payment, index: release.index },
             ProducerRecord::Delivered((index, energy)) => {
                 AgentEvent::Delivered { payment, index: *index, energy: *energy }
             }
