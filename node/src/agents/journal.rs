@@ -84,10 +84,19 @@ impl<R: Encode + Decode<()>> Journal<R> {
 
     /// Writes a record; it is on disk when this returns.
     pub(super) async fn append(&mut self, record: &R) -> Result<(), AgentError> {
-        let frame = frame(&codec::encode(record));
+        self.append_all(std::slice::from_ref(record)).await
+    }
+
+    /// Writes records in their order; they are on disk when this returns. After a crash in between, the
+    /// first ones may be there alone.
+    pub(super) async fn append_all(&mut self, records: &[R]) -> Result<(), AgentError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let frames: Vec<u8> = records.iter().flat_map(|record| frame(&codec::encode(record))).collect();
         let file = Arc::clone(&self.file);
         let write = move || {
-            (&*file).write_all(&frame)?;
+            (&*file).write_all(&frames)?;
             file.sync_data()
         };
         let written =

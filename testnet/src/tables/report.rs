@@ -96,7 +96,7 @@ pub struct VolumeFigures {
     pub producers: u64,
     /// n, bids of each for each request.
     pub bids: u64,
-    /// 2M + NMn.
+    /// 2M + N * M * n.
     pub expected: u64,
     /// Requests, bids and commitments on the chain.
     pub on_chain: u64,
@@ -129,7 +129,9 @@ impl Measured {
         let mut confirmation = Samples::default();
         for (phase, kind, payload_p18) in PHASES {
             let sent: Vec<_> = self.transactions().filter(|sent| sent.kind == kind).collect();
-            sent.iter().for_each(|sent| confirmation.add(sent.latency_ms.get()));
+            for sent in &sent {
+                confirmation.add(sent.latency_ms.get());
+            }
             let all = signed(cluster, sent.iter().map(|sent| sent.id)).await?;
             let payload = all.iter().map(|it| payload_bytes(&it.transaction.action)).max().unwrap_or(0);
             let whole = all.iter().map(|it| it.to_bytes().len()).max().unwrap_or(0);

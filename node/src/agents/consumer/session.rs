@@ -205,12 +205,17 @@ impl<'a> Driver<'a> {
         self.carry_out(out).await
     }
 
+    /// Carries out a step's outputs in their order. Records that follow each other share one sync.
     async fn carry_out(&mut self, outputs: Vec<ConsumerOutput>) -> Result<(), AgentError> {
+        let mut records = Vec::new();
         for output in outputs {
+            if !matches!(output, ConsumerOutput::Persist(_)) {
+                self.journal.append_all(&std::mem::take(&mut records)).await?;
+            }
             match output {
                 ConsumerOutput::Persist(record) => {
                     self.observe_record(&record);
-                    self.journal.append(&ChargeRecord::Session(record)).await?;
+                    records.push(ChargeRecord::Session(record));
                 }
                 ConsumerOutput::Send(message) => {
                     if matches!(message, Message::Release(_)) {
@@ -227,6 +232,7 @@ impl<'a> Driver<'a> {
                 ConsumerOutput::Finished(outcome) => self.result.outcome = outcome,
             }
         }
+        self.journal.append_all(&records).await?;
         self.flow();
         Ok(())
     }

@@ -196,12 +196,17 @@ impl Driver {
         self.carry_out(out).await
     }
 
+    /// Carries out a step's outputs in their order. Records that follow each other share one sync.
     async fn carry_out(&mut self, outputs: Vec<ProducerOutput>) -> Result<(), AgentError> {
+        let mut records = Vec::new();
         for output in outputs {
+            if !matches!(output, ProducerOutput::Persist(_)) {
+                self.journal.append_all(&std::mem::take(&mut records)).await?;
+            }
             match output {
                 ProducerOutput::Persist(record) => {
                     self.observe(&record);
-                    self.journal.append(&record).await?;
+                    records.push(record);
                 }
                 ProducerOutput::Send(message) => self.send(&message).await,
                 ProducerOutput::Deliver(target) => self.meter.flow_to(target, Instant::now()),
@@ -213,7 +218,7 @@ impl Driver {
                 ProducerOutput::Finished(_) => {}
             }
         }
-        Ok(())
+        self.journal.append_all(&records).await
     }
 
     /// Sends if there is a connection. What matters is repeated on the next (P10).
