@@ -5,6 +5,7 @@ pub mod decide;
 mod messages;
 mod open;
 mod outcome;
+pub mod pricing;
 mod producer;
 mod proof;
 mod receipt;

@@ -9,7 +9,8 @@ use crate::world::at_start;
 use evchain_protocol::crypto::{Preimage, PublicKey};
 use evchain_protocol::payment::{DepositRule, InstallmentCount};
 use evchain_protocol::primitives::{Amount, Energy, OutOfRange, Position, Span, Timestamp};
-use evchain_protocol::session::decide::{Choice, Distance, Offer, Pricing, Tariff};
+use evchain_protocol::session::decide::{Choice, Distance, Offer};
+use evchain_protocol::session::pricing::{Pricing, Tariff};
 use evchain_protocol::session::{
     ConsumerInput, ConsumerOutput, ConsumerPolicy, ConsumerRecord, ConsumerSession, EndReason, Message,
     OnChain, PaymentKind, ProducerPolicy, ProducerRecord, ProducerSession, RecoverError, RejectReason,

@@ -6,7 +6,8 @@ use evchain_node::clock;
 use evchain_node::network::Multiaddr;
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Span, Window};
-use evchain_protocol::session::decide::{Choice, Distance, Tariff};
+use evchain_protocol::session::decide::{Choice, Distance};
+use evchain_protocol::session::pricing::Tariff;
 use evchain_protocol::state::account::Roles;
 use evchain_protocol::state::auction::PaymentKinds;
 

@@ -1,6 +1,6 @@
 use evchain_protocol::payment::{BadInstallmentCount, InstallmentCount};
 use evchain_protocol::primitives::{Amount, Energy, ParseAmountError, Position, RegionId, Span};
-use evchain_protocol::session::decide::Tariff;
+use evchain_protocol::session::pricing::Tariff;
 use evchain_protocol::state::auction::PaymentKinds;
 use serde::{Deserialize, Serialize};
 
