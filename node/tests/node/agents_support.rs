@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use evchain_node::agents::consumer::{self, ChargeOrder, ConsumerConfig};
-use evchain_node::agents::producer::{self, Mobility, ProducerConfig, ProducerReport, ProducerTariff};
+use evchain_node::agents::producer::{
+    self, Mobility, ProducerConfig, ProducerReport, ProducerTariff, Reservation,
+};
 use evchain_node::agents::{AgentError, AgentEvent, ChargeReport, Observer};
 use evchain_node::clock;
 use evchain_node::mempool::PoolLimits;
@@ -23,7 +25,7 @@ use evchain_protocol::params::Params;
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Energy, Position, RegionId, Span, Window};
 use evchain_protocol::session::decide::{Choice, Distance};
-use evchain_protocol::session::pricing::Tariff;
+use evchain_protocol::session::pricing::{Pricing, Tariff};
 use evchain_protocol::session::{ConsumerPolicy, PaymentKind};
 use evchain_protocol::state::account::Roles;
 use evchain_protocol::state::auction::PaymentKinds;
@@ -324,7 +326,12 @@ pub fn tariff(cents_per_kwh: u64) -> ProducerTariff {
         power_w: 22_000,
         connectors: 2,
         energy: None,
-        price: Tariff { price_per_kwh: Amount::new(cents_per_kwh * 100), flat: Amount::ZERO },
+        reservation: Reservation::Exclusive,
+        pricing: Pricing::Fixed(Tariff {
+            price_per_kwh: Amount::new(cents_per_kwh * 100),
+            flat: Amount::ZERO,
+        }),
+        max_updates: 0,
         kinds: PaymentKinds::ALL,
         max_installments: InstallmentCount::new(100).expect("a number"),
         cancel_lead: None,

@@ -8,9 +8,8 @@ use crate::deal::{Deal, END, KINDS, START, Shape, reference};
 use crate::world::at_start;
 use evchain_protocol::crypto::{Preimage, PublicKey};
 use evchain_protocol::payment::{DepositRule, InstallmentCount};
-use evchain_protocol::primitives::{Amount, Energy, OutOfRange, Position, Span, Timestamp};
+use evchain_protocol::primitives::{Amount, Position, Span, Timestamp};
 use evchain_protocol::session::decide::{Choice, Distance, Offer};
-use evchain_protocol::session::pricing::{Pricing, Tariff};
 use evchain_protocol::session::{
     ConsumerInput, ConsumerOutput, ConsumerPolicy, ConsumerRecord, ConsumerSession, EndReason, Message,
     OnChain, PaymentKind, ProducerPolicy, ProducerRecord, ProducerSession, RecoverError, RejectReason,
@@ -239,30 +238,6 @@ fn the_consumer_weighs_price_against_way_and_breaks_ties_by_rule() {
     assert_eq!(best(&[offer(1, 1, 20_001, 1), offer(2, 9_001, 1, 1)]), None);
     assert_eq!(best(&[offer(1, 1, 20_000, 1)]), Some(1));
     assert_eq!(best(&[]), None);
-}
-
-#[test]
-fn prices_follow_the_tariff_and_the_bids_of_others() {
-    let tariff = |per_kwh, flat| Tariff { price_per_kwh: Amount::new(per_kwh), flat: Amount::new(flat) };
-    let fixed = Pricing::Fixed(tariff(4_900, 500));
-    let price = |pricing: &Pricing, wh, others: &[u64]| {
-        pricing
-            .price(Energy::new(wh), others.iter().copied().map(Amount::new))
-            .map(|price| price.map(Amount::get))
-    };
-    assert_eq!(price(&fixed, 20_000, &[1]), Ok(Some(98_500)));
-    // A part of a unit is rounded up: energy is never cheaper than posted.
-    assert_eq!(price(&fixed, 1, &[]), Ok(Some(505)));
-    assert_eq!(price(&fixed, u64::MAX, &[]), Err(OutOfRange("Amount")));
-    assert_eq!(price(&Pricing::Fixed(tariff(0, 0)), 1_000, &[]), Ok(None));
-
-    let undercut =
-        Pricing::Undercut { posted: tariff(5_000, 0), floor: tariff(4_000, 0), step: Amount::new(10) };
-    assert_eq!(price(&undercut, 1_000, &[]), Ok(Some(5_000)));
-    assert_eq!(price(&undercut, 1_000, &[9_000]), Ok(Some(5_000)));
-    assert_eq!(price(&undercut, 1_000, &[4_500, 4_200]), Ok(Some(4_190)));
-    assert_eq!(price(&undercut, 1_000, &[4_010]), Ok(Some(4_000)));
-    assert_eq!(price(&undercut, 1_000, &[4_009]), Ok(None));
 }
 
 /// The great circle on the same sphere, by the haversine formula.

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use evchain_node::agents::producer::Reservation;
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::RegionId;
 
@@ -129,6 +130,9 @@ pub(super) struct RunArgs {
     /// How many times faster than in reality [default: so that it takes about three minutes].
     #[arg(long, value_name = "TIMES")]
     pub(super) speed: Option<Speed>,
+    /// What stations keep free for those they have bid for: exclusive, a connector; overbook, nothing.
+    #[arg(long, value_name = "POLICY", default_value = "exclusive", value_parser = reservation)]
+    pub(super) reservation: Reservation,
     /// Also write the report to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
@@ -230,6 +234,14 @@ fn sessions(text: &str) -> Result<usize, String> {
 fn installments(text: &str) -> Result<InstallmentCount, String> {
     let count = within(text, 1, 100)?;
     InstallmentCount::new(u32::try_from(count).unwrap_or(1)).map_err(|error| error.to_string())
+}
+
+fn reservation(text: &str) -> Result<Reservation, String> {
+    match text {
+        "exclusive" => Ok(Reservation::Exclusive),
+        "overbook" => Ok(Reservation::Overbook),
+        _ => Err("it is exclusive or overbook".to_owned()),
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -55,6 +55,7 @@ fn options(run: &RunArgs, sessions: usize) -> PlanOptions {
         installments: run.installments,
         payment: run.payment,
         speed: run.speed,
+        reservation: run.reservation,
     }
 }
 

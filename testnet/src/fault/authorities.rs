@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::process::Stdio;
 
+use evchain_node::agents::producer::Reservation;
 use evchain_node::rpc::{NodeApiClient, RpcClient, RpcError};
 use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::payment::InstallmentCount;
@@ -68,7 +69,14 @@ pub(super) async fn grow_and_shrink(
 fn plan() -> Result<Plan, FaultError> {
     let installments = InstallmentCount::new(INSTALLMENTS).unwrap_or(InstallmentCount::ONE);
     let (region, payment, speed) = (None, PaymentMix::Mix, SPEED.parse().ok());
-    let options = PlanOptions { region, sessions: SESSIONS, installments, payment, speed };
+    let options = PlanOptions {
+        region,
+        sessions: SESSIONS,
+        installments,
+        payment,
+        speed,
+        reservation: Reservation::Exclusive,
+    };
     Ok(Plan::new(salzburg::stations()?, salzburg::requests()?, &options)?)
 }
 

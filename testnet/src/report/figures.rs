@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use evchain_node::agents::producer::Reservation;
 use evchain_node::agents::{ChargeOutcome, ChargeReport, Phase};
 use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::payment::InstallmentCount;
@@ -207,6 +208,17 @@ impl Report {
 fn scenario_figures(name: String, notes: Vec<String>, plan: &Plan, audit: &Audit) -> ScenarioFigures {
     let installments = plan.consumers.first().map(|consumer| consumer.installments);
     let mut all = notes;
+    all.push(
+        match plan.reservation {
+            Reservation::Exclusive => {
+                "a station that bids keeps a connector free until the consumer pays somebody"
+            }
+            Reservation::Overbook => {
+                "a station that bids keeps no connector free: who comes first is served first"
+            }
+        }
+        .to_owned(),
+    );
     if let Some(count) = installments {
         all.push(format!(
             "arrivals, windows and meters run {} times as fast as in the data; {} s from each request to its window \

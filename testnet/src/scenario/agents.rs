@@ -1,13 +1,13 @@
 use std::path::Path;
 
 use evchain_node::agents::consumer::{ChargeOrder, ConsumerConfig};
-use evchain_node::agents::producer::{Mobility, ProducerConfig, ProducerTariff};
+use evchain_node::agents::producer::{Mobility, ProducerConfig, ProducerTariff, Reservation};
 use evchain_node::clock;
 use evchain_node::network::Multiaddr;
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Span, Window};
 use evchain_protocol::session::decide::{Choice, Distance};
-use evchain_protocol::session::pricing::Tariff;
+use evchain_protocol::session::pricing::{Pricing, Tariff};
 use evchain_protocol::state::account::Roles;
 use evchain_protocol::state::auction::PaymentKinds;
 
@@ -61,6 +61,7 @@ pub(super) fn consumer_name(index: usize) -> String {
 pub(super) fn producer_config(
     producer: &Producer,
     speed: Speed,
+    reservation: Reservation,
     state_dir: &Path,
     listen: Multiaddr,
 ) -> ProducerConfig {
@@ -75,7 +76,9 @@ pub(super) fn producer_config(
         power_w: row.power_w,
         connectors: row.connectors,
         energy: None,
-        price: Tariff { price_per_kwh: row.price_per_kwh, flat: Amount::ZERO },
+        reservation,
+        pricing: Pricing::Fixed(Tariff { price_per_kwh: row.price_per_kwh, flat: Amount::ZERO }),
+        max_updates: 0,
         kinds: PaymentKinds::ALL,
         max_installments: InstallmentCount::new(MAX_INSTALLMENTS).unwrap_or(InstallmentCount::ONE),
         cancel_lead: None,

@@ -1,5 +1,6 @@
 use std::str::FromStr;
 
+use evchain_node::agents::producer::Reservation;
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Energy, Position, RegionId, Span, Timestamp};
 use evchain_protocol::session::PaymentKind;
@@ -86,6 +87,8 @@ pub struct PlanOptions {
     pub payment: PaymentMix,
     /// How much faster than in reality; where none is given, so that it takes about three minutes.
     pub speed: Option<Speed>,
+    /// What producers keep free for those they have bid for.
+    pub reservation: Reservation,
 }
 
 /// A producer that takes part.
@@ -144,6 +147,8 @@ pub struct Plan {
     pub skipped: Vec<Skipped>,
     /// How much faster than in reality.
     pub speed: Speed,
+    /// What producers keep free for those they have bid for.
+    pub reservation: Reservation,
 }
 
 /// Why rows make no scenario.
@@ -193,7 +198,8 @@ impl Plan {
             consumer(index, row, place, begin, speed, options)
         };
         let consumers = taken.into_iter().enumerate().map(consumer).collect();
-        Ok(Self { producers, producers_left_out, consumers, skipped, speed })
+        let reservation = options.reservation;
+        Ok(Self { producers, producers_left_out, consumers, skipped, speed, reservation })
     }
 }
 

@@ -186,7 +186,7 @@ async fn start_producers(
         let key = cluster.files().wallet(&name)?.main_key();
         let rpc = RpcClient::connect(&cluster.endpoints(index)).await?;
         let state_dir = agent_dir(cluster.files().dir(), &name);
-        let config = producer_config(producer, plan.speed, &state_dir, any_port());
+        let config = producer_config(producer, plan.speed, plan.reservation, &state_dir, any_port());
         let observer = recorder.observer(Side::Producer, producer.row.name.clone(), progress.clone());
         let (name, stop) = (producer.row.name.clone(), stop.clone());
         tasks.spawn(async move {

@@ -1,6 +1,7 @@
 //! Goal: rows become a scenario whose requests can be served, and what is left out is said.
 //! Method: small sets of rows with one property each; the built-in scenario as a whole.
 
+use evchain_node::agents::producer::Reservation;
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Energy, Position, RegionId, Span, Timestamp};
 use evchain_protocol::session::PaymentKind;
@@ -47,6 +48,7 @@ fn options() -> PlanOptions {
         installments: InstallmentCount::new(10).unwrap(),
         payment: PaymentMix::Mix,
         speed: None,
+        reservation: Reservation::Exclusive,
     }
 }
 

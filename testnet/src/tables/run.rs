@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use evchain_node::agents::consumer::{ChargeOrder, ConsumerConfig, Deposit};
-use evchain_node::agents::producer::{Mobility, ProducerConfig, ProducerTariff};
+use evchain_node::agents::producer::{Mobility, ProducerConfig, ProducerTariff, Reservation};
 use evchain_node::agents::{AgentError, ChargeOutcome, ChargeReport, consumer, producer};
 use evchain_node::clock;
 use evchain_node::network::Multiaddr;
@@ -13,7 +13,7 @@ use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Energy, Position, RegionId, Span, Window};
 use evchain_protocol::session::PaymentKind;
 use evchain_protocol::session::decide::{Choice, Distance};
-use evchain_protocol::session::pricing::Tariff;
+use evchain_protocol::session::pricing::{Pricing, Tariff};
 use evchain_protocol::state::account::Roles;
 use evchain_protocol::state::auction::PaymentKinds;
 use evchain_protocol::transaction::SignedTransaction;
@@ -261,10 +261,12 @@ async fn start_stations(
             power_w: POWER_W,
             connectors: CONNECTORS,
             energy: None,
-            price: Tariff {
+            reservation: Reservation::Overbook,
+            pricing: Pricing::Fixed(Tariff {
                 price_per_kwh: Amount::new(PRICE_PER_KWH + PRICE_STEP * index as u64),
                 flat: Amount::ZERO,
-            },
+            }),
+            max_updates: 0,
             kinds: PaymentKinds::ALL,
             max_installments: InstallmentCount::new(100).unwrap_or(InstallmentCount::ONE),
             cancel_lead: None,

@@ -1,4 +1,4 @@
-//! Answers requests with the posted price, as far as there are connectors and energy.
+//! Answers requests with a price, as far as there are connectors and energy, and follows the bids of others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,10 +6,11 @@ use std::sync::Arc;
 use evchain_protocol::event::Event;
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Energy, Timestamp, TxRef, Window};
-use evchain_protocol::state::auction::{Bid, BidPosition, Request};
+use evchain_protocol::state::auction::{Bid, BidPosition, BiddingMode, Request};
 use evchain_protocol::transaction::Action;
 use evchain_protocol::transaction::bid::PlaceBid;
 
+use super::slots::{NoRoom, Slot, Slots};
 use super::tariff::ProducerTariff;
 use crate::agents::blocks::{News, NewsReader};
 use crate::agents::error::AgentError;
@@ -17,12 +18,14 @@ use crate::agents::event::AgentEvent;
 use crate::agents::nodes::Signer;
 use crate::agents::report::Phase;
 use crate::clock;
-use crate::rpc::{Follow, Followed, NodeApiClient, RequestFilter, RequestInfo};
+use crate::rpc::{
+    BidInfo, BlockNotice, Follow, Followed, NodeApiClient, RequestFilter, RequestInfo, RpcClient,
+};
 
 /// Requests that are remembered as answered. A request can be told twice only around a gap.
 const REMEMBERED: usize = 4_096;
-/// Sold sessions that are remembered; above, there is no more room to promise anything.
-const MAX_BOOKED: usize = 4_096;
+/// Requests that are followed after the answer: own bids that can be lowered, and those that wait for room.
+const MAX_FOLLOWED: usize = 1_024;
 
 pub(super) struct Bidder {
     pub(super) tariff: ProducerTariff,
@@ -32,18 +35,24 @@ pub(super) struct Bidder {
     pub(super) signer: Arc<Signer>,
     pub(super) news: NewsReader,
     pub(super) requests: Follow<RequestInfo>,
+    pub(super) slots: Slots,
     pub(super) answered: BTreeSet<TxRef>,
-    /// The requests that are paid for with this producer, by payment.
-    pub(super) booked: BTreeMap<TxRef, Booking>,
-    pub(super) sold: Energy,
+    /// Own bids that others' bids may make lower.
+    pub(super) standing: BTreeMap<TxRef, Standing>,
+    /// Requests that found no room, as long as they take bids.
+    pub(super) waiting: BTreeMap<TxRef, Request>,
     pub(super) bids: u64,
 }
 
-/// A session that was sold.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Booking {
-    pub(super) window: Window,
-    pub(super) energy: Energy,
+/// An own bid that can be lowered.
+#[derive(Debug)]
+pub(super) struct Standing {
+    request: Request,
+    price: Amount,
+    /// The lowest bid of others.
+    lowest: Option<Amount>,
+    /// How often it was lowered.
+    updates: u32,
 }
 
 impl Bidder {
@@ -59,21 +68,29 @@ impl Bidder {
                     Followed::Item(request) => self.answer(request).await?,
                     Followed::Resumed => self.catch_up().await?,
                 },
-                news = self.news.next() => self.hear(news).await?,
+                news = self.news.next() => match news {
+                    News::Block(block) => self.hear(&block).await?,
+                    News::Gap => self.catch_up().await?,
+                },
             }
         }
     }
 
-    /// Asks for what was missed: sold sessions, and requests that take bids.
+    /// Asks for what was missed: sold sessions, own bids, and requests that take bids.
     async fn catch_up(&mut self) -> Result<(), AgentError> {
-        self.catch_up_with_bookings().await?;
-        let filter = RequestFilter { region: Some(self.tariff.region), consumer: None, open: true };
+        self.catch_up_with_sales().await?;
+        let now = clock::now();
+        let filter = RequestFilter { region: Some(self.tariff.region), ..RequestFilter::default() };
         let mut after = None;
         loop {
-            let ask = |rpc: crate::rpc::RpcClient| async move { rpc.requests(filter, after).await };
-            let page = self.signer.nodes.need("ask for open requests", ask).await?;
-            for request in page.items {
-                self.answer(request).await?;
+            let ask = |rpc: RpcClient| async move { rpc.requests(filter, after).await };
+            let page = self.signer.nodes.need("ask for requests", ask).await?;
+            for info in page.items {
+                if info.value.payment.is_some() {
+                    self.forget(info.name);
+                } else if info.value.window.start > now && !self.adopt(&info).await? {
+                    self.answer(info).await?;
+                }
             }
             after = page.next;
             if after.is_none() {
@@ -82,12 +99,12 @@ impl Bidder {
         }
     }
 
-    async fn catch_up_with_bookings(&mut self) -> Result<(), AgentError> {
+    async fn catch_up_with_sales(&mut self) -> Result<(), AgentError> {
         let (nodes, own) = (self.signer.nodes.clone(), self.signer.address());
         let mut paid = Vec::new();
         let mut after = None;
         loop {
-            let ask = |rpc: crate::rpc::RpcClient| async move { rpc.payments(Some(own), after).await };
+            let ask = |rpc: RpcClient| async move { rpc.payments(Some(own), after).await };
             let page = nodes.need("ask for payments", ask).await?;
             paid.extend(
                 page.items.iter().filter(|it| it.value.producer == own).map(|it| (it.name, it.value.request)),
@@ -99,7 +116,7 @@ impl Bidder {
         }
         let mut after = None;
         loop {
-            let ask = |rpc: crate::rpc::RpcClient| async move { rpc.channels(Some(own), after).await };
+            let ask = |rpc: RpcClient| async move { rpc.channels(Some(own), after).await };
             let page = nodes.need("ask for channels", ask).await?;
             paid.extend(
                 page.items.iter().filter(|it| it.value.producer == own).map(|it| (it.name, it.value.request)),
@@ -110,125 +127,233 @@ impl Bidder {
             }
         }
         for (payment, request) in paid {
-            self.book(payment, request).await?;
+            self.sell(payment, request).await?;
         }
         Ok(())
     }
 
-    async fn hear(&mut self, news: News) -> Result<(), AgentError> {
-        let News::Block(block) = news else { return self.catch_up_with_bookings().await };
-        self.signer.nodes.saw(block.header.height);
-        self.booked.retain(|_, booking| booking.window.end > block.header.time_ms);
+    /// Takes up an own bid that the agent does not know of, such as one from before its start. Whether
+    /// there is one.
+    async fn adopt(&mut self, info: &RequestInfo) -> Result<bool, AgentError> {
+        if info.value.bids == 0 {
+            return Ok(false);
+        }
+        let (own, bids) = self.bids_of(info.name).await?;
+        let Some(price) = own else { return Ok(false) };
+        self.answered.insert(info.name);
+        self.note_bid(info.name, info.value.clone(), price, lowest(&bids));
+        Ok(true)
+    }
+
+    /// The own bid, and those of others.
+    async fn bids_of(&self, request: TxRef) -> Result<(Option<Amount>, Vec<BidInfo>), AgentError> {
         let own = self.signer.address();
+        let ask = |rpc: RpcClient| async move { rpc.bids(request).await };
+        let bids = self.signer.nodes.ask("ask for bids", ask).await?.unwrap_or_default();
+        let (mine, others): (Vec<_>, Vec<_>) = bids.into_iter().partition(|bid| bid.producer == own);
+        Ok((mine.first().map(|bid| bid.bid.price), others))
+    }
+
+    async fn hear(&mut self, block: &BlockNotice) -> Result<(), AgentError> {
+        self.signer.nodes.saw(block.header.height);
+        let (own, time) = (self.signer.address(), block.header.time_ms);
+        let mut makes_room = self.slots.expire(time);
+        let mut undercut = BTreeSet::new();
         for record in &block.events {
             match record.event {
                 Event::PaymentLocked { payment, request, producer, .. } if producer == own => {
-                    self.book(payment, request).await?;
+                    self.sell(payment, request).await?;
                 }
                 Event::ChannelOpened { channel, request, producer, .. } if producer == own => {
-                    self.book(channel, request).await?;
+                    self.sell(channel, request).await?;
                 }
-                Event::PaymentCancelled { payment, .. } => self.release(payment),
-                Event::ChannelCancelled { channel, .. } => self.release(channel),
+                Event::PaymentLocked { request, .. } | Event::ChannelOpened { request, .. } => {
+                    makes_room |= self.forget(request);
+                }
+                Event::PaymentCancelled { payment: name, .. }
+                | Event::ChannelCancelled { channel: name, .. } => {
+                    makes_room |= self.slots.cancel(name);
+                }
+                Event::Committed { request, .. } => {
+                    self.standing.remove(&request);
+                    self.waiting.remove(&request);
+                }
+                Event::BidPlaced { request, producer, price } if producer != own => {
+                    if let Some(standing) = self.standing.get_mut(&request) {
+                        standing.lowest = Some(standing.lowest.map_or(price, |lowest| lowest.min(price)));
+                        undercut.insert(request);
+                    }
+                }
                 _ => {}
+            }
+        }
+        self.standing.retain(|_, standing| standing.request.bid_deadline > time);
+        self.waiting.retain(|_, request| request.bid_deadline > time);
+        for request in undercut {
+            self.lower(request).await?;
+        }
+        if makes_room {
+            for (name, request) in std::mem::take(&mut self.waiting) {
+                self.consider(name, request).await?;
             }
         }
         Ok(())
     }
 
     /// Notes a session that was sold.
-    async fn book(&mut self, payment: TxRef, request: TxRef) -> Result<(), AgentError> {
-        if self.booked.contains_key(&payment) || self.booked.len() >= MAX_BOOKED {
+    async fn sell(&mut self, payment: TxRef, request: TxRef) -> Result<(), AgentError> {
+        if self.slots.is_sold(payment) {
             return Ok(());
         }
-        let found = self
-            .signer
-            .nodes
-            .ask("ask for a request", |rpc| async move { rpc.energy_request(request).await })
-            .await?;
-        if let Some(Request { window, energy, .. }) = found.map(|info| info.value) {
-            self.booked.insert(payment, Booking { window, energy });
-            self.sold = self.sold.saturating_add(energy);
+        let slot = match self.slots.held(request) {
+            Some(slot) => Some(slot),
+            None => {
+                let ask = |rpc: RpcClient| async move { rpc.energy_request(request).await };
+                let found = self.signer.nodes.ask("ask for a request", ask).await?;
+                found.map(|info| slot_of(&info.value))
+            }
+        };
+        // A request leaves the chain at the end of its window.
+        if let Some(slot) = slot {
+            self.slots.sell(payment, request, slot);
         }
+        self.forget(request);
         Ok(())
     }
 
-    fn release(&mut self, payment: TxRef) {
-        if let Some(booking) = self.booked.remove(&payment) {
-            self.sold = self.sold.saturating_sub(booking.energy);
-        }
+    /// Nothing is to be gained at this request any more. Whether that makes room.
+    fn forget(&mut self, request: TxRef) -> bool {
+        self.standing.remove(&request);
+        self.waiting.remove(&request);
+        self.slots.lose(request)
     }
 
-    /// Bids, or says why not.
+    /// Answers a request, once.
     async fn answer(&mut self, info: RequestInfo) -> Result<(), AgentError> {
-        let (name, request) = (info.name, info.value);
-        self.signer.nodes.saw(name.height());
-        if request.region != self.tariff.region || !self.answered.insert(name) {
+        self.signer.nodes.saw(info.name.height());
+        if info.value.region != self.tariff.region || !self.answered.insert(info.name) {
             return Ok(());
         }
         if self.answered.len() > REMEMBERED {
             self.answered.pop_first();
         }
-        let bid = match self.offer(&request, clock::now()) {
-            Ok(bid) => bid,
-            Err(reason) => {
-                self.signer.nodes.observe(&AgentEvent::NotBidding { request: name, reason });
-                return Ok(());
+        self.consider(info.name, info.value).await
+    }
+
+    /// Bids, or says why not.
+    async fn consider(&mut self, name: TxRef, request: Request) -> Result<(), AgentError> {
+        if let Err(reason) = self.can_serve(&request, clock::now()) {
+            self.decline(name, reason);
+            return Ok(());
+        }
+        if let Err(no_room) = self.slots.room(slot_of(&request)) {
+            self.decline(name, no_room.to_string());
+            if no_room == NoRoom::Held && self.waiting.len() < MAX_FOLLOWED {
+                self.waiting.insert(name, request);
             }
-        };
-        let price = bid.price;
-        let event = match self
-            .signer
-            .send(Phase::Bidding, &Action::PlaceBid(PlaceBid { request: name, bid }))
-            .await
-        {
-            Ok(_) => {
-                self.bids += 1;
-                AgentEvent::BidPlaced { request: name, price }
+            return Ok(());
+        }
+        let mut lowest_other = None;
+        if self.tariff.pricing.heeds_others() {
+            lowest_other = lowest(&self.bids_of(name).await?.1);
+        }
+        match self.tariff.pricing.price(request.window, request.energy, lowest_other) {
+            Ok(Some(price)) => {
+                if self.place(name, &request, price).await? {
+                    self.note_bid(name, request, price, lowest_other);
+                }
             }
-            Err(AgentError::Rejected { message, .. }) => {
-                AgentEvent::NotBidding { request: name, reason: message }
-            }
-            Err(error) => return Err(error),
-        };
-        self.signer.nodes.observe(&event);
+            Ok(None) => self.decline(name, "the price would be zero".to_owned()),
+            Err(error) => self.decline(name, error.to_string()),
+        }
         Ok(())
     }
 
-    /// `f_i(T, e)` by the tariff, or why there is no offer.
-    fn offer(&self, request: &Request, now: Timestamp) -> Result<Bid, String> {
-        let Request { window, energy, .. } = *request;
+    /// Why this producer has nothing to offer, whatever it has promised to others.
+    fn can_serve(&self, request: &Request, now: Timestamp) -> Result<(), String> {
         if request.consumer == self.signer.address() {
             return Err("it is the own request".to_owned());
         }
         if request.commitment.is_some() || now >= request.bid_deadline {
             return Err("it takes no more bids".to_owned());
         }
-        let most = deliverable(self.tariff.power_w, self.speed, window);
-        if energy > most {
-            return Err(format!("{energy} in this window are more than the {most} that one connector gives"));
+        let most = deliverable(self.tariff.power_w, self.speed, request.window);
+        if request.energy > most {
+            let asked = request.energy;
+            return Err(format!("{asked} in this window are more than the {most} that one connector gives"));
         }
-        if let Some(all) = self.tariff.energy
-            && self.sold.saturating_add(energy) > all
-        {
-            return Err(format!("{} of {all} are sold, and it asks for {energy}", self.sold));
+        Ok(())
+    }
+
+    /// Lowers the own bid where others are cheaper and the tariff allows it.
+    async fn lower(&mut self, name: TxRef) -> Result<(), AgentError> {
+        let Some(standing) = self.standing.get(&name) else { return Ok(()) };
+        if standing.updates >= self.tariff.max_updates || clock::now() >= standing.request.bid_deadline {
+            return Ok(());
         }
-        let meanwhile = self.booked.values().filter(|booking| booking.window.overlaps(&window)).count();
-        if meanwhile >= usize::from(self.tariff.connectors) {
-            return Err("all connectors are sold in this window".to_owned());
+        let (window, energy) = (standing.request.window, standing.request.energy);
+        let Ok(Some(price)) = self.tariff.pricing.price(window, energy, standing.lowest) else {
+            return Ok(());
+        };
+        if price >= standing.price {
+            return Ok(());
         }
-        let price = self.tariff.price.price(energy).map_err(|error| error.to_string())?;
-        if price == Amount::ZERO {
-            return Err("the price would be zero".to_owned());
+        let request = standing.request.clone();
+        if !self.place(name, &request, price).await? {
+            self.standing.remove(&name);
+        } else if let Some(standing) = self.standing.get_mut(&name) {
+            standing.price = price;
+            standing.updates += 1;
         }
-        Ok(Bid {
+        Ok(())
+    }
+
+    /// Brings a bid to the chain, if the ledger takes it.
+    async fn place(&mut self, name: TxRef, request: &Request, price: Amount) -> Result<bool, AgentError> {
+        let start = request.window.start;
+        let bid = Bid {
             price,
             kinds: self.tariff.kinds,
             max_installments: self.tariff.max_installments.min(self.max_installments),
             position: self.position.clone(),
-            cancel_by: self.tariff.cancel_lead.map_or(Timestamp::ZERO, |lead| window.start.before(lead)),
-        })
+            cancel_by: self.tariff.cancel_lead.map_or(Timestamp::ZERO, |lead| start.before(lead)),
+        };
+        let action = Action::PlaceBid(PlaceBid { request: name, bid });
+        match self.signer.send(Phase::Bidding, &action).await {
+            Ok(_) => {
+                self.bids += 1;
+                self.signer.nodes.observe(&AgentEvent::BidPlaced { request: name, price });
+                Ok(true)
+            }
+            Err(AgentError::Rejected { message, .. }) => {
+                self.decline(name, message);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
+
+    /// Notes an own bid that stands.
+    fn note_bid(&mut self, name: TxRef, request: Request, price: Amount, lowest: Option<Amount>) {
+        self.slots.bid(name, slot_of(&request));
+        let can_change = request.mode == BiddingMode::Updates && self.tariff.pricing.heeds_others();
+        if can_change && self.standing.len() < MAX_FOLLOWED {
+            let updates = self.standing.get(&name).map_or(0, |standing| standing.updates);
+            self.standing.insert(name, Standing { request, price, lowest, updates });
+        }
+    }
+
+    fn decline(&self, request: TxRef, reason: String) {
+        self.signer.nodes.observe(&AgentEvent::NotBidding { request, reason });
+    }
+}
+
+fn slot_of(request: &Request) -> Slot {
+    Slot { window: request.window, energy: request.energy }
+}
+
+fn lowest(bids: &[BidInfo]) -> Option<Amount> {
+    bids.iter().map(|bid| bid.bid.price).min()
 }
 
 /// What one connector gives in a window.

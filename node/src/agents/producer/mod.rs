@@ -3,10 +3,12 @@
 mod bidder;
 mod config;
 mod greet;
+mod price_table;
 mod run;
 mod session;
+mod slots;
 mod tariff;
 
 pub use config::{ProducerConfig, ProducerReport};
 pub use run::run;
-pub use tariff::{Mobility, ProducerTariff, TariffError};
+pub use tariff::{Mobility, ProducerTariff, Reservation, TariffError};

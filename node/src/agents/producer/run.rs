@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use evchain_protocol::crypto::{KeyPair, PublicKey};
 use evchain_protocol::params::Params;
-use evchain_protocol::primitives::{Energy, TxRef};
+use evchain_protocol::primitives::TxRef;
 use evchain_protocol::session::{
     Message, PaymentKind, ProducerOutput, ProducerPolicy, ProducerRecord, ProducerSession, RejectReason,
     StopReason,
@@ -25,6 +25,7 @@ use super::bidder::Bidder;
 use super::config::{ProducerConfig, ProducerReport};
 use super::greet::{Greeted, greet};
 use super::session::Driver;
+use super::slots::Slots;
 use super::tariff::Mobility;
 use crate::agents::blocks::Blocks;
 use crate::agents::error::AgentError;
@@ -164,9 +165,10 @@ async fn bidder(
         max_installments: params.max_installments,
         signer: Arc::clone(signer),
         news,
+        slots: Slots::new(&config.tariff),
         answered: BTreeSet::new(),
-        booked: BTreeMap::new(),
-        sold: Energy::ZERO,
+        standing: BTreeMap::new(),
+        waiting: BTreeMap::new(),
         bids: 0,
     })
 }
@@ -190,6 +192,8 @@ struct Producer {
 struct Running {
     consumer: PublicKey,
     connections: mpsc::Sender<Greeted>,
+    /// Whether it needs its connector no more.
+    unplugged: CancellationToken,
 }
 
 impl Producer {
@@ -279,7 +283,8 @@ impl Producer {
                     _ => payment.to_string(),
                 };
                 facts.served = journal::is_known(&self.folder, &name);
-                if self.running.len() >= usize::from(self.config.tariff.connectors) && !facts.served {
+                let charging = self.running.values().filter(|it| !it.unplugged.is_cancelled()).count();
+                if charging >= usize::from(self.config.tariff.connectors) && !facts.served {
                     // Without an answer the consumer tries again, and a connector may be free then.
                     tracing::info!(%payment, consumer = %remote, "producer: no connector is free");
                     return Ok(());
@@ -315,7 +320,9 @@ impl Producer {
     ) {
         let (connections, queue) = mpsc::channel(CONNECTIONS);
         let terms = *session.terms();
-        self.running.insert(terms.payment, Running { consumer: terms.consumer, connections });
+        let unplugged = CancellationToken::new();
+        let running = Running { consumer: terms.consumer, connections, unplugged: unplugged.clone() };
+        self.running.insert(terms.payment, running);
         let driver = Driver {
             meter: Meter::new(self.config.tariff.power_w, self.config.speed, session.outcome().energy),
             session,
@@ -325,6 +332,7 @@ impl Producer {
             connections: queue,
             news: self.blocks.reader(),
             stop: self.stop.clone(),
+            unplugged,
             settling: Settlements::default(),
             accepted: None,
             transactions: Vec::new(),

@@ -39,6 +39,8 @@ pub(super) struct Driver {
     pub(super) news: NewsReader,
     pub(super) meter: Meter,
     pub(super) stop: CancellationToken,
+    /// Cancelled as soon as the session needs its connector no more.
+    pub(super) unplugged: CancellationToken,
     pub(super) settling: Settlements,
     pub(super) accepted: Option<Timestamp>,
     pub(super) transactions: Vec<TransactionReport>,
@@ -193,7 +195,13 @@ impl Driver {
         if let Err(unexpected) = self.session.step(clock::now(), input, &mut out) {
             tracing::debug!(payment = %self.session.terms().payment, %unexpected, "producer: ignoring an input");
         }
-        self.carry_out(out).await
+        self.carry_out(out).await?;
+        let (terms, progress) = (self.session.terms(), self.session.progress());
+        let is_last = progress.next() >= terms.plan.count.get() || clock::now() >= terms.plan.window.end;
+        if progress.is_delivered() && is_last {
+            self.unplugged.cancel();
+        }
+        Ok(())
     }
 
     /// Carries out a step's outputs in their order. Records that follow each other share one sync.
@@ -210,7 +218,10 @@ impl Driver {
                 }
                 ProducerOutput::Send(message) => self.send(&message).await,
                 ProducerOutput::Deliver(target) => self.meter.flow_to(target, Instant::now()),
-                ProducerOutput::StopEnergy => self.meter.stop(Instant::now()),
+                ProducerOutput::StopEnergy => {
+                    self.meter.stop(Instant::now());
+                    self.unplugged.cancel();
+                }
                 ProducerOutput::Settle(settlement) => {
                     self.settling.begin(&self.signer, self.session.terms(), settlement);
                 }

@@ -1,8 +1,10 @@
 use evchain_protocol::payment::{BadInstallmentCount, InstallmentCount};
-use evchain_protocol::primitives::{Amount, Energy, ParseAmountError, Position, RegionId, Span};
-use evchain_protocol::session::pricing::Tariff;
+use evchain_protocol::primitives::{Energy, ParseAmountError, Position, RegionId, Span};
+use evchain_protocol::session::pricing::{BadBands, Pricing};
 use evchain_protocol::state::auction::PaymentKinds;
 use serde::{Deserialize, Serialize};
+
+use super::price_table::{PriceTable, check_pricing};
 
 /// What a producer offers, and for how much.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +21,12 @@ pub struct ProducerTariff {
     pub connectors: u16,
     /// What it sells in all from the agent's start on; none for no limit.
     pub energy: Option<Energy>,
-    /// `f_i`: the posted price.
-    pub price: Tariff,
+    /// What a bid promises besides its price.
+    pub reservation: Reservation,
+    /// `f_i`.
+    pub pricing: Pricing,
+    /// How often it lowers its bid for one request at most; each time costs a fee.
+    pub max_updates: u32,
     /// How it may be paid.
     pub kinds: PaymentKinds,
     /// The most installments.
@@ -29,6 +35,16 @@ pub struct ProducerTariff {
     pub cancel_lead: Option<Span>,
     /// How long before the window charging may begin.
     pub early_tolerance: Span,
+}
+
+/// What a producer keeps free for whom it has bid, until the chain shows whom the consumer pays (P18 4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reservation {
+    /// A connector: there are never more bids and sold sessions than connectors in windows that overlap.
+    Exclusive,
+    /// Nothing: it bids while a connector is not sold, and who comes first is served first.
+    Overbook,
 }
 
 /// Whether a producer stands still.
@@ -58,6 +74,9 @@ pub enum TariffError {
     /// A number of installments that no payment has.
     #[error("max_installments: {0}")]
     Installments(#[from] BadInstallmentCount),
+    /// Prices by the time of day that make no day.
+    #[error("price.bands: {0}")]
+    Bands(#[from] BadBands),
     /// A value outside its range.
     #[error("{field} is {value}, and it must be {rule}")]
     Range {
@@ -80,9 +99,8 @@ struct TariffFile {
     power_w: u32,
     connectors: u16,
     energy_wh: Option<Energy>,
-    price_per_kwh: String,
-    #[serde(default)]
-    flat: Option<String>,
+    reservation: Reservation,
+    price: PriceTable,
     payment_kinds: PaymentKinds,
     max_installments: u32,
     cancel_lead_s: Option<u32>,
@@ -102,9 +120,6 @@ impl ProducerTariff {
     pub fn from_toml(text: &str) -> Result<Self, TariffError> {
         let file: TariffFile =
             toml::from_str(text).map_err(|error| TariffError::Syntax(error.to_string().trim().to_owned()))?;
-        let price = |field, text: &str| -> Result<Amount, TariffError> {
-            text.parse().map_err(|source| TariffError::Price { field, source })
-        };
         let seconds = |seconds: u32| Span::new(u64::from(seconds) * MS_PER_SECOND);
         let tariff = Self {
             region: file.region,
@@ -116,10 +131,9 @@ impl ProducerTariff {
             power_w: file.power_w,
             connectors: file.connectors,
             energy: file.energy_wh,
-            price: Tariff {
-                price_per_kwh: price("price_per_kwh", &file.price_per_kwh)?,
-                flat: price("flat", file.flat.as_deref().unwrap_or("0"))?,
-            },
+            reservation: file.reservation,
+            max_updates: file.price.max_updates(),
+            pricing: file.price.pricing()?,
             kinds: file.payment_kinds,
             max_installments: InstallmentCount::new(file.max_installments)?,
             cancel_lead: file.cancel_lead_s.map(seconds),
@@ -134,15 +148,11 @@ impl ProducerTariff {
     /// # Errors
     /// The first value that is outside its range.
     pub fn check(&self) -> Result<(), TariffError> {
-        let above_zero = |field, value: u64| match value {
-            0 => Err(TariffError::Range { field, value: "0".to_owned(), rule: "above zero" }),
-            _ => Ok(()),
-        };
         above_zero("region", self.region.get().into())?;
         above_zero("power_w", self.power_w.into())?;
         above_zero("connectors", self.connectors.into())?;
         above_zero("energy_wh", self.energy.map_or(1, Energy::get))?;
-        above_zero("price_per_kwh and flat", self.price.price_per_kwh.get().max(self.price.flat.get()))?;
+        check_pricing(&self.pricing)?;
         if self.kinds.is_empty() {
             let rule = "one or more of \"hashes\", \"chain\" and \"channel\"";
             return Err(TariffError::Range { field: "payment_kinds", value: "empty".to_owned(), rule });
@@ -152,6 +162,14 @@ impl ProducerTariff {
             return Err(TariffError::Range { field: "position", value, rule: "on the globe" });
         }
         Ok(())
+    }
+}
+
+/// Refuses zero.
+pub(super) fn above_zero(field: &'static str, value: u64) -> Result<(), TariffError> {
+    match value {
+        0 => Err(TariffError::Range { field, value: "0".to_owned(), rule: "above zero" }),
+        _ => Ok(()),
     }
 }
 
@@ -165,3 +183,6 @@ fn degrees_e7(field: &'static str, degrees: f64, most: i32) -> Result<i32, Tarif
     #[allow(clippy::cast_possible_truncation)] // at most 1.8e9 in size
     Ok((degrees * 1e7).round() as i32)
 }
+
+#[cfg(test)]
+mod tests;
