@@ -50,6 +50,15 @@ pub enum AgentEvent {
         /// Why not.
         reason: String,
     },
+    /// A bid for the own request has come.
+    BidHeard {
+        /// The request.
+        request: TxRef,
+        /// Whose bid.
+        producer: PublicKey,
+        /// At which price.
+        price: Amount,
+    },
     /// A consumer has decided.
     Chosen {
         /// For whom.

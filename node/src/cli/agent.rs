@@ -35,6 +35,20 @@ pub(super) fn stop_on_signals() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
+/// Cancelled when the user presses Enter. Only for those who ask for it: a program in the background
+/// that reads from its terminal is stopped.
+pub(super) fn cancel_on_enter(token: CancellationToken) {
+    // A thread, since nothing that waits for the terminal can be cancelled, and this must not hold up the end.
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        // Zero at the end of the input, which is no Enter.
+        if std::io::stdin().read_line(&mut line).is_ok_and(|read| read > 0) {
+            token.cancel();
+        }
+    });
+    eprintln!("press Enter to decide by the bids that are there");
+}
+
 /// Tells a person on stderr what the agent does.
 pub(super) fn progress() -> Observer {
     Arc::new(|event| {
@@ -54,6 +68,7 @@ fn line_of(event: &AgentEvent) -> Option<String> {
         AgentEvent::Requested { request, consumer } => format!("asked for energy: {request}, as {consumer}"),
         AgentEvent::BidPlaced { request, price } => format!("bid EUR {price} for {request}"),
         AgentEvent::NotBidding { request, reason } => format!("no bid for {request}: {reason}"),
+        AgentEvent::BidHeard { producer, price, .. } => format!("EUR {price} bid by {producer}"),
         AgentEvent::Chosen { producer, price, distance_m } => {
             format!("chose {producer}: EUR {price}, {distance_m} m away")
         }

@@ -4,15 +4,15 @@ use clap::{Args, ValueEnum};
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Energy, Position, RegionId, Span, Timestamp, Window};
 use evchain_protocol::session::PaymentKind;
-use evchain_protocol::session::decide::{Choice, Distance};
+use evchain_protocol::session::decide::{Choice, Distance, Weights};
 use evchain_protocol::state::auction::BiddingMode;
 
-use super::agent::{exit_error, progress, stop_on_signals};
+use super::agent::{cancel_on_enter, exit_error, progress, stop_on_signals};
 use super::args::{RpcArgs, WalletArgs};
 use super::exit::UsageError;
 use super::output::{aligned, print_json, print_text};
 use super::values;
-use crate::agents::consumer::{self, ChargeOrder, ConsumerConfig, Deposit};
+use crate::agents::consumer::{self, BiddingEnd, ChargeOrder, ConsumerConfig, Deposit};
 use crate::agents::{ChargeOutcome, ChargeReport};
 use crate::rpc::{CallError, RpcError};
 
@@ -22,7 +22,7 @@ use crate::rpc::{CallError, RpcError};
 /// first. Ctrl-C ends the session and settles it. The vehicle's meter is simulated.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  evchain charge --region 17 --energy 20kWh --from +2m --for 1h --at 47.8095,13.0550 --max-price 15\n  evchain charge --region 17 --energy 20kWh --from +2m --for 1h --at 47.8095,13.0550 --max-price 15 \\\n      --pay channel --installments 60 --json\n  evchain charge --resume"
+    after_help = "Examples:\n  evchain charge --region 17 --energy 20kWh --from +2m --for 1h --at 47.8095,13.0550 --max-price 15\n  evchain charge --region 17 --energy 20kWh --from +2m --for 1h --at 47.8095,13.0550 --max-price 15 \\\n      --pay channel --installments 60 --json\n  evchain charge --region 17 --energy 20kWh --from +5m --for 1h --at 47.8095,13.0550 --max-price 15 \\\n      --bidding updates --bids-for 2m --until converged\n  evchain charge --resume"
 )]
 pub struct ChargeArgs {
     /// Only go on with interrupted charges.
@@ -49,6 +49,12 @@ pub struct ChargeArgs {
     /// What a kilometre of way is worth to you, in EUR.
     #[arg(long, value_name = "EUR", default_value = "0.3000")]
     price_per_km: Amount,
+    /// How much the price counts; 0 for not at all.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1)]
+    weigh_price: u32,
+    /// How much the way counts; 0 for not at all.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1)]
+    weigh_distance: u32,
     /// No station farther away, in km.
     #[arg(long, value_name = "KM", default_value_t = 20)]
     max_km: u32,
@@ -61,14 +67,20 @@ pub struct ChargeArgs {
     /// Get the deposit back so long before the window if charging has not begun; not with channels.
     #[arg(long, value_name = "SPAN", value_parser = values::span)]
     refund: Option<Span>,
-    /// How long to take bids.
+    /// Whether producers may lower their bids.
+    #[arg(long, value_enum, value_name = "MODE", default_value_t = Bidding::FirstOnly)]
+    bidding: Bidding,
+    /// How long to take bids at most.
     #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = values::span)]
-    bidding: Span,
-    /// Let producers lower their bids meanwhile.
-    #[arg(long)]
-    updates: bool,
-    /// Decide as soon as there are so many bids.
-    #[arg(long, value_name = "COUNT")]
+    bids_for: Span,
+    /// When to decide.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Until::Deadline)]
+    until: Until,
+    /// With --until converged: how long no price may have been lower.
+    #[arg(long, value_name = "SPAN", default_value = "5s", value_parser = values::span)]
+    converged_after: Span,
+    /// Decide as soon as so many producers have bid.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     enough_bids: Option<u32>,
     /// Warn when the region has fewer stations.
     #[arg(long, value_name = "COUNT", default_value_t = 3)]
@@ -88,6 +100,26 @@ pub struct ChargeArgs {
     /// The nodes.
     #[command(flatten)]
     rpc: RpcArgs,
+}
+
+/// Whether bids can change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Bidding {
+    /// Each producer's first bid stands.
+    FirstOnly,
+    /// Producers may lower their bids.
+    Updates,
+}
+
+/// When the bidding ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Until {
+    /// When the time for bids is over.
+    Deadline,
+    /// When the lowest price has not fallen for a while.
+    Converged,
+    /// When you press Enter, by what was bid until then.
+    Enter,
 }
 
 /// A kind of payment.
@@ -127,6 +159,9 @@ pub(super) async fn run(args: ChargeArgs) -> anyhow::Result<()> {
     let config = ConsumerConfig { speed: args.speed, ..ConsumerConfig::new(state) };
     let rpc = args.rpc.connect().await?;
     let stop = stop_on_signals()?;
+    if let Some(order) = order.as_ref().filter(|_| args.until == Until::Enter) {
+        cancel_on_enter(order.decide_now.clone());
+    }
     let resumed = consumer::resume(&config, rpc.clone(), &wallet, progress(), stop.clone()).await;
     let mut reports = resumed.map_err(exit_error)?;
     if let Some(order) = order
@@ -155,9 +190,17 @@ impl ChargeArgs {
         if self.resume {
             return Err(UsageError("--resume takes no order beside it".to_owned()).into());
         }
+        if self.weigh_price == 0 && self.weigh_distance == 0 {
+            let message = "with --weigh-price 0 and --weigh-distance 0 nothing counts: leave one of them out";
+            return Err(UsageError(message.to_owned()).into());
+        }
+        if self.bids_for == Span::ZERO {
+            return Err(UsageError("--bids-for 0s leaves nobody time to bid".to_owned()).into());
+        }
         let window = Window { start, end: start.saturating_after(length) };
         let choice = Choice {
             price_per_km: self.price_per_km,
+            weights: Weights { price: self.weigh_price, distance: self.weigh_distance },
             max_distance: Distance::new(u64::from(self.max_km) * 1_000),
             max_price,
         };
@@ -165,8 +208,15 @@ impl ChargeArgs {
             kinds: self.kinds.iter().map(|kind| kind.kind()).collect(),
             installments: self.installments,
             deposit: self.refund.map_or(Deposit::Forfeit, Deposit::Refund),
-            bidding: self.bidding,
-            mode: if self.updates { BiddingMode::Updates } else { BiddingMode::FirstOnly },
+            bidding: self.bids_for,
+            mode: match self.bidding {
+                Bidding::FirstOnly => BiddingMode::FirstOnly,
+                Bidding::Updates => BiddingMode::Updates,
+            },
+            until: match self.until {
+                Until::Deadline | Until::Enter => BiddingEnd::Deadline,
+                Until::Converged => BiddingEnd::Converged(self.converged_after),
+            },
             enough_bids: self.enough_bids,
             min_stations: self.min_stations,
             ..ChargeOrder::new(region, window, energy, at, choice)

@@ -24,7 +24,7 @@ use evchain_protocol::genesis::{Genesis, GenesisAccount};
 use evchain_protocol::params::Params;
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Energy, Position, RegionId, Span, Window};
-use evchain_protocol::session::decide::{Choice, Distance};
+use evchain_protocol::session::decide::{Choice, Distance, Weights};
 use evchain_protocol::session::pricing::{Pricing, Tariff};
 use evchain_protocol::session::{ConsumerPolicy, PaymentKind};
 use evchain_protocol::state::account::Roles;
@@ -349,6 +349,7 @@ pub fn order_from(kind: PaymentKind, installments: u32, from_ms: u64, length_ms:
     let window = Window { start, end: start.saturating_after(Span::new(length_ms)) };
     let choice = Choice {
         price_per_km: Amount::new(1_000),
+        weights: Weights::default(),
         max_distance: Distance::new(100_000),
         max_price: Amount::new(500_000),
     };

@@ -1,6 +1,7 @@
 //! Goal: the node does what its users see: nodes, agents, RPC and the command line.
 //! Method: one program for all of it, since each further one links the whole node again.
 
+mod agents_bidding;
 mod agents_recovery;
 mod agents_sessions;
 mod agents_support;

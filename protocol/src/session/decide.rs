@@ -91,11 +91,29 @@ pub struct Offer {
     pub placed: TxRef,
 }
 
-/// What the consumer's choice g(d, b) weighs. The lowest sum of price and way wins.
+/// How much price and way count in [`Choice`], each a factor. With zero that one does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Weights {
+    /// For the price.
+    pub price: u32,
+    /// For what the way is worth.
+    pub distance: u32,
+}
+
+impl Default for Weights {
+    /// A euro is a euro.
+    fn default() -> Self {
+        Self { price: 1, distance: 1 }
+    }
+}
+
+/// What the consumer's choice g(d, b) weighs. The lowest weighted sum of price and way wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choice {
     /// What a kilometre of way is worth to the consumer.
     pub price_per_km: Amount,
+    /// How much either counts.
+    pub weights: Weights,
     /// No offer farther away than this.
     pub max_distance: Distance,
     /// No offer above this price.
@@ -103,14 +121,16 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// g(d, b): the price plus the way's worth, in thousandths of [`Amount`] units. `None` for an
-    /// offer that is out of reach or too dear.
+    /// g(d, b): the price times its weight plus the way's worth times its weight, in thousandths of
+    /// [`Amount`] units. `None` for an offer that is out of reach or too dear.
     pub fn cost(&self, offer: &Offer) -> Option<u128> {
         if offer.distance > self.max_distance || offer.price > self.max_price {
             return None;
         }
         let way = u128::from(offer.distance.get()).saturating_mul(u128::from(self.price_per_km.get()));
-        Some(u128::from(offer.price.get()).saturating_mul(METRES_PER_KM).saturating_add(way))
+        let price = u128::from(offer.price.get()).saturating_mul(METRES_PER_KM);
+        let weighted = |worth: u128, weight: u32| worth.saturating_mul(weight.into());
+        Some(weighted(price, self.weights.price).saturating_add(weighted(way, self.weights.distance)))
     }
 
     /// The best of these offers, argmin g(d, b).

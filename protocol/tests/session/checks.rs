@@ -9,7 +9,7 @@ use crate::world::at_start;
 use evchain_protocol::crypto::{Preimage, PublicKey};
 use evchain_protocol::payment::{DepositRule, InstallmentCount};
 use evchain_protocol::primitives::{Amount, Position, Span, Timestamp};
-use evchain_protocol::session::decide::{Choice, Distance, Offer};
+use evchain_protocol::session::decide::{Choice, Distance, Offer, Weights};
 use evchain_protocol::session::{
     ConsumerInput, ConsumerOutput, ConsumerPolicy, ConsumerRecord, ConsumerSession, EndReason, Message,
     OnChain, PaymentKind, ProducerPolicy, ProducerRecord, ProducerSession, RecoverError, RejectReason,
@@ -218,15 +218,17 @@ fn offer(key: u8, price: u64, metres: u64, placed: u32) -> Offer {
 fn the_consumer_weighs_price_against_way_and_breaks_ties_by_rule() {
     let choice = Choice {
         price_per_km: Amount::new(100),
+        weights: Weights::default(),
         max_distance: Distance::new(20_000),
         max_price: Amount::new(9_000),
     };
-    let best = |offers: &[Offer]| {
+    let best_by = |choice: Choice, offers: &[Offer]| {
         let forward = choice.best(offers).copied();
         let backward = choice.best(offers.iter().rev()).copied();
         assert_eq!(forward, backward, "the order of offers matters");
         forward.map(|offer| offer.producer.as_bytes()[0])
     };
+    let best = |offers: &[Offer]| best_by(choice, offers);
     // 5000 + 10 km * 100 against 5500 + 4 km * 100.
     assert_eq!(best(&[offer(1, 5_000, 10_000, 1), offer(2, 5_500, 4_000, 2)]), Some(2));
     assert_eq!(best(&[offer(1, 5_000, 8_999, 1), offer(2, 5_500, 4_000, 2)]), Some(1));
@@ -238,6 +240,12 @@ fn the_consumer_weighs_price_against_way_and_breaks_ties_by_rule() {
     assert_eq!(best(&[offer(1, 1, 20_001, 1), offer(2, 9_001, 1, 1)]), None);
     assert_eq!(best(&[offer(1, 1, 20_000, 1)]), Some(1));
     assert_eq!(best(&[]), None);
+    // 5000 at 10 km, 5500 at 4 km, 8000 at 1 km: by equal weights, price alone, way alone, way thrice.
+    let three = [offer(1, 5_000, 10_000, 1), offer(2, 5_500, 4_000, 2), offer(3, 8_000, 1_000, 3)];
+    for (price, distance, winner) in [(1, 1, 2), (1, 0, 1), (0, 1, 3), (2, 1, 1), (1, 9, 3)] {
+        let weights = Weights { price, distance };
+        assert_eq!(best_by(Choice { weights, ..choice }, &three), Some(winner), "{weights:?}");
+    }
 }
 
 /// The great circle on the same sphere, by the haversine formula.

@@ -6,7 +6,7 @@ use evchain_node::clock;
 use evchain_node::network::Multiaddr;
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Span, Window};
-use evchain_protocol::session::decide::{Choice, Distance};
+use evchain_protocol::session::decide::{Choice, Distance, Weights};
 use evchain_protocol::session::pricing::{Pricing, Tariff};
 use evchain_protocol::state::account::Roles;
 use evchain_protocol::state::auction::PaymentKinds;
@@ -102,7 +102,12 @@ pub(super) fn order(consumer: &Consumer, producers: &[Producer]) -> ChargeOrder 
         tariff.price(consumer.energy).ok()
     };
     let max_price = here.filter_map(price).max().unwrap_or(Amount::ZERO);
-    let choice = Choice { price_per_km: PRICE_PER_KM, max_distance: MAX_DISTANCE, max_price };
+    let choice = Choice {
+        price_per_km: PRICE_PER_KM,
+        weights: Weights::default(),
+        max_distance: MAX_DISTANCE,
+        max_price,
+    };
     ChargeOrder {
         kinds: vec![consumer.payment],
         installments: consumer.installments,

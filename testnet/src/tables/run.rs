@@ -12,7 +12,7 @@ use evchain_protocol::genesis::GenesisError;
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Energy, Position, RegionId, Span, Window};
 use evchain_protocol::session::PaymentKind;
-use evchain_protocol::session::decide::{Choice, Distance};
+use evchain_protocol::session::decide::{Choice, Distance, Weights};
 use evchain_protocol::session::pricing::{Pricing, Tariff};
 use evchain_protocol::state::account::Roles;
 use evchain_protocol::state::auction::PaymentKinds;
@@ -228,6 +228,7 @@ fn wanted(order: Order) -> ChargeOrder {
     let window = Window { start, end: start.saturating_after(WINDOW) };
     let choice = Choice {
         price_per_km: Amount::ZERO,
+        weights: Weights::default(),
         max_distance: Distance::new(1_000),
         max_price: Amount::new(200_000),
     };

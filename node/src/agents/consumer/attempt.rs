@@ -6,11 +6,10 @@ use std::sync::Arc;
 use evchain_protocol::codec::List;
 use evchain_protocol::commitment::Opening;
 use evchain_protocol::crypto::{Preimage, PublicKey};
-use evchain_protocol::event::Event;
 use evchain_protocol::hash_chain::HashChain;
 use evchain_protocol::params::Params;
 use evchain_protocol::payment::{DepositRule, InstallmentCount, InstallmentPlan};
-use evchain_protocol::primitives::{Amount, Span, Timestamp, TxRef};
+use evchain_protocol::primitives::{Amount, Span, TxRef};
 use evchain_protocol::session::{PaymentKind, Secrets};
 use evchain_protocol::state::auction::Station;
 use evchain_protocol::transaction::Action;
@@ -25,7 +24,7 @@ use super::availability::is_sold_out;
 use super::config::{ChargeOrder, Deposit};
 use super::evaluate::{Candidate, Evaluation, evaluate};
 use super::record::{ChargeRecord, Decision, Landed, Sending, Step};
-use crate::agents::blocks::{Blocks, News};
+use crate::agents::blocks::Blocks;
 use crate::agents::error::AgentError;
 use crate::agents::event::{AgentEvent, Warning};
 use crate::agents::journal::Journal;
@@ -104,41 +103,12 @@ impl Attempt {
             bid_deadline,
         });
         // Before the request is final, so that no bid is missed.
-        let mut news = self.blocks.reader();
+        let news = self.blocks.reader();
         let request = self.take_step(Step::Request, &request).await?.place;
         self.nodes.observe(&AgentEvent::Requested { request, consumer: self.zeta.address() });
 
         self.recorder.begin(Phase::Bidding);
-        let mut heard = BTreeMap::new();
-        let mut time = Timestamp::ZERO;
-        while time < bid_deadline && order.enough_bids.is_none_or(|enough| heard.len() < enough as usize) {
-            match news.next().await {
-                News::Block(block) => {
-                    self.nodes.saw(block.header.height);
-                    time = block.header.time_ms;
-                    heard.extend(block.events.iter().filter_map(|record| match record.event {
-                        Event::BidPlaced { request: named, producer, .. } if named == request => {
-                            Some((producer, record.transaction.unwrap_or(TxRef::MAX)))
-                        }
-                        _ => None,
-                    }));
-                }
-                News::Gap => {
-                    time = self
-                        .nodes
-                        .need("ask for the chain's time", |rpc| async move { rpc.status().await })
-                        .await?
-                        .time;
-                    let bids = self
-                        .nodes
-                        .ask("ask for the bids", |rpc| async move { rpc.bids(request).await })
-                        .await?;
-                    for bid in bids.unwrap_or_default() {
-                        heard.entry(bid.producer).or_insert(TxRef::MAX);
-                    }
-                }
-            }
-        }
+        let heard = self.take_bids(order, request, bid_deadline, news).await?;
         self.recorder.begin(Phase::Evaluation);
         let Some((candidate, weighed)) = self.evaluate(order, request, &heard).await? else {
             return Ok(if self.considered.is_empty() { Auction::NoBids } else { Auction::NoUsableBid });

@@ -5,6 +5,7 @@ use evchain_protocol::primitives::{Energy, Position, RegionId, Span, Window};
 use evchain_protocol::session::decide::Choice;
 use evchain_protocol::session::{ConsumerPolicy, PaymentKind};
 use evchain_protocol::state::auction::BiddingMode;
+use tokio_util::sync::CancellationToken;
 
 use crate::agents::error::AgentError;
 
@@ -52,12 +53,25 @@ pub struct ChargeOrder {
     pub bidding: Span,
     /// Whether bids can be lowered meanwhile.
     pub mode: BiddingMode,
-    /// Decides early, as soon as there are so many bids.
+    /// When it decides, at the latest at the end of `bidding`.
+    pub until: BiddingEnd,
+    /// Decides early, as soon as so many producers have bid.
     pub enough_bids: Option<u32>,
+    /// Decides early, as soon as somebody has bid, once this is cancelled: the consumer stops the bidding.
+    pub decide_now: CancellationToken,
     /// k: warns when the region has fewer stations.
     pub min_stations: usize,
     /// How often it asks, with a fresh key each time, while nobody bids.
     pub max_attempts: u32,
+}
+
+/// When the bidding ends (P18 3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BiddingEnd {
+    /// At the request's bid deadline.
+    Deadline,
+    /// When the lowest price has not fallen for so long.
+    Converged(Span),
 }
 
 /// What becomes of a deposit when the session never begins.
@@ -83,7 +97,9 @@ impl ChargeOrder {
             deposit: Deposit::Forfeit,
             bidding: Span::new(30_000),
             mode: BiddingMode::FirstOnly,
+            until: BiddingEnd::Deadline,
             enough_bids: None,
+            decide_now: CancellationToken::new(),
             min_stations: 3,
             max_attempts: 5,
         }

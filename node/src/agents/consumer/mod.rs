@@ -2,6 +2,7 @@
 
 mod attempt;
 mod availability;
+mod bidding;
 mod config;
 mod evaluate;
 mod record;
@@ -9,5 +10,5 @@ mod run;
 mod serve;
 mod session;
 
-pub use config::{ChargeOrder, ConsumerConfig, Deposit};
+pub use config::{BiddingEnd, ChargeOrder, ConsumerConfig, Deposit};
 pub use run::{resume, run};

@@ -1,0 +1,125 @@
+//! Goal: the bidding of P18 3.2 and 4.2: prices fall until they converge, a bid keeps what it promises,
+//! and the user is warned where the choice is no secret.
+//! Method: a real node and real agents in one process; bids are read from the reports and from the chain.
+
+use evchain_node::agents::consumer::{BiddingEnd, ChargeOrder};
+use evchain_node::agents::producer::{ProducerTariff, Reservation};
+use evchain_node::agents::{AgentEvent, ChargeOutcome, ChargeReport, Warning};
+use evchain_protocol::primitives::{Amount, Span};
+use evchain_protocol::session::PaymentKind;
+use evchain_protocol::session::pricing::{Pricing, Tariff};
+use evchain_protocol::state::auction::BiddingMode;
+
+use crate::agents_support::{World, key, order, order_from, tariff};
+
+/// 0.50 a kWh, in steps of a euro down to this floor. The order is for 44 kWh.
+fn undercutting(floor_cents: u64) -> ProducerTariff {
+    let per_kwh = |cents: u64| Tariff { price_per_kwh: Amount::new(cents * 100), flat: Amount::ZERO };
+    let pricing =
+        Pricing::Undercut { posted: per_kwh(50), floor: per_kwh(floor_cents), step: Amount::new(10_000) };
+    ProducerTariff { pricing, max_updates: 20, early_tolerance: Span::new(60_000), ..tariff(50) }
+}
+
+/// Charges among two that undercut each other, with plenty of time for bids. Gives what producers 1 and
+/// 2 brought to the chain.
+async fn undercut(mode: BiddingMode, until: BiddingEnd) -> (ChargeReport, u64, u64) {
+    let world = World::start(&[1, 2], 0).await;
+    let first = world.produce(1, undercutting(30)).await;
+    let second = world.produce(2, undercutting(35)).await;
+    let wanted = ChargeOrder {
+        mode,
+        until,
+        bidding: Span::new(30_000),
+        ..order_from(PaymentKind::Channel, 5, 40_000, 6_000)
+    };
+    let report = world.charge(wanted).await.report().await;
+    assert_eq!(report.outcome, ChargeOutcome::Charged, "{report:#?}");
+    let (first, second) = (first.finish().await, second.finish().await);
+    (report, first.bids, second.bids)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn prices_fall_until_they_converge() {
+    let (report, ..) = undercut(BiddingMode::Updates, BiddingEnd::Converged(Span::new(1_500))).await;
+    // The second ends at its floor of 44 kWh at 0.35, and the first one step below.
+    let mut prices: Vec<_> = report.bids.iter().map(|bid| (bid.price, bid.producer)).collect();
+    prices.sort();
+    let expected = [(Amount::new(144_000), key(1).public_key()), (Amount::new(154_000), key(2).public_key())];
+    assert_eq!(prices, expected);
+    assert_eq!(report.paid, Amount::new(144_000));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn with_first_bids_only_nobody_goes_lower() {
+    let (report, first, second) =
+        undercut(BiddingMode::FirstOnly, BiddingEnd::Converged(Span::new(1_500))).await;
+    assert_eq!((first, second, report.bids.len()), (1, 1, 2));
+    // Whoever came second saw the posted price, or bid at the same moment.
+    let seen = [Amount::new(210_000), Amount::new(220_000)];
+    assert!(report.bids.iter().all(|bid| seen.contains(&bid.price)), "{:?}", report.bids);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_lone_bid_is_warned_of_and_can_be_taken_at_once() {
+    let world = World::start(&[1], 0).await;
+    let alone = ProducerTariff { early_tolerance: Span::new(60_000), ..tariff(40) };
+    let producer = world.produce(1, alone).await;
+    let wanted =
+        ChargeOrder { bidding: Span::new(30_000), ..order_from(PaymentKind::Chain, 3, 40_000, 6_000) };
+    let decide_now = wanted.decide_now.clone();
+    let charging = world.charge(wanted).await;
+    charging.events.wait("a bid", |event| matches!(event, AgentEvent::BidHeard { .. })).await;
+    decide_now.cancel();
+    let report = charging.report().await;
+    assert_eq!(report.outcome, ChargeOutcome::Charged, "{report:#?}");
+    let lone = |warning: &Warning| matches!(warning, Warning::OnlyOneBid { request } if Some(*request) == report.request);
+    assert!(report.warnings.iter().any(lone), "{:?}", report.warnings);
+    producer.finish().await;
+}
+
+/// Two ask for one connector in the same hours, the second while the first decides. Gives what the
+/// producer bid, and what came of the second.
+async fn two_for_one(reservation: Reservation) -> (u64, ChargeReport) {
+    let world = World::start(&[1], 0).await;
+    let producer = world.produce(1, ProducerTariff { reservation, connectors: 1, ..tariff(40) }).await;
+    let first =
+        ChargeOrder { bidding: Span::new(3_000), ..order_from(PaymentKind::Channel, 3, 8_000, 6_000) };
+    let first = world.charge(first).await;
+    producer.events.wait("a bid", |event| matches!(event, AgentEvent::BidPlaced { .. })).await;
+    let second = ChargeOrder { max_attempts: 1, ..order_from(PaymentKind::Channel, 3, 7_000, 6_000) };
+    let second = world.charge(second).await.report().await;
+    let first = first.report().await;
+    if reservation == Reservation::Exclusive {
+        assert_eq!(first.outcome, ChargeOutcome::Charged, "{first:#?}");
+    }
+    (producer.finish().await.bids, second)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_exclusive_bid_keeps_its_connector_free() {
+    let (bids, second) = two_for_one(Reservation::Exclusive).await;
+    assert_eq!((bids, second.outcome), (1, ChargeOutcome::NoBids));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_overbooking_producer_bids_for_both() {
+    let (bids, second) = two_for_one(Reservation::Overbook).await;
+    assert_eq!((bids, second.bids.len()), (2, 1), "{second:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_restarted_producer_keeps_what_it_promised() {
+    let world = World::start(&[1], 0).await;
+    let offer = ProducerTariff { connectors: 1, ..tariff(40) };
+    let before = world.produce(1, offer.clone()).await;
+    let first = ChargeOrder { bidding: Span::new(5_000), ..order_from(PaymentKind::Chain, 3, 10_000, 6_000) };
+    let first = world.charge(first).await;
+    before.events.wait("a bid", |event| matches!(event, AgentEvent::BidPlaced { .. })).await;
+    before.kill().await;
+    let after = world.produce(1, offer).await;
+    let second = ChargeOrder { max_attempts: 1, ..order(PaymentKind::Channel, 3) };
+    let second = world.charge(second).await.report().await;
+    assert_eq!(second.outcome, ChargeOutcome::NoBids, "{second:#?}");
+    assert_eq!(first.report().await.outcome, ChargeOutcome::Charged);
+    assert_eq!(after.finish().await.bids, 0);
+}
