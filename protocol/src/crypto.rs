@@ -62,6 +62,8 @@ pub enum Purpose {
     VoteFinalize,
     /// Where an authority can be reached, signed by it.
     AuthorityAddress,
+    /// The key that a sealed place is encrypted with.
+    SealedPlace,
     /// A key derived from a wallet's seed.
     WalletKey,
 }
@@ -90,6 +92,7 @@ impl Purpose {
             Self::VoteNullify => "evchain 2026 vote nullify",
             Self::VoteFinalize => "evchain 2026 vote finalize",
             Self::AuthorityAddress => "evchain 2026 authority address",
+            Self::SealedPlace => "evchain 2026 sealed place",
             Self::WalletKey => "evchain 2026 wallet key",
         }
     }
@@ -198,6 +201,11 @@ impl PublicKey {
             .map_err(|_| BadSignature)
     }
 
+    /// The X25519 public key of the same secret (RFC 7748 4.1): what others encrypt to.
+    pub(crate) fn agreement_key(&self) -> Result<[u8; Self::LEN], BadSignature> {
+        Ok(self.verifying_key()?.to_montgomery().to_bytes())
+    }
+
     fn verifying_key(&self) -> Result<VerifyingKey, BadSignature> {
         let key = VerifyingKey::from_bytes(&self.0).map_err(|_| BadSignature)?;
         if key.is_weak() || !self.is_canonical() {
@@ -256,6 +264,11 @@ impl KeyPair {
     /// The public half.
     pub fn public_key(&self) -> PublicKey {
         PublicKey(self.0.verifying_key().to_bytes())
+    }
+
+    /// The X25519 secret of [`PublicKey::agreement_key`].
+    pub(crate) fn agreement_secret(&self) -> zeroize::Zeroizing<[u8; 32]> {
+        zeroize::Zeroizing::new(self.0.to_scalar_bytes())
     }
 
     /// Signs a message for this purpose on this chain.
@@ -348,6 +361,12 @@ pub struct ParseHexError {
     len: usize,
 }
 
+impl ParseHexError {
+    pub(crate) fn new(text: &str, len: usize) -> Self {
+        Self { text: text.to_owned(), len }
+    }
+}
+
 macro_rules! hex_text {
     ($name:ident) => {
         impl fmt::Display for $name {
@@ -367,8 +386,7 @@ macro_rules! hex_text {
 
             fn from_str(text: &str) -> Result<Self, ParseHexError> {
                 let mut bytes = [0; Self::LEN];
-                hex::decode_to_slice(text, &mut bytes)
-                    .map_err(|_| ParseHexError { text: text.to_owned(), len: Self::LEN })?;
+                hex::decode_to_slice(text, &mut bytes).map_err(|_| ParseHexError::new(text, Self::LEN))?;
                 Ok(Self(bytes))
             }
         }

@@ -23,6 +23,7 @@ pub mod merkle;
 pub mod params;
 pub mod payment;
 pub mod primitives;
+pub mod sealed;
 pub mod session;
 pub mod state;
 pub mod text;

@@ -15,7 +15,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Keys(command) => keys::run(command),
         Command::Genesis(command) => genesis::run(command),
-        Command::Secret(command) => secret::run(command),
+        Command::Secret(command) => runtime.block_on(secret::run(command)),
         Command::Start(args) => runtime.block_on(start::run(args)),
         Command::Tx(command) => runtime.block_on(tx::run(command)),
         Command::Query(command) => runtime.block_on(query::run(command)),

@@ -2,10 +2,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use evchain_protocol::commitment::Opening;
-use evchain_protocol::crypto::{Hash, Preimage};
+use evchain_protocol::crypto::{Hash, KeyPair, Preimage, PublicKey};
 use evchain_protocol::hash_chain::HashChain;
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::TxRef;
+use evchain_protocol::sealed::SealedFor;
+use evchain_protocol::state::auction::{BidPosition, Place};
 use evchain_protocol::state::channel::{ChannelState, SignedChannelState};
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +16,7 @@ use super::exit::UsageError;
 use super::genesis::read_text;
 use super::human;
 use super::output::{print_json, print_text};
-use crate::rpc::{NodeApiClient, RpcError};
+use crate::rpc::{CallError, NodeApiClient, RpcClient, RpcError};
 use crate::wallet::{WalletError, private_file};
 
 const VERSION: u32 = 1;
@@ -51,6 +53,23 @@ pub enum SecretCommand {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Show where a vehicle is that has bid for your request.
+    #[command(after_help = "Example:\n  evchain secret place 1042-3 evc1... --wallet alice.json")]
+    Place {
+        /// The request's reference.
+        request: TxRef,
+        /// Who has bid.
+        producer: PublicKey,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// The key that made the request.
+        #[command(flatten)]
+        key: KeyArgs,
+        /// The nodes.
+        #[command(flatten)]
+        rpc: RpcArgs,
     },
 }
 
@@ -205,8 +224,8 @@ struct SecretView {
 /// Runs the command.
 ///
 /// # Errors
-/// Where a file cannot be read or written.
-pub(super) fn run(command: SecretCommand) -> anyhow::Result<()> {
+/// Where a file cannot be read or written, or no node answers.
+pub(super) async fn run(command: SecretCommand) -> anyhow::Result<()> {
     match command {
         SecretCommand::New { out, chain, hashes, json } => {
             let secret = match (chain, hashes) {
@@ -224,6 +243,36 @@ pub(super) fn run(command: SecretCommand) -> anyhow::Result<()> {
                 view.preimage = Some(secret.release(index).ok_or_else(missing)?);
             }
             show(&view, json)
+        }
+        SecretCommand::Place { request, producer, json, key, rpc } => {
+            let key = key.wallet.open()?.key(key.index);
+            let place = sealed_place(&rpc.connect().await?, &key, request, producer).await?;
+            if json { print_json(&place) } else { print_text(&human::show(&place)?) }
+        }
+    }
+}
+
+/// What a bid tells the consumer alone.
+async fn sealed_place(
+    rpc: &RpcClient,
+    key: &KeyPair,
+    request: TxRef,
+    producer: PublicKey,
+) -> anyhow::Result<Place> {
+    let bids = rpc.bids(request).await.map_err(RpcError::from)?;
+    let bid = bids
+        .into_iter()
+        .find(|bid| bid.producer == producer)
+        .ok_or_else(|| RpcError::Call(CallError::NotFound(format!("{producer} has no bid for {request}"))))?;
+    let context = SealedFor { chain: rpc.chain_id(), request, producer };
+    match bid.bid.position {
+        BidPosition::Sealed(sealed) => Ok(sealed.open(key, &context).map_err(|error| {
+            UsageError(format!("the place cannot be read: {error}; --key names the key that asked"))
+        })?),
+        BidPosition::Public(place) => Ok(place),
+        BidPosition::Station => {
+            let message = format!("it is a station's: `evchain query station {producer}`");
+            Err(UsageError(message).into())
         }
     }
 }

@@ -3,12 +3,13 @@
 //! Method: a real node and real agents in one process; bids are read from the reports and from the chain.
 
 use evchain_node::agents::consumer::{BiddingEnd, ChargeOrder};
-use evchain_node::agents::producer::{ProducerTariff, Reservation};
+use evchain_node::agents::producer::{Mobility, ProducerTariff, Reservation};
 use evchain_node::agents::{AgentEvent, ChargeOutcome, ChargeReport, Warning};
+use evchain_node::rpc::{NodeApiClient, RequestFilter};
 use evchain_protocol::primitives::{Amount, Span};
 use evchain_protocol::session::PaymentKind;
 use evchain_protocol::session::pricing::{Pricing, Tariff};
-use evchain_protocol::state::auction::BiddingMode;
+use evchain_protocol::state::auction::{BidPosition, BiddingMode};
 
 use crate::agents_support::{World, key, order, order_from, tariff};
 
@@ -60,15 +61,25 @@ async fn with_first_bids_only_nobody_goes_lower() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_lone_bid_is_warned_of_and_can_be_taken_at_once() {
+async fn a_vehicles_lone_bid_is_sealed_warned_of_and_taken_at_once() {
     let world = World::start(&[1], 0).await;
-    let alone = ProducerTariff { early_tolerance: Span::new(60_000), ..tariff(40) };
+    let alone = ProducerTariff {
+        mobility: Mobility::Vehicle,
+        connectors: 1,
+        early_tolerance: Span::new(60_000),
+        ..tariff(40)
+    };
     let producer = world.produce(1, alone).await;
     let wanted =
         ChargeOrder { bidding: Span::new(30_000), ..order_from(PaymentKind::Chain, 3, 40_000, 6_000) };
     let decide_now = wanted.decide_now.clone();
     let charging = world.charge(wanted).await;
     charging.events.wait("a bid", |event| matches!(event, AgentEvent::BidHeard { .. })).await;
+    // Where the vehicle is only the consumer reads.
+    let filter = RequestFilter::default();
+    let requests = world.rpc().await.requests(filter, None).await.expect("requests").items;
+    let bids = world.rpc().await.bids(requests[0].name).await.expect("bids");
+    assert!(matches!(bids[0].bid.position, BidPosition::Sealed(_)), "{bids:?}");
     decide_now.cancel();
     let report = charging.report().await;
     assert_eq!(report.outcome, ChargeOutcome::Charged, "{report:#?}");

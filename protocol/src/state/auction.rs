@@ -7,6 +7,7 @@ use crate::crypto::{Hash, PublicKey};
 use crate::flags::flag_set;
 use crate::payment::InstallmentCount;
 use crate::primitives::{Amount, Energy, Position, RegionId, Timestamp, TxRef, Window};
+use crate::sealed::SealedPlace;
 use crate::tagged_enum;
 use crate::text::Text;
 
@@ -84,11 +85,13 @@ flag_set!(
 pub enum BidPosition {
     /// Where its station record says.
     Station,
-    /// Here, for all to see: a vehicle without a station record.
+    /// Here, for all to see.
     Public(Place),
+    /// Where only the consumer who asked can read.
+    Sealed(SealedPlace),
 }
 
-tagged_enum!(BidPosition { 0 => Station, 1 => Public(Place) });
+tagged_enum!(BidPosition { 0 => Station, 1 => Public(Place), 2 => Sealed(SealedPlace) });
 
 /// Where a producer without a station record is, and how the consumer reaches it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]

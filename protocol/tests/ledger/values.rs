@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use evchain_protocol::authority::{AuthorityIndex, AuthoritySet};
 use evchain_protocol::block::Header;
+use evchain_protocol::codec;
 use evchain_protocol::commitment::Opening;
 use evchain_protocol::crypto::{ChainId, Hash, Preimage, PublicKey, Signature};
 use evchain_protocol::event::{Event, EventRecord};
@@ -17,6 +18,7 @@ use evchain_protocol::payment::{DepositRule, InstallmentCount, InstallmentPlan};
 use evchain_protocol::primitives::{
     Amount, Energy, Epoch, Height, Nonce, Position, RegionId, Span, Timestamp, TxRef, View, Window,
 };
+use evchain_protocol::sealed::SealedPlace;
 use evchain_protocol::state::account::{Account, Roles, Standing};
 use evchain_protocol::state::auction::{
     Bid, BidPosition, BiddingMode, PaymentKinds, Place, Request, Station,
@@ -131,7 +133,9 @@ fn station() -> impl Strategy<Value = Station> {
 
 fn bid() -> impl Strategy<Value = Bid> {
     let place = (position(), contact()).prop_map(|(position, contact)| Place { position, contact });
-    let place = prop_oneof![Just(BidPosition::Station), place.prop_map(BidPosition::Public)];
+    let sealed = vec(any::<u8>(), SealedPlace::LEN)
+        .prop_map(|bytes| BidPosition::Sealed(codec::decode(&bytes, SealedPlace::LEN).unwrap()));
+    let place = prop_oneof![Just(BidPosition::Station), place.prop_map(BidPosition::Public), sealed];
     (amount(), kinds(), installments(), place, timestamp()).prop_map(
         |(price, kinds, max_installments, position, cancel_by)| Bid {
             price,

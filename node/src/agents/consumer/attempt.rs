@@ -22,7 +22,7 @@ use evchain_protocol::transaction::transfer::Transfer;
 
 use super::availability::is_sold_out;
 use super::config::{ChargeOrder, Deposit};
-use super::evaluate::{Candidate, Evaluation, evaluate};
+use super::evaluate::{Candidate, Evaluation, Reader, evaluate};
 use super::record::{ChargeRecord, Decision, Landed, Sending, Step};
 use crate::agents::blocks::Blocks;
 use crate::agents::error::AgentError;
@@ -241,11 +241,12 @@ impl Attempt {
         stations: &BTreeMap<PublicKey, Station>,
         heard: &BTreeMap<PublicKey, TxRef>,
     ) -> Result<Evaluation, AgentError> {
+        let reader = Reader { chain: self.nodes.chain(), key: &self.zeta.key };
         let mut sold_out = BTreeSet::new();
         loop {
-            let evaluation = evaluate(order, bids, stations, heard, &sold_out);
+            let evaluation = evaluate(order, bids, &reader, stations, heard, &sold_out);
             let Some((best, _)) = &evaluation.best else {
-                return Ok(evaluate(order, bids, stations, heard, &BTreeSet::new()));
+                return Ok(evaluate(order, bids, &reader, stations, heard, &BTreeSet::new()));
             };
             let producer = best.bid.producer;
             let connectors = stations.get(&producer).map_or(1, |station| station.connectors);

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evchain_protocol::crypto::PublicKey;
+use evchain_protocol::crypto::{ChainId, KeyPair, PublicKey};
 use evchain_protocol::primitives::{Position, TxRef};
+use evchain_protocol::sealed::{OpenError, SealedFor, SealedPlace};
 use evchain_protocol::session::PaymentKind;
 use evchain_protocol::session::decide::{Distance, Offer};
-use evchain_protocol::state::auction::{BidPosition, MAX_CONTACT_BYTES, Station};
+use evchain_protocol::state::auction::{BidPosition, MAX_CONTACT_BYTES, Place, Station};
 use evchain_protocol::text::Text;
 
 use super::config::ChargeOrder;
@@ -32,11 +33,26 @@ pub(super) struct Evaluation {
     pub(super) best: Option<(Candidate, ConsideredBid)>,
 }
 
+/// Reads what is sealed to the consumer.
+pub(super) struct Reader<'a> {
+    pub(super) chain: ChainId,
+    /// The key that asked.
+    pub(super) key: &'a KeyPair,
+}
+
+impl Reader<'_> {
+    fn open(&self, sealed: &SealedPlace, bid: &BidInfo) -> Result<Place, OpenError> {
+        let context = SealedFor { chain: self.chain, request: bid.request, producer: bid.producer };
+        sealed.open(self.key, &context)
+    }
+}
+
 /// Weighs the bids. `stations` are the bidders' records, `placed` when each was heard of, and
 /// `sold_out` those who have no connector left in the window.
 pub(super) fn evaluate(
     order: &ChargeOrder,
     bids: &[BidInfo],
+    reader: &Reader<'_>,
     stations: &BTreeMap<PublicKey, Station>,
     placed: &BTreeMap<PublicKey, TxRef>,
     sold_out: &BTreeSet<PublicKey>,
@@ -45,7 +61,7 @@ pub(super) fn evaluate(
     let mut candidates = Vec::new();
     for bid in bids {
         let (producer, price) = (bid.producer, bid.bid.price);
-        let offer = candidate(order, bid.clone(), stations).and_then(|candidate| {
+        let offer = candidate(order, bid.clone(), reader, stations).and_then(|candidate| {
             if sold_out.contains(&producer) {
                 return Err("its connectors are sold in this window".to_owned());
             }
@@ -79,10 +95,16 @@ pub(super) fn evaluate(
 fn candidate(
     order: &ChargeOrder,
     bid: BidInfo,
+    reader: &Reader<'_>,
     stations: &BTreeMap<PublicKey, Station>,
 ) -> Result<Candidate, String> {
     let (position, contact, power_w) = match &bid.bid.position {
         BidPosition::Public(place) => (place.position, place.contact.clone(), None),
+        BidPosition::Sealed(sealed) => {
+            let place =
+                reader.open(sealed, &bid).map_err(|error| format!("its place cannot be read: {error}"))?;
+            (place.position, place.contact, None)
+        }
         BidPosition::Station => {
             let station = stations.get(&bid.producer).ok_or("its station has no record")?;
             (station.position, station.contact.clone(), Some(station.power_w))

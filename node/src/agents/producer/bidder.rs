@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::event::Event;
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Energy, Timestamp, TxRef, Window};
-use evchain_protocol::state::auction::{Bid, BidPosition, BiddingMode, Request};
+use evchain_protocol::sealed::{SealError, SealedFor, SealedPlace};
+use evchain_protocol::state::auction::{Bid, BidPosition, BiddingMode, Place, Request};
 use evchain_protocol::transaction::Action;
 use evchain_protocol::transaction::bid::PlaceBid;
 
@@ -21,6 +23,7 @@ use crate::clock;
 use crate::rpc::{
     BidInfo, BlockNotice, Follow, Followed, NodeApiClient, RequestFilter, RequestInfo, RpcClient,
 };
+use crate::wallet::private_file::random_bytes;
 
 /// Requests that are remembered as answered. A request can be told twice only around a gap.
 const REMEMBERED: usize = 4_096;
@@ -30,7 +33,8 @@ const MAX_FOLLOWED: usize = 1_024;
 pub(super) struct Bidder {
     pub(super) tariff: ProducerTariff,
     pub(super) speed: u32,
-    pub(super) position: BidPosition,
+    /// Where a vehicle is; a station's record says it.
+    pub(super) place: Option<Place>,
     pub(super) max_installments: InstallmentCount,
     pub(super) signer: Arc<Signer>,
     pub(super) news: NewsReader,
@@ -311,11 +315,18 @@ impl Bidder {
     /// Brings a bid to the chain, if the ledger takes it.
     async fn place(&mut self, name: TxRef, request: &Request, price: Amount) -> Result<bool, AgentError> {
         let start = request.window.start;
+        let position = match self.position(name, request.consumer)? {
+            Ok(position) => position,
+            Err(unusable) => {
+                self.decline(name, unusable.to_string());
+                return Ok(false);
+            }
+        };
         let bid = Bid {
             price,
             kinds: self.tariff.kinds,
             max_installments: self.tariff.max_installments.min(self.max_installments),
-            position: self.position.clone(),
+            position,
             cancel_by: self.tariff.cancel_lead.map_or(Timestamp::ZERO, |lead| start.before(lead)),
         };
         let action = Action::PlaceBid(PlaceBid { request: name, bid });
@@ -331,6 +342,18 @@ impl Bidder {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Where this producer delivers, which only the consumer can read if it is a vehicle.
+    fn position(
+        &self,
+        request: TxRef,
+        consumer: PublicKey,
+    ) -> Result<Result<BidPosition, SealError>, AgentError> {
+        let Some(place) = &self.place else { return Ok(Ok(BidPosition::Station)) };
+        let bid = SealedFor { chain: self.signer.nodes.chain(), request, producer: self.signer.address() };
+        let secret = random_bytes()?;
+        Ok(SealedPlace::seal(place, &consumer, &bid, &secret).map(BidPosition::Sealed))
     }
 
     /// Notes an own bid that stands.

@@ -8,11 +8,12 @@ use std::time::Duration;
 use evchain_protocol::crypto::{KeyPair, PublicKey};
 use evchain_protocol::params::Params;
 use evchain_protocol::primitives::TxRef;
+use evchain_protocol::sealed::MAX_SEALED_CONTACT_BYTES;
 use evchain_protocol::session::{
     Message, PaymentKind, ProducerOutput, ProducerPolicy, ProducerRecord, ProducerSession, RejectReason,
     StopReason,
 };
-use evchain_protocol::state::auction::{BidPosition, MAX_CONTACT_BYTES, Place, Station};
+use evchain_protocol::state::auction::{MAX_CONTACT_BYTES, Place, Station};
 use evchain_protocol::text::Text;
 use evchain_protocol::transaction::Action;
 use evchain_protocol::transaction::station::RecordStation;
@@ -67,9 +68,9 @@ pub async fn run(
     let contact = contact(&config, &endpoint).await?;
     let listening = AgentEvent::Listening { contact: contact.as_str().to_owned() };
     let signer = Arc::new(Signer::new(nodes, key));
-    let position = announce(&config, &signer, contact).await?;
+    let place = announce(&config, &signer, contact).await?;
     let blocks = Blocks::follow(rpc.clone(), Arc::clone(&observer));
-    let bidder = bidder(&config, &params, &signer, &blocks, rpc, position).await?;
+    let bidder = bidder(&config, &params, &signer, &blocks, rpc, place).await?;
     let mut producer = Producer {
         policy: config.policy(&params),
         folder: config.state_dir.join("sessions"),
@@ -122,15 +123,20 @@ fn is_loopback(address: &Multiaddr) -> bool {
     text.starts_with("/ip4/127.") || text.starts_with("/ip6/::1/")
 }
 
-/// Brings the station's record up to date, or makes what a vehicle's bids state.
+/// Brings the station's record up to date. For a vehicle, gives what its bids tell the consumers.
 async fn announce(
     config: &ProducerConfig,
     signer: &Signer,
     contact: Text<MAX_CONTACT_BYTES>,
-) -> Result<BidPosition, AgentError> {
+) -> Result<Option<Place>, AgentError> {
     let tariff = &config.tariff;
     if tariff.mobility == Mobility::Vehicle {
-        return Ok(BidPosition::Public(Place { position: tariff.position, contact }));
+        if contact.as_str().len() > MAX_SEALED_CONTACT_BYTES {
+            return Err(AgentError::Settings(format!(
+                "a vehicle's address has at most {MAX_SEALED_CONTACT_BYTES} bytes, and {contact} is longer"
+            )));
+        }
+        return Ok(Some(Place { position: tariff.position, contact }));
     }
     let station = Station {
         region: tariff.region,
@@ -145,7 +151,7 @@ async fn announce(
     if found.is_none_or(|info| info.station != station) {
         signer.send(Phase::Exploration, &Action::RecordStation(RecordStation { station })).await?;
     }
-    Ok(BidPosition::Station)
+    Ok(None)
 }
 
 async fn bidder(
@@ -154,14 +160,14 @@ async fn bidder(
     signer: &Arc<Signer>,
     blocks: &Blocks,
     rpc: RpcClient,
-    position: BidPosition,
+    place: Option<Place>,
 ) -> Result<Bidder, AgentError> {
     let news = blocks.reader();
     Ok(Bidder {
         requests: rpc.follow_requests(Some(config.tariff.region)).await?,
         tariff: config.tariff.clone(),
         speed: config.speed,
-        position,
+        place,
         max_installments: params.max_installments,
         signer: Arc::clone(signer),
         news,

@@ -53,7 +53,7 @@ pub enum Reservation {
 pub enum Mobility {
     /// A charging station: its record on the chain says where it is.
     Station,
-    /// A vehicle: each bid says where it is.
+    /// A vehicle: each bid says where it is, and only the consumer can read it.
     Vehicle,
 }
 

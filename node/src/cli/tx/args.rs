@@ -142,12 +142,16 @@ pub enum TxKind {
         /// The most installments that you accept.
         #[arg(long, default_value = "10", value_name = "N")]
         max_installments: CountArg,
-        /// Where you are, if you have no station record (a vehicle): latitude,longitude.
+        /// Where you are, if you have no station record (a vehicle): latitude,longitude. Only the
+        /// consumer can read it.
         #[arg(long, value_parser = position, allow_hyphen_values = true, value_name = "LAT,LON")]
         position: Option<Position>,
         /// How to reach you there.
         #[arg(long, default_value = "", value_parser = contact)]
         contact: Text<MAX_CONTACT_BYTES>,
+        /// Show position and contact to everybody.
+        #[arg(long, requires = "position")]
+        public: bool,
         /// Until when the consumer can cancel and gets everything back [default: never].
         #[arg(long, value_parser = moment, value_name = "TIME")]
         cancel_by: Option<Timestamp>,

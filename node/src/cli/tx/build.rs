@@ -8,6 +8,7 @@ use evchain_protocol::governance::{Change, ParamChange};
 use evchain_protocol::hash_chain::HashChain;
 use evchain_protocol::payment::DepositRule;
 use evchain_protocol::primitives::{Span, Timestamp, TxRef, Window};
+use evchain_protocol::sealed::{SealedFor, SealedPlace};
 use evchain_protocol::state::auction::{Bid, BidPosition, BiddingMode, Place, Station};
 use evchain_protocol::state::payment::{HashLocks, Payment};
 use evchain_protocol::transaction::Action;
@@ -59,9 +60,12 @@ pub(super) async fn action(kind: TxKind, rpc: &RpcClient, sender: PublicKey) -> 
             let window = Window { start, end };
             Action::PlaceRequest(PlaceRequest { region, window, energy, mode, bid_deadline: bids_until })
         }
-        TxKind::Bid { request, price, kinds, max_installments, position, contact, cancel_by } => {
-            let position = position
-                .map_or(BidPosition::Station, |position| BidPosition::Public(Place { position, contact }));
+        TxKind::Bid { request, price, kinds, max_installments, position, contact, public, cancel_by } => {
+            let position = match position.map(|position| Place { position, contact }) {
+                None => BidPosition::Station,
+                Some(place) if public => BidPosition::Public(place),
+                Some(place) => BidPosition::Sealed(seal(rpc, &place, request, sender).await?),
+            };
             let cancel_by = cancel_by.unwrap_or(Timestamp::ZERO);
             let bid = Bid { price, kinds, max_installments: max_installments.0, position, cancel_by };
             Action::PlaceBid(PlaceBid { request, bid })
@@ -114,6 +118,19 @@ async fn earliest_deadline(rpc: &RpcClient, request: TxRef, challenge: Span) -> 
     let window = rpc.energy_request(request).await.map_err(RpcError::from)?.value.window;
     let params = rpc.params().await.map_err(RpcError::from)?;
     Ok(window.end.after(params.claim_margin)?.after(challenge)?)
+}
+
+/// The place as only the request's consumer can read it.
+async fn seal(
+    rpc: &RpcClient,
+    place: &Place,
+    request: TxRef,
+    producer: PublicKey,
+) -> anyhow::Result<SealedPlace> {
+    let consumer = rpc.energy_request(request).await.map_err(RpcError::from)?.value.consumer;
+    let bid = SealedFor { chain: rpc.chain_id(), request, producer };
+    let sealed = SealedPlace::seal(place, &consumer, &bid, &private_file::random_bytes()?);
+    Ok(sealed.map_err(|error| UsageError(error.to_string()))?)
 }
 
 fn propose(change: Change) -> Action {
