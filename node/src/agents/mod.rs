@@ -4,6 +4,7 @@
 //! They know the chain by the RPC client alone. Each is one future without global state, so that
 //! many can run in one process.
 
+mod availability;
 mod blocks;
 pub mod consumer;
 mod error;

@@ -7,8 +7,8 @@ use evchain_node::agents::producer::{Mobility, ProducerTariff, Reservation};
 use evchain_node::agents::{AgentEvent, ChargeOutcome, ChargeReport, Warning};
 use evchain_node::rpc::{NodeApiClient, RequestFilter};
 use evchain_protocol::primitives::{Amount, Span};
-use evchain_protocol::session::PaymentKind;
 use evchain_protocol::session::pricing::{Pricing, Tariff};
+use evchain_protocol::session::{EndReason, PaymentKind, RejectReason};
 use evchain_protocol::state::auction::{BidPosition, BiddingMode};
 
 use crate::agents_support::{World, key, order, order_from, tariff};
@@ -116,6 +116,33 @@ async fn an_exclusive_bid_keeps_its_connector_free() {
 async fn an_overbooking_producer_bids_for_both() {
     let (bids, second) = two_for_one(Reservation::Overbook).await;
     assert_eq!((bids, second.bids.len()), (2, 1), "{second:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_pays_too_late_is_told_in_time_to_cancel() {
+    let world = World::start(&[1], 0).await;
+    let offer = ProducerTariff {
+        reservation: Reservation::Overbook,
+        connectors: 1,
+        cancel_lead: Some(Span::new(1_000)),
+        ..tariff(40)
+    };
+    let producer = world.produce(1, offer).await;
+    let wanted = || ChargeOrder {
+        bidding: Span::new(3_000),
+        max_attempts: 1,
+        ..order_from(PaymentKind::Channel, 3, 12_000, 6_000)
+    };
+    let first = world.charge(wanted()).await;
+    let second = world.charge(wanted()).await;
+    let reports = [first.report().await, second.report().await];
+    let (served, refused): (Vec<_>, Vec<_>) =
+        reports.iter().partition(|report| report.outcome == ChargeOutcome::Charged);
+    assert_eq!((served.len(), refused.len()), (1, 1), "{reports:#?}");
+    let told = refused[0].session.as_ref().map(|session| session.outcome.reason);
+    assert_eq!(told, Some(EndReason::Rejected(RejectReason::SoldOut)), "{refused:#?}");
+    assert_eq!((refused[0].paid, served[0].paid), (Amount::ZERO, Amount::new(176_000)));
+    producer.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

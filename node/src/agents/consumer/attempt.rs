@@ -20,10 +20,10 @@ use evchain_protocol::transaction::lock::CreateLock;
 use evchain_protocol::transaction::request::PlaceRequest;
 use evchain_protocol::transaction::transfer::Transfer;
 
-use super::availability::is_sold_out;
 use super::config::{ChargeOrder, Deposit};
 use super::evaluate::{Candidate, Evaluation, Reader, evaluate};
 use super::record::{ChargeRecord, Decision, Landed, Sending, Step};
+use crate::agents::availability::sold_meanwhile;
 use crate::agents::blocks::Blocks;
 use crate::agents::error::AgentError;
 use crate::agents::event::{AgentEvent, Warning};
@@ -250,7 +250,8 @@ impl Attempt {
             };
             let producer = best.bid.producer;
             let connectors = stations.get(&producer).map_or(1, |station| station.connectors);
-            if !is_sold_out(&self.nodes, producer, connectors, order.window).await? {
+            let sold = sold_meanwhile(&self.nodes, producer, order.window).await?;
+            if sold.len() < usize::from(connectors) {
                 return Ok(evaluation);
             }
             sold_out.insert(producer);

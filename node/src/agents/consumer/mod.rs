@@ -1,7 +1,6 @@
 //! Buys energy: asks, chooses, pays in installments, and takes back what is left.
 
 mod attempt;
-mod availability;
 mod bidding;
 mod config;
 mod evaluate;

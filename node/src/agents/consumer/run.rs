@@ -7,7 +7,7 @@ use std::sync::Arc;
 use evchain_protocol::crypto::{KeyPair, PublicKey};
 use evchain_protocol::params::Params;
 use evchain_protocol::primitives::{Amount, Timestamp, TxRef};
-use evchain_protocol::session::ConsumerRecord;
+use evchain_protocol::session::{ConsumerRecord, EndReason, RejectReason};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, Auction};
@@ -60,13 +60,14 @@ pub async fn run(
             Some(Err(error @ AgentError::Rejected { .. })) => given_up(&error.to_string()),
             Some(Err(error)) => return Err(error),
         };
-        let asks_again =
-            outcome == ChargeOutcome::NoBids && attempts < order.max_attempts && !stop.is_cancelled();
+        let found_nobody = outcome == ChargeOutcome::NoBids;
         let finished = attempt.finish(&setup, outcome, Vec::new(), &stop).await?;
-        match finished {
-            (_, kept) if asks_again && clock::now() < order.window.start => recorder = kept,
-            (summary, kept) => return Ok(summary.into_report(kept, begun, attempts)),
+        let (summary, kept) = finished;
+        let asks_again = (found_nobody || summary.came_too_late()) && attempts < order.max_attempts;
+        if !asks_again || stop.is_cancelled() || clock::now() >= order.window.start {
+            return Ok(summary.into_report(kept, begun, attempts));
         }
+        recorder = kept;
     }
 }
 
@@ -302,6 +303,13 @@ struct Summary {
 }
 
 impl Summary {
+    /// Whether the producer had no connector left, and said so in time to take the money back.
+    fn came_too_late(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| {
+            session.outcome.reason == EndReason::Rejected(RejectReason::SoldOut) && self.paid == Amount::ZERO
+        })
+    }
+
     fn into_report(self, recorder: Recorder, begun: Timestamp, attempts: u32) -> ChargeReport {
         let (phases, transactions, warnings) = recorder.into_parts();
         let fees = transactions.iter().fold(Amount::ZERO, |sum, sent| sum.saturating_add(sent.fee));

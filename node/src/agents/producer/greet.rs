@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use evchain_protocol::crypto::PublicKey;
-use evchain_protocol::primitives::TxRef;
+use evchain_protocol::primitives::{Span, TxRef};
 use evchain_protocol::session::{ChainFacts, Message, Open};
 
+use crate::agents::availability::sold_meanwhile;
 use crate::agents::error::AgentError;
 use crate::agents::nodes::Nodes;
 use crate::network::SessionStream;
@@ -17,6 +18,8 @@ const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 const CATCH_UP: Duration = Duration::from_secs(5);
 /// The pause between looks at a node that is behind.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// What a consumer needs to hear that it should cancel, and to do it.
+const CANCEL_TIME: Span = Span::new(2_000);
 
 /// A connection that has said what it wants.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub(super) struct Greeted {
     pub(super) message: Message,
     /// For an `Open`.
     pub(super) facts: Option<ChainFacts>,
+    /// Whether all connectors are sold to others, who paid before, and the consumer can still cancel (O8).
+    pub(super) sold_out: bool,
 }
 
 impl Greeted {
@@ -39,7 +44,12 @@ impl Greeted {
 }
 
 /// Waits for the first message. None for a connection that says nothing of use.
-pub(super) async fn greet(nodes: Nodes, own: PublicKey, mut stream: SessionStream) -> Option<Greeted> {
+pub(super) async fn greet(
+    nodes: Nodes,
+    own: PublicKey,
+    connectors: u16,
+    mut stream: SessionStream,
+) -> Option<Greeted> {
     let remote = stream.remote();
     let bytes = stream.receive(FIRST_MESSAGE).await.ok()?;
     let message = match Message::decode(&bytes) {
@@ -49,17 +59,37 @@ pub(super) async fn greet(nodes: Nodes, own: PublicKey, mut stream: SessionStrea
             return None;
         }
     };
-    let facts = match &message {
-        Message::Open(open) => match facts(&nodes, own, open).await {
-            Ok(facts) => Some(facts),
-            Err(error) => {
-                tracing::warn!(%remote, %error, "producer: cannot ask the chain about a session");
-                return None;
-            }
-        },
-        _ => None,
+    let Message::Open(open) = &message else {
+        return Some(Greeted { stream, message, facts: None, sold_out: false });
     };
-    Some(Greeted { stream, message, facts })
+    let looked = async {
+        let facts = facts(&nodes, own, open).await?;
+        let sold_out = is_sold_out(&nodes, own, connectors, open.payment, &facts).await?;
+        Ok::<_, AgentError>((facts, sold_out))
+    };
+    match looked.await {
+        Ok((facts, sold_out)) => Some(Greeted { stream, message, facts: Some(facts), sold_out }),
+        Err(error) => {
+            tracing::warn!(%remote, %error, "producer: cannot ask the chain about a session");
+            None
+        }
+    }
+}
+
+/// O8. Who keeps connectors free for its bids sells no more than it has.
+async fn is_sold_out(
+    nodes: &Nodes,
+    own: PublicKey,
+    connectors: u16,
+    payment: TxRef,
+    facts: &ChainFacts,
+) -> Result<bool, AgentError> {
+    let (Some(request), Some(bid)) = (&facts.request, &facts.bid) else { return Ok(false) };
+    if facts.time.saturating_after(CANCEL_TIME) >= bid.cancel_by {
+        return Ok(false);
+    }
+    let sold = sold_meanwhile(nodes, own, request.window).await?;
+    Ok(sold.iter().filter(|other| **other < payment).count() >= usize::from(connectors))
 }
 
 /// What the final chain says about an `Open`.

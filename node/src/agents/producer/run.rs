@@ -227,7 +227,8 @@ impl Producer {
                 stream = sessions.recv() => match stream {
                     Some(stream) => {
                         let (nodes, own) = (self.signer.nodes.clone(), self.signer.address());
-                        self.greeting.spawn(greet(nodes, own, stream));
+                        let connectors = self.config.tariff.connectors;
+                        self.greeting.spawn(greet(nodes, own, connectors, stream));
                     }
                     None => return Err(crate::network::SessionError::Stopped.into()),
                 },
@@ -289,6 +290,10 @@ impl Producer {
                     _ => payment.to_string(),
                 };
                 facts.served = journal::is_known(&self.folder, &name);
+                if greeted.sold_out && !facts.served {
+                    self.refuse(payment, RejectReason::SoldOut, greeted.stream);
+                    return Ok(());
+                }
                 let charging = self.running.values().filter(|it| !it.unplugged.is_cancelled()).count();
                 if charging >= usize::from(self.config.tariff.connectors) && !facts.served {
                     // Without an answer the consumer tries again, and a connector may be free then.
