@@ -128,7 +128,7 @@ pub struct Resume {
     pub delivered: u32,
 }
 
-/// Why a producer does not serve a consumer, in the order of the checks O1 to O8.
+/// Why a producer does not serve a consumer, in the order of the checks O1 to O9.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum RejectReason {
@@ -174,7 +174,7 @@ pub enum RejectReason {
     /// O7: the channel is being closed, or ends too soon to be closed in time.
     #[error("the channel is being closed or ends too soon")]
     ChannelEnding,
-    /// O8: others have paid before for all connectors.
+    /// O9: others have paid before for all connectors.
     #[error("all connectors are sold in this window to those who paid before")]
     SoldOut,
 }

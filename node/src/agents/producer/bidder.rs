@@ -92,7 +92,7 @@ impl Bidder {
             for info in page.items {
                 if info.value.payment.is_some() {
                     self.forget(info.name);
-                } else if info.value.window.start > now && !self.adopt(&info).await? {
+                } else if info.value.window.end > now && !self.adopt(&info).await? {
                     self.answer(info).await?;
                 }
             }
@@ -145,7 +145,12 @@ impl Bidder {
         let (own, bids) = self.bids_of(info.name).await?;
         let Some(price) = own else { return Ok(false) };
         self.answered.insert(info.name);
+        let consumer = info.value.consumer;
         self.note_bid(info.name, info.value.clone(), price, lowest(&bids));
+        let locks = self.signer.nodes.locks(consumer, self.signer.address()).await?;
+        if let Some((payment, _)) = locks.first() {
+            self.sell(*payment, info.name).await?;
+        }
         Ok(true)
     }
 
@@ -174,6 +179,12 @@ impl Bidder {
                 Event::PaymentLocked { request, .. } | Event::ChannelOpened { request, .. } => {
                     makes_room |= self.forget(request);
                 }
+                // Single locks name no request, and the first of them names the payment.
+                Event::Locked { lock, payer, payee, .. } => match self.slots.request_of(payer) {
+                    Some(request) if payee == own => self.sell(lock, request).await?,
+                    Some(request) => makes_room |= self.forget(request),
+                    None => {}
+                },
                 Event::PaymentCancelled { payment: name, .. }
                 | Event::ChannelCancelled { channel: name, .. } => {
                     makes_room |= self.slots.cancel(name);
@@ -209,7 +220,7 @@ impl Bidder {
         if self.slots.is_sold(payment) {
             return Ok(());
         }
-        let slot = match self.slots.held(request) {
+        let slot = match self.slots.bid_for(request) {
             Some(slot) => Some(slot),
             None => {
                 let ask = |rpc: RpcClient| async move { rpc.energy_request(request).await };
@@ -372,7 +383,7 @@ impl Bidder {
 }
 
 fn slot_of(request: &Request) -> Slot {
-    Slot { window: request.window, energy: request.energy }
+    Slot { consumer: request.consumer, window: request.window, energy: request.energy }
 }
 
 fn lowest(bids: &[BidInfo]) -> Option<Amount> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::primitives::{Span, TxRef};
-use evchain_protocol::session::{ChainFacts, Message, Open};
+use evchain_protocol::session::{ChainFacts, Message, Open, PaymentKind};
 
 use crate::agents::availability::sold_meanwhile;
 use crate::agents::error::AgentError;
@@ -28,7 +28,7 @@ pub(super) struct Greeted {
     pub(super) message: Message,
     /// For an `Open`.
     pub(super) facts: Option<ChainFacts>,
-    /// Whether all connectors are sold to others, who paid before, and the consumer can still cancel (O8).
+    /// Whether all connectors are sold to others, who paid before, and the consumer can still cancel (O9).
     pub(super) sold_out: bool,
 }
 
@@ -64,7 +64,7 @@ pub(super) async fn greet(
     };
     let looked = async {
         let facts = facts(&nodes, own, open).await?;
-        let sold_out = is_sold_out(&nodes, own, connectors, open.payment, &facts).await?;
+        let sold_out = is_sold_out(&nodes, own, connectors, open, &facts).await?;
         Ok::<_, AgentError>((facts, sold_out))
     };
     match looked.await {
@@ -76,20 +76,22 @@ pub(super) async fn greet(
     }
 }
 
-/// O8. Who keeps connectors free for its bids sells no more than it has.
+/// O9. Who keeps connectors free for its bids sells no more than it has.
 async fn is_sold_out(
     nodes: &Nodes,
     own: PublicKey,
     connectors: u16,
-    payment: TxRef,
+    open: &Open,
     facts: &ChainFacts,
 ) -> Result<bool, AgentError> {
     let (Some(request), Some(bid)) = (&facts.request, &facts.bid) else { return Ok(false) };
-    if facts.time.saturating_after(CANCEL_TIME) >= bid.cancel_by {
+    // Single locks can't be taken back.
+    let can_cancel = open.kind != PaymentKind::Single;
+    if !can_cancel || facts.time.saturating_after(CANCEL_TIME) >= bid.cancel_by {
         return Ok(false);
     }
     let sold = sold_meanwhile(nodes, own, request.window).await?;
-    Ok(sold.iter().filter(|other| **other < payment).count() >= usize::from(connectors))
+    Ok(sold.iter().filter(|other| **other < open.payment).count() >= usize::from(connectors))
 }
 
 /// What the final chain says about an `Open`.

@@ -131,9 +131,12 @@ async fn announce(
 ) -> Result<Option<Place>, AgentError> {
     let tariff = &config.tariff;
     if tariff.mobility == Mobility::Vehicle {
-        if contact.as_str().len() > MAX_SEALED_CONTACT_BYTES {
+        // The consumer knows the peer by the bid's sender, and there is no room to say it again.
+        let address = contact.as_str().split("/p2p/").next().unwrap_or_default();
+        let contact = Text::new(address).map_err(|error| AgentError::Settings(error.to_string()))?;
+        if address.len() > MAX_SEALED_CONTACT_BYTES {
             return Err(AgentError::Settings(format!(
-                "a vehicle's address has at most {MAX_SEALED_CONTACT_BYTES} bytes, and {contact} is longer"
+                "a vehicle's address has at most {MAX_SEALED_CONTACT_BYTES} bytes, and {address} is longer"
             )));
         }
         return Ok(Some(Place { position: tariff.position, contact }));

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::primitives::{Energy, Span, Timestamp, TxRef, Window};
 
 use super::tariff::{ProducerTariff, Reservation};
@@ -23,13 +24,15 @@ pub(super) struct Slots {
     sold_energy: Energy,
     /// The sessions that are paid for, by payment or channel.
     sold: BTreeMap<TxRef, Slot>,
-    /// What is kept free for those who have not paid anybody yet, by request. Empty where nothing is kept.
-    held: BTreeMap<TxRef, Slot>,
+    /// The bids for those who have not paid anybody yet, by request. They keep connectors free where the
+    /// policy says so.
+    bids: BTreeMap<TxRef, Slot>,
 }
 
 /// A connector's place in time, and what it delivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slot {
+    pub(super) consumer: PublicKey,
     pub(super) window: Window,
     pub(super) energy: Energy,
 }
@@ -55,27 +58,27 @@ impl Slots {
             energy: tariff.energy,
             sold_energy: Energy::ZERO,
             sold: BTreeMap::new(),
-            held: BTreeMap::new(),
+            bids: BTreeMap::new(),
         }
     }
 
     /// Whether this can be promised beside all that is.
     pub(super) fn room(&self, slot: Slot) -> Result<(), NoRoom> {
-        let held = self.held.values().fold(Energy::ZERO, |sum, held| sum.saturating_add(held.energy));
-        let promised = self.sold_energy.saturating_add(held);
+        let held = || self.bids.values().filter(|_| self.reservation == Reservation::Exclusive);
+        let held_energy = held().fold(Energy::ZERO, |sum, held| sum.saturating_add(held.energy));
+        let promised = self.sold_energy.saturating_add(held_energy);
         if let Some(all) = self.energy
             && promised.saturating_add(slot.energy) > all
         {
             return Err(NoRoom::Energy { promised, all, asked: slot.energy });
         }
-        let meanwhile = |slots: &BTreeMap<TxRef, Slot>| {
-            slots.values().filter(|other| self.taken(other).overlaps(&self.taken(&slot))).count()
-        };
-        let (sold, held) = (meanwhile(&self.sold), meanwhile(&self.held));
+        let taken = self.taken(&slot);
+        let is_meanwhile = |other: &&Slot| self.taken(other).overlaps(&taken);
+        let sold = self.sold.values().filter(is_meanwhile).count();
         if sold >= self.connectors || self.sold.len() >= MAX_SLOTS {
             return Err(NoRoom::Sold);
         }
-        if sold + held >= self.connectors || self.held.len() >= MAX_SLOTS {
+        if sold + held().filter(is_meanwhile).count() >= self.connectors || self.bids.len() >= MAX_SLOTS {
             return Err(NoRoom::Held);
         }
         Ok(())
@@ -94,14 +97,17 @@ impl Slots {
 
     /// Notes a bid.
     pub(super) fn bid(&mut self, request: TxRef, slot: Slot) {
-        if self.reservation == Reservation::Exclusive {
-            self.held.insert(request, slot);
-        }
+        self.bids.insert(request, slot);
     }
 
-    /// What is kept for a request.
-    pub(super) fn held(&self, request: TxRef) -> Option<Slot> {
-        self.held.get(&request).copied()
+    /// What was bid for a request.
+    pub(super) fn bid_for(&self, request: TxRef) -> Option<Slot> {
+        self.bids.get(&request).copied()
+    }
+
+    /// The request of this consumer that a bid stands for. It asks with a key of its own for each.
+    pub(super) fn request_of(&self, consumer: PublicKey) -> Option<TxRef> {
+        self.bids.iter().find(|(_, slot)| slot.consumer == consumer).map(|(request, _)| *request)
     }
 
     /// Whether this payment is noted.
@@ -111,7 +117,7 @@ impl Slots {
 
     /// A session is paid for with this producer.
     pub(super) fn sell(&mut self, payment: TxRef, request: TxRef, slot: Slot) {
-        self.held.remove(&request);
+        self.bids.remove(&request);
         if self.sold.len() < MAX_SLOTS && self.sold.insert(payment, slot).is_none() {
             self.sold_energy = self.sold_energy.saturating_add(slot.energy);
         }
@@ -119,7 +125,7 @@ impl Slots {
 
     /// A consumer pays somebody else. Whether that makes room.
     pub(super) fn lose(&mut self, request: TxRef) -> bool {
-        self.held.remove(&request).is_some()
+        self.bids.remove(&request).is_some()
     }
 
     /// A consumer takes everything back. Whether that makes room.
@@ -134,10 +140,10 @@ impl Slots {
     /// Drops what is over at this time of the chain: sessions whose window has ended, and bids whose
     /// window has begun, which nobody can pay for any more (I1). Whether that makes room.
     pub(super) fn expire(&mut self, time: Timestamp) -> bool {
-        let before = self.sold.len() + self.held.len();
+        let before = self.sold.len() + self.bids.len();
         self.sold.retain(|_, slot| slot.window.end > time);
-        self.held.retain(|_, slot| slot.window.start > time);
-        self.sold.len() + self.held.len() < before
+        self.bids.retain(|_, slot| slot.window.start > time);
+        self.sold.len() + self.bids.len() < before
     }
 }
 

@@ -1,6 +1,7 @@
 //! Goal: what is promised is what there is, by each policy of P18 4.2.
 //! Method: promises step by step; then many random ones, whose connectors are counted at every moment.
 
+use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::primitives::{Energy, Height, Span, Timestamp, TxRef, Window};
 use proptest::prelude::*;
 
@@ -20,7 +21,7 @@ fn name(number: u64) -> TxRef {
 
 fn slot(start: u64, end: u64) -> Slot {
     let window = Window { start: Timestamp::new(start), end: Timestamp::new(end) };
-    Slot { window, energy: Energy::new(5) }
+    Slot { consumer: PublicKey::from_bytes([7; 32]), window, energy: Energy::new(5) }
 }
 
 #[test]
@@ -36,7 +37,9 @@ fn an_exclusive_bid_keeps_a_connector_until_it_is_decided_or_expires() {
     assert_eq!(slots.room(slot(199, 300)), Ok(()));
     // This one was paid: the window is sold until its end.
     slots.bid(name(2), slot(100, 200));
+    assert_eq!(slots.request_of(slot(100, 200).consumer), Some(name(2)));
     slots.sell(name(9), name(2), slot(100, 200));
+    assert_eq!(slots.request_of(slot(100, 200).consumer), None);
     assert!(!slots.expire(Timestamp::new(199)));
     assert_eq!(slots.room(slot(150, 300)), Err(NoRoom::Sold));
     assert!(slots.expire(Timestamp::new(200)));
@@ -44,7 +47,7 @@ fn an_exclusive_bid_keeps_a_connector_until_it_is_decided_or_expires() {
     // Nobody was paid when the window began.
     slots.bid(name(3), slot(300, 400));
     assert!(!slots.expire(Timestamp::new(299)) && slots.expire(Timestamp::new(300)));
-    assert_eq!(slots.held(name(3)), None);
+    assert_eq!(slots.bid_for(name(3)), None);
     // Taken back before the window.
     slots.sell(name(10), name(4), slot(500, 600));
     assert_eq!(slots.room(slot(500, 600)), Err(NoRoom::Sold));
@@ -98,7 +101,7 @@ proptest! {
                 _ => {}
             }
         }
-        let promised: Vec<Slot> = slots.sold.values().chain(slots.held.values()).copied().collect();
+        let promised: Vec<Slot> = slots.sold.values().chain(slots.bids.values()).copied().collect();
         for moment in 0..420 {
             let busy = |slot: &&Slot| (slot.window.start.get() - 10..slot.window.end.get()).contains(&moment);
             prop_assert!(promised.iter().filter(busy).count() <= usize::from(connectors), "at {}", moment);
