@@ -220,14 +220,12 @@ impl Bidder {
         if self.slots.is_sold(payment) {
             return Ok(());
         }
-        let slot = match self.slots.bid_for(request) {
-            Some(slot) => Some(slot),
-            None => {
-                let ask = |rpc: RpcClient| async move { rpc.energy_request(request).await };
-                let found = self.signer.nodes.ask("ask for a request", ask).await?;
-                found.map(|info| slot_of(&info.value))
-            }
-        };
+        let mut slot = self.slots.bid_for(request);
+        if slot.is_none() {
+            let ask = |rpc: RpcClient| async move { rpc.energy_request(request).await };
+            let found = self.signer.nodes.ask("ask for a request", ask).await?;
+            slot = found.map(|info| slot_of(&info.value));
+        }
         // A request leaves the chain at the end of its window.
         if let Some(slot) = slot {
             self.slots.sell(payment, request, slot);

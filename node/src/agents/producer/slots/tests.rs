@@ -12,7 +12,7 @@ fn slots(reservation: Reservation, connectors: u16, energy: Option<u64>) -> Slot
     let example = ProducerTariff::from_toml(ProducerTariff::EXAMPLE).expect("a tariff");
     let early_tolerance = Span::new(10);
     let energy = energy.map(Energy::new);
-    Slots::new(&ProducerTariff { reservation, connectors, energy, early_tolerance, ..example })
+    Slots::new(&ProducerTariff { connectors, energy, reservation, early_tolerance, ..example })
 }
 
 fn name(number: u64) -> TxRef {
