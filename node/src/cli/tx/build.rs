@@ -61,11 +61,8 @@ pub(super) async fn action(kind: TxKind, rpc: &RpcClient, sender: PublicKey) -> 
             Action::PlaceRequest(PlaceRequest { region, window, energy, mode, bid_deadline: bids_until })
         }
         TxKind::Bid { request, price, kinds, max_installments, position, contact, public, cancel_by } => {
-            let position = match position.map(|position| Place { position, contact }) {
-                None => BidPosition::Station,
-                Some(place) if public => BidPosition::Public(place),
-                Some(place) => BidPosition::Sealed(seal(rpc, &place, request, sender).await?),
-            };
+            let place = position.map(|position| Place { position, contact });
+            let position = bid_position(rpc, place, public, request, sender).await?;
             let cancel_by = cancel_by.unwrap_or(Timestamp::ZERO);
             let bid = Bid { price, kinds, max_installments: max_installments.0, position, cancel_by };
             Action::PlaceBid(PlaceBid { request, bid })
@@ -120,17 +117,24 @@ async fn earliest_deadline(rpc: &RpcClient, request: TxRef, challenge: Span) -> 
     Ok(window.end.after(params.claim_margin)?.after(challenge)?)
 }
 
-/// The place as only the request's consumer can read it.
-async fn seal(
+/// Where a bidder delivers: at its station, or at a place that only the request's consumer can read
+/// unless it is to be public.
+async fn bid_position(
     rpc: &RpcClient,
-    place: &Place,
+    place: Option<Place>,
+    public: bool,
     request: TxRef,
     producer: PublicKey,
-) -> anyhow::Result<SealedPlace> {
+) -> anyhow::Result<BidPosition> {
+    let place = match place {
+        None => return Ok(BidPosition::Station),
+        Some(place) if public => return Ok(BidPosition::Public(place)),
+        Some(place) => place,
+    };
     let consumer = rpc.energy_request(request).await.map_err(RpcError::from)?.value.consumer;
     let bid = SealedFor { chain: rpc.chain_id(), request, producer };
-    let sealed = SealedPlace::seal(place, &consumer, &bid, &private_file::random_bytes()?);
-    Ok(sealed.map_err(|error| UsageError(error.to_string()))?)
+    let sealed = SealedPlace::seal(&place, &consumer, &bid, &private_file::random_bytes()?);
+    Ok(BidPosition::Sealed(sealed.map_err(|error| UsageError(error.to_string()))?))
 }
 
 fn propose(change: Change) -> Action {
