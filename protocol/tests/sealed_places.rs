@@ -1,8 +1,6 @@
 //! Goal: a sealed place is read by the consumer it is for, in the bid it is for, and by nobody else.
 //! Method: one place, opened with every part of its context exchanged and every byte changed.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
 use evchain_protocol::codec;
 use evchain_protocol::crypto::{ChainId, Hash, KeyPair, PublicKey};
 use evchain_protocol::primitives::{Position, TxRef};

@@ -1,8 +1,6 @@
 //! Goal: the producer's prices are what their documentation says, to the unit.
 //! Method: tables reckoned by hand, and properties of prices by the time of day over random windows.
 
-#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
-
 use evchain_protocol::primitives::{Amount, Energy, OutOfRange, Timestamp, Window};
 use evchain_protocol::session::pricing::{BadBands, Band, MAX_BANDS, Pricing, Tariff, TimeOfUse};
 use proptest::prelude::*;
