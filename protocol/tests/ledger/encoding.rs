@@ -19,7 +19,9 @@ use evchain_protocol::genesis::Genesis;
 use evchain_protocol::governance::{Change, ParamChange};
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Epoch, Nonce, Span, TxRef, View};
+use evchain_protocol::sealed::{SealedFor, SealedPlace};
 use evchain_protocol::state::account::Roles;
+use evchain_protocol::state::auction::{Bid, BidPosition, Place};
 use evchain_protocol::state::channel::ChannelState;
 use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::value::{MAX_VALUE_BYTES, StateValue};
@@ -42,6 +44,7 @@ use evchain_protocol::transaction::transfer::Transfer;
 use evchain_protocol::transaction::{Action, MAX_TRANSACTION_BYTES, SignedTransaction, Transaction};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use zeroize::Zeroizing;
 
 use crate::chain::*;
 use crate::values;
@@ -68,6 +71,7 @@ fn one_of_each_action() -> Vec<(&'static str, Action)> {
         ("station", Action::RecordStation(RecordStation { station: a_station() })),
         ("request", Action::PlaceRequest(a_request())),
         ("bid", Action::PlaceBid(PlaceBid { request: name, bid: a_bid() })),
+        ("bid-sealed", Action::PlaceBid(PlaceBid { request: name, bid: a_sealed_bid(name, &chain) })),
         ("commit", Action::Commit(Commit { request: name, commitment: hash })),
         ("lock", Action::CreateLock(CreateLock { payee: to, amount, hash, deadline: at(9) })),
         ("lock-hashes", Action::LockInstallments(pay(hashes))),
@@ -106,6 +110,14 @@ fn one_of_each_action() -> Vec<(&'static str, Action)> {
         ("report-votes", report(conflicting_votes())),
         ("report-unjustified", report(unjustified_vote(&chain.tip, &just))),
     ]
+}
+
+/// A bid of Bob's that only Alice can read the place of.
+fn a_sealed_bid(request: TxRef, chain: &Chain) -> Bid {
+    let place = Place { position: a_station().position, contact: a_station().contact };
+    let context = SealedFor { chain: chain.id, request, producer: bob().public_key() };
+    let sealed = SealedPlace::seal(&place, &alice().public_key(), &context, &Zeroizing::new([9; 32]));
+    Bid { position: BidPosition::Sealed(sealed.unwrap()), ..a_bid() }
 }
 
 fn conflicting_votes() -> Evidence {
