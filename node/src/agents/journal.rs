@@ -14,6 +14,7 @@ use evchain_protocol::codec::{self, Decode, Encode};
 use evchain_protocol::session::RecoverError;
 
 use super::error::AgentError;
+use super::sessions::EntryState;
 
 const MAGIC: &[u8; 8] = b"evjrnl1\n";
 const LENGTH_BYTES: usize = 4;
@@ -62,22 +63,19 @@ impl<R: Encode + Decode<()>> Journal<R> {
             OpenOptions::new().read(true).write(true).open(path).map_err(failed("open the journal"))?;
         let mut journal = Self::locked(file, path.to_owned())?;
         let bytes = journal.read_all().map_err(failed("read the journal"))?;
-        let damaged =
-            |place| AgentError::Damaged { path: path.to_owned(), source: RecoverError::OutOfPlace(place) };
-        let mut rest = match bytes.strip_prefix(MAGIC) {
+        let rest = match bytes.strip_prefix(MAGIC) {
             Some(rest) => rest,
             // A crash in `create`, before anything was written.
             None if bytes.len() < MAGIC.len() => {
                 journal.cut(0, MAGIC).map_err(failed("mend the journal"))?;
                 return Ok((journal, Vec::new()));
             }
-            None => return Err(damaged(0)),
+            None => {
+                let source = RecoverError::OutOfPlace(0);
+                return Err(AgentError::Damaged { path: path.to_owned(), source });
+            }
         };
-        let mut records = Vec::new();
-        while let Some((record, after)) = next_record(rest).map_err(|Broken| damaged(records.len()))? {
-            records.push(codec::decode(record, MAX_RECORD_BYTES).map_err(|_| damaged(records.len()))?);
-            rest = after;
-        }
+        let (records, rest) = records_of(rest, path)?;
         journal.cut(bytes.len() - rest.len(), &[]).map_err(failed("mend the journal"))?;
         Ok((journal, records))
     }
@@ -144,11 +142,18 @@ impl<R: Encode + Decode<()>> Journal<R> {
 
 /// The journals in a folder that something is left to do for, in the order of their names.
 pub(super) fn unfinished(folder: &Path) -> Result<Vec<PathBuf>, AgentError> {
+    let mut paths = all(folder)?;
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == OPEN));
+    Ok(paths)
+}
+
+/// The journals in a folder, in the order of their names. None where there is no folder.
+pub(super) fn all(folder: &Path) -> Result<Vec<PathBuf>, AgentError> {
     let list = || {
         let mut paths = Vec::new();
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
-            if path.extension().is_some_and(|ending| ending == OPEN) {
+            if path.extension().is_some_and(|ending| ending == OPEN || ending == CLOSED) {
                 paths.push(path);
             }
         }
@@ -159,6 +164,42 @@ pub(super) fn unfinished(folder: &Path) -> Result<Vec<PathBuf>, AgentError> {
         Err(error) if io::Error::kind(&error) == io::ErrorKind::NotFound => Ok(Vec::new()),
         listed => listed.map_err(AgentError::journal("list the journals in", folder)),
     }
+}
+
+/// What a journal holds, read without opening it.
+pub(super) struct Peeked<R> {
+    pub(super) records: Vec<R>,
+    pub(super) state: EntryState,
+}
+
+/// Reads a journal that an agent may be writing.
+pub(super) fn peek<R: Encode + Decode<()>>(path: &Path) -> Result<Peeked<R>, AgentError> {
+    let file = File::open(path).map_err(AgentError::journal("open the journal", path))?;
+    let state = match (path.extension().is_some_and(|ending| ending == CLOSED), file.try_lock_shared()) {
+        (true, _) => EntryState::Over,
+        (false, Ok(())) => EntryState::Interrupted,
+        (false, Err(_)) => EntryState::Running,
+    };
+    let mut bytes = Vec::new();
+    (&file).take(MAX_JOURNAL_BYTES).read_to_end(&mut bytes).map_err(AgentError::journal("read", path))?;
+    let rest = bytes.strip_prefix(MAGIC).unwrap_or_default();
+    let (records, _) = records_of(rest, path)?;
+    Ok(Peeked { records, state })
+}
+
+/// The complete records in these bytes, and what is behind them.
+fn records_of<'a, R: Decode<()> + Encode>(
+    mut rest: &'a [u8],
+    path: &Path,
+) -> Result<(Vec<R>, &'a [u8]), AgentError> {
+    let damaged =
+        |place| AgentError::Damaged { path: path.to_owned(), source: RecoverError::OutOfPlace(place) };
+    let mut records = Vec::new();
+    while let Some((record, after)) = next_record(rest).map_err(|Broken| damaged(records.len()))? {
+        records.push(codec::decode(record, MAX_RECORD_BYTES).map_err(|_| damaged(records.len()))?);
+        rest = after;
+    }
+    Ok((records, rest))
 }
 
 /// Whether there is, or was, a journal of this name.

@@ -16,6 +16,7 @@ mod nodes;
 pub mod producer;
 mod recorder;
 mod report;
+pub mod sessions;
 mod settle;
 mod timing;
 

@@ -12,6 +12,7 @@ use super::keys::KeysCommand;
 use super::produce::ProduceArgs;
 use super::query::QueryCommand;
 use super::secret::{ChannelStateCommand, SecretCommand};
+use super::sessions::SessionsArgs;
 use super::start::StartArgs;
 use super::tx::TxCommand;
 use crate::rpc::{Endpoint, RpcClient};
@@ -43,6 +44,7 @@ pub enum Command {
     Authority(AuthorityCommand),
     Produce(ProduceArgs),
     Charge(ChargeArgs),
+    Sessions(SessionsArgs),
     #[command(subcommand)]
     Secret(SecretCommand),
     #[command(subcommand)]

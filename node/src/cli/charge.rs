@@ -237,7 +237,7 @@ fn check(outcome: &ChargeOutcome) -> anyhow::Result<()> {
 }
 
 /// The report for people.
-fn shown(report: &ChargeReport) -> String {
+pub(super) fn shown(report: &ChargeReport) -> String {
     let outcome = match &report.outcome {
         ChargeOutcome::Charged => "charged".to_owned(),
         ChargeOutcome::Partial => "charged in part".to_owned(),

@@ -13,6 +13,7 @@ mod produce;
 mod query;
 mod run;
 mod secret;
+mod sessions;
 mod start;
 mod tx;
 pub mod values;

@@ -49,7 +49,7 @@ impl Folder {
 #[test]
 fn every_command_has_help_and_the_main_ones_examples() {
     let folder = Folder::new();
-    for command in ["", "keys", "genesis", "start", "tx", "query", "secret", "channel-state"] {
+    for command in ["", "keys", "genesis", "start", "tx", "query", "sessions", "secret", "channel-state"] {
         let output = folder.run(&format!("{command} --help"));
         assert!(output.status.success(), "{command}");
         let help = String::from_utf8(output.stdout).unwrap();

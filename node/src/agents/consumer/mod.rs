@@ -10,4 +10,6 @@ mod serve;
 mod session;
 
 pub use config::{BiddingEnd, ChargeOrder, ConsumerConfig, Deposit};
-pub use run::{resume, run};
+pub(super) use record::{ChargeRecord, Step};
+pub(super) use run::JOURNAL_PREFIX;
+pub use run::{resume, resume_named, run};

@@ -15,7 +15,7 @@ use crate::agents::report::Phase;
 /// A record of a charge with one fresh key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant)] // a few in a charge
-pub(super) enum ChargeRecord {
+pub(in crate::agents) enum ChargeRecord {
     /// It began.
     Started(Started),
     /// This transaction is about to be sent: the same bytes are sent again after a crash, so that
@@ -39,31 +39,31 @@ tagged_enum!(ChargeRecord {
 
 /// Whose charge it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-pub(super) struct Started {
+pub(in crate::agents) struct Started {
     /// The wallet's index of the fresh key.
-    pub(super) key_index: u64,
+    pub(in crate::agents) key_index: u64,
     /// zeta.
-    pub(super) consumer: PublicKey,
+    pub(in crate::agents) consumer: PublicKey,
 }
 
 /// A transaction on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub(super) struct Sending {
-    pub(super) step: Step,
+pub(in crate::agents) struct Sending {
+    pub(in crate::agents) step: Step,
     pub(super) transaction: SignedTransaction,
 }
 
 /// A transaction that is final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-pub(super) struct Landed {
-    pub(super) step: Step,
-    pub(super) place: TxRef,
+pub(in crate::agents) struct Landed {
+    pub(in crate::agents) step: Step,
+    pub(in crate::agents) place: TxRef,
     pub(super) fee: Amount,
 }
 
 /// The transactions that a charge takes besides its settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Step {
+pub(in crate::agents) enum Step {
     /// The fresh key gets money.
     Fund,
     /// The request.
@@ -82,11 +82,11 @@ tagged_enum!(Step { 0 => Fund, 1 => Request, 2 => Commit, 3 => Pay, 4 => Sweep, 
 
 /// The bid chosen, and the secrets that go with it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub(super) struct Decision {
-    pub(super) opening: Opening,
-    pub(super) kind: PaymentKind,
+pub(in crate::agents) struct Decision {
+    pub(in crate::agents) opening: Opening,
+    pub(in crate::agents) kind: PaymentKind,
     /// N.
-    pub(super) installments: u32,
+    pub(in crate::agents) installments: u32,
     pub(super) secrets: Secrets,
     /// Where the producer takes sessions.
     pub(super) contact: Text<MAX_CONTACT_BYTES>,
@@ -96,6 +96,18 @@ pub(super) struct Decision {
 }
 
 impl Step {
+    /// What is sent, in words.
+    pub(in crate::agents) const fn name(self) -> &'static str {
+        match self {
+            Self::Fund => "money to the fresh key",
+            Self::Request => "the request",
+            Self::Commit => "the commitment",
+            Self::Pay => "the payment",
+            Self::Sweep => "what is left",
+            Self::Lock(_) => "a single lock",
+        }
+    }
+
     /// For which phase it is.
     pub(super) const fn phase(self) -> Phase {
         match self {

@@ -24,6 +24,9 @@ use crate::clock;
 use crate::rpc::{NodeApiClient, RpcClient};
 use crate::wallet::Wallet;
 
+/// How the journals of charges are named, before the index of their fresh key.
+pub(in crate::agents) const JOURNAL_PREFIX: &str = "key-";
+
 /// Charges once: asks with a fresh key of the wallet, which its main key pays for, chooses, pays,
 /// and takes back what is left. When `stop` is cancelled the session is ended and settled.
 /// Dropping the future is like a crash: [`resume`] goes on.
@@ -84,6 +87,35 @@ pub async fn resume(
     stop: CancellationToken,
 ) -> Result<Vec<ChargeReport>, AgentError> {
     let paths = journal::unfinished(&sessions_folder(config))?;
+    resume_all(config, &paths, rpc, wallet, observer, stop).await
+}
+
+/// Goes on with one charge that was interrupted, by the name of its journal. With `stop` cancelled already
+/// it is ended and settled as far as it came. None if there is no such charge, or nothing is left to do.
+///
+/// # Errors
+/// As [`run`].
+pub async fn resume_named(
+    config: &ConsumerConfig,
+    name: &str,
+    rpc: RpcClient,
+    wallet: &Wallet,
+    observer: Observer,
+    stop: CancellationToken,
+) -> Result<Option<ChargeReport>, AgentError> {
+    let mut paths = journal::unfinished(&sessions_folder(config))?;
+    paths.retain(|path| path.file_stem().is_some_and(|stem| stem == name));
+    Ok(resume_all(config, &paths, rpc, wallet, observer, stop).await?.pop())
+}
+
+async fn resume_all(
+    config: &ConsumerConfig,
+    paths: &[PathBuf],
+    rpc: RpcClient,
+    wallet: &Wallet,
+    observer: Observer,
+    stop: CancellationToken,
+) -> Result<Vec<ChargeReport>, AgentError> {
     if paths.is_empty() {
         return Ok(Vec::new());
     }
@@ -129,7 +161,7 @@ impl<'a> Setup<'a> {
         let (key_index, key) = wallet.fresh_key()?;
         let folder = sessions_folder(self.config);
         // Not named by the request, which does not exist before the money that this is to guard.
-        let mut journal = Journal::create(&folder, &format!("key-{key_index}"))?;
+        let mut journal = Journal::create(&folder, &format!("{JOURNAL_PREFIX}{key_index}"))?;
         let started = Started { key_index, consumer: key.public_key() };
         journal.append(&ChargeRecord::Started(started)).await?;
         Ok(self.attempt(key, journal, recorder))

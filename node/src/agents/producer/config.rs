@@ -30,21 +30,19 @@ impl ProducerConfig {
         Self { tariff, state_dir, listen, advertise: None, speed: 1, policy: None }
     }
 
-    /// The policy on a chain with these parameters. `claim_lead` is at most half of the claim margin,
-    /// so that the consumer, who counts one and a half times of it, is never late in time (T3, S5).
+    /// The policy on a chain with these parameters.
     pub(super) fn policy(&self, params: &Params) -> ProducerPolicy {
-        if let Some(policy) = self.policy {
-            return policy;
-        }
-        let usual = ProducerPolicy::default();
-        let claim_lead = usual.claim_lead.min(Span::new(params.claim_margin.get() / 2));
-        ProducerPolicy {
-            claim_lead,
-            settle_lead: Span::new(claim_lead.get() / 2),
-            early_tolerance: self.tariff.early_tolerance,
-            ..usual
-        }
+        self.policy.unwrap_or_else(|| policy_for(params, self.tariff.early_tolerance))
     }
+}
+
+/// The policy that suits a chain's claim margin. `claim_lead` is at most half of it, so that the
+/// consumer, who counts one and a half times of it, is never late in time (T3, S5).
+pub(super) fn policy_for(params: &Params, early_tolerance: Span) -> ProducerPolicy {
+    let usual = ProducerPolicy::default();
+    let claim_lead = usual.claim_lead.min(Span::new(params.claim_margin.get() / 2));
+    let settle_lead = Span::new(claim_lead.get() / 2);
+    ProducerPolicy { claim_lead, settle_lead, early_tolerance, ..usual }
 }
 
 /// What a producer's agent did until it was stopped.

@@ -1,5 +1,6 @@
 //! Sells energy: bids for requests, delivers, and collects the money.
 
+mod abort;
 mod bidder;
 mod config;
 mod greet;
@@ -9,6 +10,7 @@ mod session;
 mod slots;
 mod tariff;
 
+pub use abort::abort;
 pub use config::{ProducerConfig, ProducerReport};
 pub use run::run;
 pub use tariff::{Mobility, ProducerTariff, Reservation, TariffError};

@@ -1,0 +1,72 @@
+//! Ends a sale that was interrupted, without selling anything else.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use evchain_protocol::crypto::KeyPair;
+use evchain_protocol::primitives::Span;
+use evchain_protocol::session::{ProducerRecord, ProducerSession};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::config::policy_for;
+use super::session::Driver;
+use crate::agents::blocks::Blocks;
+use crate::agents::error::AgentError;
+use crate::agents::event::Observer;
+use crate::agents::journal::{self, Journal};
+use crate::agents::meter::Meter;
+use crate::agents::nodes::{Nodes, Signer};
+use crate::agents::report::SessionReport;
+use crate::agents::settle::Settlements;
+use crate::clock;
+use crate::rpc::{NodeApiClient, RpcClient};
+
+/// Ends the sale with this journal's name and collects what was released. None if there is no such
+/// journal, or nothing is left to do.
+///
+/// # Errors
+/// [`AgentError`]: an agent is at it, the journal is damaged, or the chain rejects the claim.
+pub async fn abort(
+    state_dir: &Path,
+    name: &str,
+    rpc: RpcClient,
+    key: KeyPair,
+    observer: Observer,
+) -> Result<Option<SessionReport>, AgentError> {
+    let mut paths = journal::unfinished(&state_dir.join("sessions"))?;
+    paths.retain(|path| path.file_stem().is_some_and(|stem| stem == name));
+    let Some(path) = paths.pop() else { return Ok(None) };
+    let (journal, records) = Journal::<ProducerRecord>::open(&path)?;
+    if records.is_empty() {
+        journal.close()?;
+        return Ok(None);
+    }
+    let nodes = Nodes::new(rpc.clone(), Arc::clone(&observer));
+    let params =
+        nodes.need("ask for the chain's parameters", |rpc| async move { rpc.params().await }).await?;
+    let policy = policy_for(&params, Span::ZERO);
+    let mut out = Vec::new();
+    let session = ProducerSession::recover(key.clone(), policy, &records, clock::now(), &mut out)
+        .map_err(|source| AgentError::Damaged { path, source })?;
+    let stop = CancellationToken::new();
+    stop.cancel();
+    // No consumer is let in any more.
+    let (_, connections) = mpsc::channel(1);
+    let blocks = Blocks::follow(rpc, observer);
+    let driver = Driver {
+        // No energy flows any more, so the meter stays where it is.
+        meter: Meter::new(1, 1, session.outcome().energy),
+        session,
+        signer: Arc::new(Signer::new(nodes, key)),
+        journal,
+        stream: None,
+        connections,
+        news: blocks.reader(),
+        stop,
+        settling: Settlements::default(),
+        accepted: None,
+        transactions: Vec::new(),
+    };
+    driver.run(out).await.map(Some)
+}
