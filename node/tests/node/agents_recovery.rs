@@ -3,6 +3,7 @@
 //! Method: a real node and real agents in one process. An aborted task is as good as kill -9: what
 //! it had not written is gone.
 
+use evchain_node::agents::sessions::{EntryState, Side, list};
 use evchain_node::agents::{AgentEvent, ChargeOutcome};
 use evchain_protocol::primitives::Amount;
 use evchain_protocol::session::PaymentKind;
@@ -93,4 +94,34 @@ async fn a_producer_that_vanishes_costs_one_installment_at_most() {
     // It claimed nothing in time, so only the forfeited deposit is gone.
     assert_eq!(report.paid, Amount::new(PRICE.get() / 8));
     assert_eq!(world.consumer_balance().await, START.saturating_sub(report.paid));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn interrupted_sessions_are_seen_and_ended_by_hand() {
+    let world = World::start(&[1], 0).await;
+    let seller = world.produce(1, tariff(40)).await;
+    let charging = world.charge(order_from(PaymentKind::Chain, 8, 5_000, 6_000)).await;
+    charging.events.wait_delivered(2).await;
+    let running = list(&world.state_dir("consumer")).expect("a list");
+    assert_eq!((running[0].state, running[0].side), (EntryState::Running, Side::Buys));
+    charging.kill().await;
+    seller.kill().await;
+
+    let bought = world.interrupted("consumer").await;
+    let sold = world.interrupted("producer-1").await;
+    assert!(bought.released >= 3 && bought.delivered >= 3, "{bought:?}");
+    assert!(sold.released >= 3 && sold.released <= bought.released, "{sold:?}");
+    assert_eq!((bought.payment, bought.price), (sold.payment, Some(PRICE)));
+
+    let session = world.abort_sale(1, &sold.name).await.expect("a session");
+    assert_eq!((session.outcome.released, session.outcome.amount), (sold.released, sold.amount));
+    assert_eq!(world.balance(key(1).public_key()).await, START.saturating_add(sold.amount));
+    let report = world.abort_charge(&bought.name).await.expect("a charge");
+    assert_eq!(report.outcome, ChargeOutcome::Partial, "{report:#?}");
+    assert_eq!(report.paid, sold.amount);
+    assert_eq!(world.consumer_balance().await, START.saturating_sub(sold.amount));
+    for name in ["consumer", "producer-1"] {
+        assert_eq!(list(&world.state_dir(name)).expect("a list")[0].state, EntryState::Over);
+    }
+    assert!(world.abort_sale(1, &sold.name).await.is_none(), "nothing is left to do");
 }

@@ -11,7 +11,8 @@ use evchain_node::agents::consumer::{self, ChargeOrder, ConsumerConfig};
 use evchain_node::agents::producer::{
     self, Mobility, ProducerConfig, ProducerReport, ProducerTariff, Reservation,
 };
-use evchain_node::agents::{AgentError, AgentEvent, ChargeReport, Observer};
+use evchain_node::agents::sessions::{self, EntryState, SessionEntry};
+use evchain_node::agents::{AgentError, AgentEvent, ChargeReport, Observer, SessionReport};
 use evchain_node::clock;
 use evchain_node::mempool::PoolLimits;
 use evchain_node::network::{Multiaddr, NetworkConfig};
@@ -215,6 +216,31 @@ impl World {
             Box::pin(consumer::run(&config, &order, rpc, &wallet, observer, token)).await
         });
         Charging { events, stop, task }
+    }
+
+    /// The only session of an agent that was killed.
+    pub async fn interrupted(&self, name: &str) -> SessionEntry {
+        self.wait_for_journals(name).await;
+        let mut entries = sessions::list(&self.state_dir(name)).expect("a list");
+        let entry = entries.pop().expect("a session");
+        assert!(entries.is_empty() && entry.state == EntryState::Interrupted, "{entry:?}, {entries:?}");
+        entry
+    }
+
+    /// Ends a sale that was interrupted.
+    pub async fn abort_sale(&self, seed: u8, name: &str) -> Option<SessionReport> {
+        let (dir, events) = (self.state_dir(&format!("producer-{seed}")), Events::default());
+        let aborted = producer::abort(&dir, name, self.rpc().await, key(seed), events.observer());
+        soon("the sale's end", aborted).await.expect("it ends")
+    }
+
+    /// Ends a charge that was interrupted.
+    pub async fn abort_charge(&self, name: &str) -> Option<ChargeReport> {
+        let (config, events, stop) = (self.consumer_config(), Events::default(), CancellationToken::new());
+        stop.cancel();
+        let rpc = self.rpc().await;
+        let aborted = consumer::resume_named(&config, name, rpc, &self.wallet, events.observer(), stop);
+        soon("the charge's end", aborted).await.expect("it ends")
     }
 
     /// Goes on with what was interrupted.

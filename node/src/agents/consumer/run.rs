@@ -315,7 +315,6 @@ fn outcome_of(session: &SessionReport) -> ChargeOutcome {
     match session.outcome.released {
         released if released == session.installments => ChargeOutcome::Charged,
         0 => ChargeOutcome::NotServed,
-        _ if session.accepted.is_none() => ChargeOutcome::NotServed,
         _ => ChargeOutcome::Partial,
     }
 }

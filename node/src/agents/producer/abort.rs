@@ -62,6 +62,7 @@ pub async fn abort(
         journal,
         stream: None,
         connections,
+        unplugged: CancellationToken::new(),
         news: blocks.reader(),
         stop,
         settling: Settlements::default(),
