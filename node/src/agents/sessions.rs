@@ -1,6 +1,6 @@
 //! What the journals of a state folder say about its sessions, for people.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::primitives::{Amount, Energy, TxRef, Window};
@@ -77,20 +77,24 @@ pub enum EntryState {
 /// # Errors
 /// [`AgentError::Journal`] and [`AgentError::Damaged`], with the file's name.
 pub fn list(state_dir: &Path) -> Result<Vec<SessionEntry>, AgentError> {
-    journal::all(&state_dir.join("sessions"))?.into_iter().map(read).collect()
+    journal::all(&state_dir.join("sessions"))?.iter().map(|path| read(path)).collect()
 }
 
-fn read(path: PathBuf) -> Result<SessionEntry, AgentError> {
+fn read(path: &Path) -> Result<SessionEntry, AgentError> {
     let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     if name.starts_with(JOURNAL_PREFIX) {
-        let Peeked { records, state } = journal::peek::<ChargeRecord>(&path)?;
+        let Peeked { records, state } = journal::peek::<ChargeRecord>(path)?;
         let mut reader = Reader::new(name, Side::Buys, state);
-        records.iter().for_each(|record| reader.take_charge(record));
+        for record in &records {
+            reader.take_charge(record);
+        }
         Ok(reader.finish())
     } else {
-        let Peeked { records, state } = journal::peek::<ProducerRecord>(&path)?;
+        let Peeked { records, state } = journal::peek::<ProducerRecord>(path)?;
         let mut reader = Reader::new(name, Side::Sells, state);
-        records.iter().for_each(|record| reader.take_sale(record));
+        for record in &records {
+            reader.take_sale(record);
+        }
         Ok(reader.finish())
     }
 }
@@ -100,6 +104,12 @@ struct Reader {
     entry: SessionEntry,
     terms: Option<Terms>,
     progress: Progress,
+}
+
+impl SessionEntry {
+    fn set_stage(&mut self, stage: &str) {
+        stage.clone_into(&mut self.stage);
+    }
 }
 
 impl Reader {
@@ -147,14 +157,14 @@ impl Reader {
             ChargeRecord::Session(record) => match record {
                 ConsumerRecord::Begun(beginning) => self.begin(&beginning.terms, Progress::default()),
                 ConsumerRecord::Accepted(_) => {
-                    self.entry.stage = "charging".to_owned();
+                    self.entry.set_stage("charging");
                     self.progress = self.terms.map(|terms| terms.start()).unwrap_or_default();
                 }
                 ConsumerRecord::Released(index) => self.release(*index),
                 ConsumerRecord::Delivered(delivered) => self.deliver(delivered.index, delivered.energy),
                 ConsumerRecord::Ended(reason) => self.entry.stage = shown(reason),
                 ConsumerRecord::Receipted(_) => self.entry.receipt = true,
-                ConsumerRecord::Settled => self.entry.stage = "settled".to_owned(),
+                ConsumerRecord::Settled => self.entry.set_stage("settled"),
             },
         }
     }
@@ -163,7 +173,7 @@ impl Reader {
         match record {
             ProducerRecord::Accepted(acceptance) => {
                 self.begin(&acceptance.terms, acceptance.terms.start());
-                self.entry.stage = "charging".to_owned();
+                self.entry.set_stage("charging");
             }
             ProducerRecord::Released(release) => self.release(release.index),
             ProducerRecord::Delivered((index, energy)) => self.deliver(*index, *energy),
@@ -177,7 +187,7 @@ impl Reader {
         self.terms = Some(*terms);
         self.progress = progress;
         let entry = &mut self.entry;
-        entry.stage = "opening".to_owned();
+        entry.set_stage("opening");
         (entry.consumer, entry.producer) = (Some(terms.consumer), Some(terms.producer));
         (entry.request, entry.payment) = (Some(terms.request), Some(terms.payment));
         (entry.paid_by, entry.window) = (Some(terms.kind), Some(terms.plan.window));

@@ -69,5 +69,5 @@ pub async fn abort(
         accepted: None,
         transactions: Vec::new(),
     };
-    driver.run(out).await.map(Some)
+    Box::pin(driver.run(out)).await.map(Some)
 }
