@@ -10,6 +10,7 @@ pub mod authority;
 pub mod block;
 pub mod codec;
 pub mod commitment;
+pub mod compact;
 pub mod crypto;
 pub mod event;
 pub mod execute;

@@ -1,6 +1,6 @@
 //! The arithmetic of a payment in installments: how much each is, and until when it can be claimed.
 
-use std::num::NonZeroU32;
+use std::num::NonZeroU16;
 
 use bincode::de::Decoder;
 use bincode::error::DecodeError;
@@ -16,7 +16,7 @@ pub const MAX_INSTALLMENTS: u32 = 1024;
 /// N, the number of installments: 1 to [`MAX_INSTALLMENTS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
-pub struct InstallmentCount(NonZeroU32);
+pub struct InstallmentCount(NonZeroU16);
 
 /// A number of installments that no payment can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -25,14 +25,14 @@ pub struct BadInstallmentCount(pub u32);
 
 impl InstallmentCount {
     /// Everything at once.
-    pub const ONE: Self = Self(NonZeroU32::MIN);
+    pub const ONE: Self = Self(NonZeroU16::MIN);
 
     /// This many installments.
     ///
     /// # Errors
     /// [`BadInstallmentCount`] for 0 and above [`MAX_INSTALLMENTS`].
     pub fn new(count: u32) -> Result<Self, BadInstallmentCount> {
-        match NonZeroU32::new(count) {
+        match u16::try_from(count).ok().and_then(NonZeroU16::new) {
             Some(nonzero) if count <= MAX_INSTALLMENTS => Ok(Self(nonzero)),
             _ => Err(BadInstallmentCount(count)),
         }
@@ -40,7 +40,7 @@ impl InstallmentCount {
 
     /// The number.
     pub const fn get(self) -> u32 {
-        self.0.get()
+        self.0.get() as u32
     }
 
     /// What the first `released` of the N installments sum up to: floor(released * total / N).
@@ -90,7 +90,7 @@ impl std::fmt::Display for InstallmentCount {
 
 impl<C> Decode<C> for InstallmentCount {
     fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
-        Self::new(u32::decode(decoder)?).map_err(|error| DecodeError::OtherString(error.to_string()))
+        Self::new(u16::decode(decoder)?.into()).map_err(|error| DecodeError::OtherString(error.to_string()))
     }
 }
 

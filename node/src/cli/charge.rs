@@ -34,10 +34,10 @@ pub struct ChargeArgs {
     /// How much, such as 20kWh.
     #[arg(long, value_parser = values::energy, required_unless_present = "resume")]
     energy: Option<Energy>,
-    /// From when, such as +2m.
+    /// From when, such as +2m; in tenths of a second.
     #[arg(long, value_name = "MOMENT", value_parser = values::moment, required_unless_present = "resume")]
     from: Option<Timestamp>,
-    /// For how long, such as 1h.
+    /// For how long, such as 1h; in tenths of a second.
     #[arg(long = "for", value_name = "SPAN", value_parser = values::span, required_unless_present = "resume")]
     length: Option<Span>,
     /// Where you are then; nobody is told.

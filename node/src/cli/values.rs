@@ -64,16 +64,19 @@ pub fn span(text: &str) -> Result<Span, String> {
 
 /// Reads a moment: `now`, `+2h` from now, or RFC 3339 such as `2026-11-22T14:00:00+01:00`.
 ///
+/// The first two count from the last tenth of a second, so that requests and bids can have them.
+///
 /// # Errors
 /// What is wrong, for people.
 pub fn moment(text: &str) -> Result<Timestamp, String> {
     let error =
         || format!("write a moment as +2h (from now), now, or 2026-11-22T14:00:00Z (RFC 3339), not '{text}'");
+    let now = clock::now().floor_to_tick();
     if text == "now" {
-        return Ok(clock::now());
+        return Ok(now);
     }
     if let Some(later) = text.strip_prefix('+') {
-        return clock::now().after(span(later)?).map_err(|_| error());
+        return now.after(span(later)?).map_err(|_| error());
     }
     let moment = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| error())?;
     let ms = moment.unix_timestamp_nanos() / 1_000_000;

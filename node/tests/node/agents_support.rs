@@ -371,7 +371,7 @@ pub fn order(kind: PaymentKind, installments: u32) -> ChargeOrder {
 }
 
 pub fn order_from(kind: PaymentKind, installments: u32, from_ms: u64, length_ms: u64) -> ChargeOrder {
-    let start = clock::now().saturating_after(Span::new(from_ms));
+    let start = clock::now().saturating_after(Span::new(from_ms)).ceil_to_tick();
     let window = Window { start, end: start.saturating_after(Span::new(length_ms)) };
     let choice = Choice {
         price_per_km: Amount::new(1_000),

@@ -5,6 +5,7 @@ use crate::crypto::PublicKey;
 use crate::event::{Event, EventRecord};
 use crate::primitives::{Amount, OutOfRange, Timestamp, TxRef};
 use crate::state::account::{Account, Roles, Standing};
+use crate::state::auction::Request;
 use crate::state::changes::Changes;
 use crate::state::key::{DueItem, StateKey};
 use crate::state::overlay::Overlay;
@@ -155,6 +156,12 @@ impl Ledger<'_> {
             key: StateKey::Account(*key),
             reason: "the account of a sender or a party",
         })
+    }
+
+    /// The account's newest request, if it is in the state (B1, B9).
+    pub(crate) fn newest_request(&self, key: &PublicKey) -> Result<Option<(TxRef, Request)>, ReadError> {
+        let Some(name) = self.existing_account(key)?.newest_request else { return Ok(None) };
+        Ok(self.state.request(name)?.map(|request| (name, request)))
     }
 
     pub(crate) fn put_account(&mut self, key: PublicKey, account: Account) {

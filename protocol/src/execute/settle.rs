@@ -46,6 +46,7 @@ impl Ledger<'_> {
         let request = self.state.request(name)?.ok_or(dangling(key))?;
         let mut account = self.existing_account(&request.consumer)?;
         account.open_requests = account.open_requests.saturating_sub(1);
+        account.newest_request = account.newest_request.filter(|newest| *newest != name);
         self.put_account(request.consumer, account);
         let bids =
             self.state.range(StateKey::bids_of(name), usize::try_from(request.bids).unwrap_or(usize::MAX))?;

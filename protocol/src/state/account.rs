@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{Decode, Encode};
 use crate::crypto::PublicKey;
 use crate::flags::flag_set;
-use crate::primitives::{Amount, Nonce};
+use crate::primitives::{Amount, Nonce, TxRef};
 use crate::tagged_enum;
 
 flag_set!(
@@ -67,11 +67,13 @@ pub struct Account {
     pub standing: Standing,
     /// How many of its requests are in the state (B1).
     pub open_requests: u32,
+    /// Its newest request, which a commitment decides (B1, B9), until that leaves the state.
+    pub newest_request: Option<TxRef>,
 }
 
 impl Account {
     /// An account that has not done anything yet.
     pub const fn new(balance: Amount, standing: Standing) -> Self {
-        Self { balance, nonce: Nonce::ZERO, standing, open_requests: 0 }
+        Self { balance, nonce: Nonce::ZERO, standing, open_requests: 0, newest_request: None }
     }
 }

@@ -65,6 +65,14 @@ pub struct Request {
     pub payment: Option<TxRef>,
 }
 
+impl Request {
+    /// Whether a commitment can still decide it (B9): it has none, its window is ahead, and it has a bid or
+    /// can get one. Once false, it stays false.
+    pub fn can_be_decided(&self, now: Timestamp) -> bool {
+        self.commitment.is_none() && now < self.window.start && (self.bids > 0 || now < self.bid_deadline)
+    }
+}
+
 flag_set!(
     /// Ways to pay in installments.
     PaymentKinds {

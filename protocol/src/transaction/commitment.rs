@@ -10,14 +10,12 @@ use crate::execute::{ExecuteError, Ledger, Sender};
 use crate::primitives::Timestamp;
 use crate::primitives::TxRef;
 use crate::state::key::StateKey;
-use crate::state::read::StateRead;
 use crate::state::value::StateValue;
 
-/// Ends the bidding with a hidden decision.
+/// Ends the bidding for the sender's newest request with a hidden decision. No other can be decided any more
+/// (B1), so that the request needs no name here.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct Commit {
-    /// Which of the sender's requests.
-    pub request: TxRef,
     /// c, see [`Opening`](crate::commitment::Opening).
     pub commitment: Hash,
 }
@@ -27,11 +25,8 @@ pub struct Commit {
 #[allow(missing_docs)] // the messages name the fields
 pub enum CommitmentReason {
     /// B9
-    #[error("there is no open request {request}")]
-    NoRequest { request: TxRef },
-    /// B9
-    #[error("request {request} is {consumer}'s, not the sender's")]
-    NotOwner { request: TxRef, consumer: PublicKey },
+    #[error("no request of {sender} is open")]
+    NoRequest { sender: PublicKey },
     /// B9
     #[error("request {request} has no bid to decide for")]
     NoBids { request: TxRef },
@@ -45,14 +40,11 @@ pub enum CommitmentReason {
 
 impl Commit {
     pub(super) fn apply(&self, sender: Sender, ledger: &mut Ledger<'_>) -> Result<(), ExecuteError> {
-        let (name, now) = (self.request, ledger.block.time);
+        let now = ledger.block.time;
         // B9
-        let Some(mut request) = ledger.state.request(name)? else {
-            return Err(CommitmentReason::NoRequest { request: name }.into());
+        let Some((name, mut request)) = ledger.newest_request(&sender.key)? else {
+            return Err(CommitmentReason::NoRequest { sender: sender.key }.into());
         };
-        if request.consumer != sender.key {
-            return Err(CommitmentReason::NotOwner { request: name, consumer: request.consumer }.into());
-        }
         if request.bids == 0 {
             return Err(CommitmentReason::NoBids { request: name }.into());
         }

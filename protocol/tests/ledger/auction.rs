@@ -1,6 +1,7 @@
 //! Goal: rules B. Method: one transaction for each way to break a rule, on a chain where everything
 //! else about it is right, at the moments just before and at each deadline.
 
+use evchain_protocol::compact::TICK;
 use evchain_protocol::crypto::{Hash, KeyPair};
 use evchain_protocol::event::Event;
 use evchain_protocol::primitives::{Amount, Energy, Position, RegionId, Span, Timestamp, TxRef, Window};
@@ -11,22 +12,24 @@ use evchain_protocol::state::read::StateRead;
 use evchain_protocol::transaction::bid::{BidReason, PlaceBid};
 use evchain_protocol::transaction::commitment::{Commit, CommitmentReason};
 use evchain_protocol::transaction::participant::Admit;
-use evchain_protocol::transaction::request::{PlaceRequest, RequestReason};
+use evchain_protocol::transaction::request::{RequestReason, RequestTerms};
 use evchain_protocol::transaction::station::RecordStation;
 use evchain_protocol::transaction::{Action, RejectReason};
 
 use crate::chain::*;
 
-fn request_with(change: impl FnOnce(&mut PlaceRequest)) -> Action {
+const DAY: u64 = 24 * 60 * MINUTE;
+
+fn request_with(change: impl FnOnce(&mut RequestTerms)) -> Action {
     let mut request = a_request();
     change(&mut request);
-    Action::PlaceRequest(request)
+    Action::PlaceRequest(request.try_into().unwrap())
 }
 
 fn bid_with(request: TxRef, change: impl FnOnce(&mut Bid)) -> Action {
     let mut bid = a_bid();
     change(&mut bid);
-    Action::PlaceBid(PlaceBid { request, bid })
+    Action::PlaceBid(PlaceBid::new(request, bid).unwrap())
 }
 
 fn admit_producer(chain: &mut Chain, time: Timestamp, producer: &KeyPair) {
@@ -64,7 +67,7 @@ fn b1_to_b3_request() {
         reject(request_with(|r| r.bid_deadline = start)),
         RequestReason::DeadlineAfterStart { deadline: start, start }.into()
     );
-    let length = Span::new(params.max_window.get() + 1);
+    let length = Span::new(params.max_window.get() + TICK.get());
     assert_eq!(
         reject(request_with(|r| r.window.end = start.after(length).unwrap())),
         RequestReason::WindowTooLong { length, max: params.max_window }.into()
@@ -74,9 +77,12 @@ fn b1_to_b3_request() {
         RequestReason::DeadlinePassed { deadline: now, now }.into()
     );
     let latest = now.after(params.max_lead).unwrap();
-    let late = Timestamp::new(latest.get() + 1);
+    let late = latest.after(TICK).unwrap();
     assert_eq!(
-        reject(request_with(|r| r.window = Window { start: late, end: late.after(Span::new(1)).unwrap() })),
+        reject(request_with(|r| {
+            r.window = Window { start: late, end: late.after(TICK).unwrap() };
+            r.bid_deadline = late.before(Span::new(DAY));
+        })),
         RequestReason::TooFarAhead { start: late, latest }.into()
     );
     // The farthest and longest that is allowed.
@@ -86,6 +92,7 @@ fn b1_to_b3_request() {
         &alice(),
         request_with(|r| {
             r.window = Window { start: latest, end: latest.after(params.max_window).unwrap() };
+            r.bid_deadline = latest.before(Span::new(DAY));
         }),
     );
     assert!(start < end);
@@ -95,7 +102,14 @@ fn b1_to_b3_request() {
 fn b1_open_requests_are_counted_until_their_end() {
     let mut chain = Chain::new();
     for minute in [1, 2] {
-        chain.act(at(minute * MINUTE), &alice(), request_with(|_| {}));
+        let request = chain.act(at(minute * MINUTE), &alice(), request_with(|_| {}));
+        assert_eq!(
+            chain.rejected(at(minute * MINUTE + 1), &alice(), request_with(|_| {})),
+            RequestReason::Undecided { request }.into()
+        );
+        chain.act(at(minute * MINUTE + 1), &bob(), bid_with(request, |_| {}));
+        let commitment = Hash::from_bytes([9; 32]);
+        chain.act(at(minute * MINUTE + 2), &alice(), Action::Commit(Commit { commitment }));
     }
     assert_eq!(
         chain.rejected(at(3 * MINUTE), &alice(), request_with(|_| {})),
@@ -103,11 +117,58 @@ fn b1_open_requests_are_counted_until_their_end() {
     );
     chain.pass(at(120 * MINUTE));
     assert_eq!(chain.account(&alice()).open_requests, 0);
-    let later = |r: &mut PlaceRequest| {
+    let later = |r: &mut RequestTerms| {
         r.bid_deadline = at(130 * MINUTE);
         r.window = Window { start: at(140 * MINUTE), end: at(150 * MINUTE) };
     };
     chain.act(at(121 * MINUTE), &alice(), request_with(later));
+}
+
+/// A key waits with its next request as long as a commitment could mean the last one, and no longer.
+#[test]
+fn b1_a_request_that_cannot_be_decided_is_in_nobodys_way() {
+    let another = || {
+        request_with(|r| {
+            r.bid_deadline = at(70 * MINUTE);
+            r.window = Window { start: at(80 * MINUTE), end: at(90 * MINUTE) };
+        })
+    };
+    let (deadline, start) = (a_request().bid_deadline, a_request().window.start);
+    let a_moment = Span::new(1);
+
+    // Nobody has bid, and nobody can any more.
+    let (mut chain, request) = with_request();
+    let undecided = RejectReason::from(RequestReason::Undecided { request });
+    assert_eq!(chain.rejected(deadline.before(a_moment), &alice(), another()), undecided);
+    let second = chain.act(deadline, &alice(), another());
+    assert_eq!(chain.account(&alice()).newest_request, Some(second));
+
+    // There is a bid, so it can be decided until its window starts.
+    let (mut chain, request) = with_bid();
+    let undecided = RejectReason::from(RequestReason::Undecided { request });
+    assert_eq!(chain.rejected(deadline, &alice(), another()), undecided);
+    assert_eq!(chain.rejected(start.before(a_moment), &alice(), another()), undecided);
+    chain.act(start, &alice(), another());
+}
+
+#[test]
+fn b9_a_commitment_decides_the_newest_request() {
+    let (mut chain, first) = with_commitment();
+    let second = chain.act(at(4 * MINUTE), &alice(), request_with(|_| {}));
+    chain.act(at(5 * MINUTE), &bob(), bid_with(second, |_| {}));
+    let commitment = Hash::from_bytes([8; 32]);
+    chain.act(at(6 * MINUTE), &alice(), Action::Commit(Commit { commitment }));
+    let decided = |name| chain.state.request(name).unwrap().unwrap().commitment;
+    assert_eq!(decided(first), Some(Hash::from_bytes([9; 32])));
+    assert_eq!(decided(second), Some(commitment));
+    assert_eq!(chain.account(&alice()).newest_request, Some(second));
+    chain.pass(at(120 * MINUTE));
+    assert_eq!(chain.account(&alice()).newest_request, None);
+    let sender = alice().public_key();
+    assert_eq!(
+        chain.rejected(at(121 * MINUTE), &alice(), Action::Commit(Commit { commitment })),
+        CommitmentReason::NoRequest { sender }.into()
+    );
 }
 
 #[test]
@@ -132,7 +193,7 @@ fn b4_to_b7_bid() {
         reject(&chain, bid_with(request, |b| b.max_installments = count(101))),
         BidReason::TooManyInstallments { offered: count(101), max: count(100) }.into()
     );
-    let cancel_by = Timestamp::new(start.get() + 1);
+    let cancel_by = start.after(TICK).unwrap();
     assert_eq!(
         reject(&chain, bid_with(request, |b| b.cancel_by = cancel_by)),
         BidReason::CancelAfterStart { cancel_by, start }.into()
@@ -212,20 +273,18 @@ fn b8_first_bid_only() {
 #[test]
 fn b9_commitment() {
     let (mut chain, request) = with_request();
-    let commit = |request| Action::Commit(Commit { request, commitment: Hash::from_bytes([9; 32]) });
-    let reject = |chain: &Chain, who: &KeyPair, minute, request| -> RejectReason {
-        chain.rejected(at(minute * MINUTE), who, commit(request))
+    let commit = || Action::Commit(Commit { commitment: Hash::from_bytes([9; 32]) });
+    let reject = |chain: &Chain, who: &KeyPair, minute| -> RejectReason {
+        chain.rejected(at(minute * MINUTE), who, commit())
     };
-    let absent = TxRef::MAX;
-    assert_eq!(reject(&chain, &alice(), 2, absent), CommitmentReason::NoRequest { request: absent }.into());
-    assert_eq!(reject(&chain, &alice(), 2, request), CommitmentReason::NoBids { request }.into());
+    let sender = carol().public_key();
+    assert_eq!(reject(&chain, &carol(), 2), CommitmentReason::NoRequest { sender }.into());
+    assert_eq!(reject(&chain, &alice(), 2), CommitmentReason::NoBids { request }.into());
     chain.act(at(2 * MINUTE), &bob(), bid_with(request, |_| {}));
-    let consumer = alice().public_key();
-    assert_eq!(reject(&chain, &carol(), 3, request), CommitmentReason::NotOwner { request, consumer }.into());
     let start = a_request().window.start;
-    assert_eq!(reject(&chain, &alice(), 60, request), CommitmentReason::TooLate { start, now: start }.into());
-    chain.act(at(3 * MINUTE), &alice(), commit(request));
-    assert_eq!(reject(&chain, &alice(), 4, request), CommitmentReason::AlreadyCommitted { request }.into());
+    assert_eq!(reject(&chain, &alice(), 60), CommitmentReason::TooLate { start, now: start }.into());
+    chain.act(at(3 * MINUTE), &alice(), commit());
+    assert_eq!(reject(&chain, &alice(), 4), CommitmentReason::AlreadyCommitted { request }.into());
     // B5: the bidding is over.
     assert_eq!(
         chain.rejected(at(4 * MINUTE), &carol(), bid_with(request, |_| {})),

@@ -22,7 +22,7 @@ use evchain_protocol::state::value::StateValue;
 use evchain_protocol::text::Text;
 use evchain_protocol::transaction::bid::PlaceBid;
 use evchain_protocol::transaction::commitment::Commit;
-use evchain_protocol::transaction::request::PlaceRequest;
+use evchain_protocol::transaction::request::RequestTerms;
 use evchain_protocol::transaction::{Action, RejectReason, Transaction, VerifiedTransaction, VerifyError};
 
 /// Time of block 0 in ms. Tests give times relative to it.
@@ -294,8 +294,8 @@ pub(crate) fn total_money(state: &MemoryState) -> u128 {
 }
 
 /// A request from minute 60 to 120, with bids until minute 30.
-pub(crate) fn a_request() -> PlaceRequest {
-    PlaceRequest {
+pub(crate) fn a_request() -> RequestTerms {
+    RequestTerms {
         region: RegionId::new(244),
         window: Window { start: at(60 * MINUTE), end: at(120 * MINUTE) },
         energy: Energy::new(17_000),
@@ -328,14 +328,14 @@ pub(crate) fn a_station() -> Station {
 /// A chain with Alice's request, at 0:01.
 pub(crate) fn with_request() -> (Chain, TxRef) {
     let mut chain = Chain::new();
-    let request = chain.act(at(MINUTE), &alice(), Action::PlaceRequest(a_request()));
+    let request = chain.act(at(MINUTE), &alice(), Action::PlaceRequest(a_request().try_into().unwrap()));
     (chain, request)
 }
 
 /// A chain where Bob has bid for Alice's request, at 0:02.
 pub(crate) fn with_bid() -> (Chain, TxRef) {
     let (mut chain, request) = with_request();
-    chain.act(at(2 * MINUTE), &bob(), Action::PlaceBid(PlaceBid { request, bid: a_bid() }));
+    chain.act(at(2 * MINUTE), &bob(), Action::PlaceBid(PlaceBid::new(request, a_bid()).unwrap()));
     (chain, request)
 }
 
@@ -343,6 +343,6 @@ pub(crate) fn with_bid() -> (Chain, TxRef) {
 pub(crate) fn with_commitment() -> (Chain, TxRef) {
     let (mut chain, request) = with_bid();
     let commitment = Hash::from_bytes([9; 32]);
-    chain.act(at(3 * MINUTE), &alice(), Action::Commit(Commit { request, commitment }));
+    chain.act(at(3 * MINUTE), &alice(), Action::Commit(Commit { commitment }));
     (chain, request)
 }

@@ -9,6 +9,7 @@ mod auction;
 mod blocks;
 mod chain;
 mod channels;
+mod compact;
 mod encoding;
 mod evidence;
 mod general;

@@ -219,9 +219,9 @@ fn i2_the_bid_says_which_kinds_it_takes() {
     let (mut chain, request) = with_request();
     let mut bid = a_bid();
     bid.kinds = PaymentKinds::HASHES;
-    chain.act(at(2 * MINUTE), &bob(), Action::PlaceBid(PlaceBid { request, bid }));
+    chain.act(at(2 * MINUTE), &bob(), Action::PlaceBid(PlaceBid::new(request, bid).unwrap()));
     let commitment = evchain_protocol::crypto::Hash::ZERO;
-    let commit = evchain_protocol::transaction::commitment::Commit { request, commitment };
+    let commit = evchain_protocol::transaction::commitment::Commit { commitment };
     chain.act(at(3 * MINUTE), &alice(), Action::Commit(commit));
     assert_eq!(
         chain.rejected(at(4 * MINUTE), &alice(), pay(request, chain_locks(10), DepositRule::Forfeit)),

@@ -212,28 +212,28 @@ impl Walk {
 
     fn ask(&mut self, who: KeyPair) -> (KeyPair, Action) {
         let mut request = a_request();
-        request.bid_deadline = self.in_minutes(5, 20);
-        let start = self.in_minutes(20, 60);
+        request.bid_deadline = self.in_minutes(5, 20).floor_to_tick();
+        let start = self.in_minutes(20, 60).ceil_to_tick();
         request.window = Window { start, end: start.saturating_after(Span::new(60 * MINUTE)) };
-        (who, Action::PlaceRequest(request))
+        (who, Action::PlaceRequest(request.try_into().unwrap()))
     }
 
     fn bid(&mut self, who: KeyPair) -> Option<(KeyPair, Action)> {
         let request = self.a_request()?;
         let mut bid = a_bid();
         bid.price = money(1 + self.random.below(5000));
-        bid.cancel_by = self.in_minutes(0, 20);
+        bid.cancel_by = self.in_minutes(0, 20).floor_to_tick();
         if self.random.below(2) == 0 {
             bid.position = BidPosition::Station;
         }
-        Some((who, Action::PlaceBid(PlaceBid { request, bid })))
+        Some((who, Action::PlaceBid(PlaceBid::new(request, bid).unwrap())))
     }
 
     fn commit(&mut self) -> Option<(KeyPair, Action)> {
         let name = self.a_request()?;
         let request = self.chain.state.request(name).unwrap()?;
         let commitment = Hash::from_bytes([3; 32]);
-        Some((self.secret_of(&request.consumer), Action::Commit(Commit { request: name, commitment })))
+        Some((self.secret_of(&request.consumer), Action::Commit(Commit { commitment })))
     }
 
     /// A request, its consumer and one of its bidders, decided as far as there are such.
@@ -384,12 +384,16 @@ fn check_queue(chain: &Chain) {
     let mut expected = BTreeSet::new();
     let mut open_requests: BTreeMap<PublicKey, u32> = BTreeMap::new();
     let mut bids: BTreeMap<TxRef, (u32, u32)> = BTreeMap::new();
+    let mut undecided: BTreeMap<PublicKey, Vec<TxRef>> = BTreeMap::new();
     for (key, value) in chain.state.iter() {
         match (key, value) {
             (StateKey::Request(name), StateValue::Request(request)) => {
                 expected.insert((request.window.end, DueItem::Request(*name)));
                 *open_requests.entry(request.consumer).or_default() += 1;
                 bids.entry(*name).or_default().0 = request.bids;
+                if request.can_be_decided(chain.tip.time_ms) {
+                    undecided.entry(request.consumer).or_default().push(*name);
+                }
             }
             (StateKey::Bid(request, _), _) => bids.entry(*request).or_default().1 += 1,
             (StateKey::Lock(name), StateValue::Lock(lock)) => {
@@ -412,6 +416,11 @@ fn check_queue(chain: &Chain) {
         if let (StateKey::Account(owner), StateValue::Account(account)) = (key, value) {
             let open = open_requests.get(owner).copied().unwrap_or_default();
             assert_eq!(account.open_requests, open, "{owner}");
+            // B1: a commitment can only mean the newest.
+            let undecided = undecided.get(owner).map(Vec::as_slice).unwrap_or_default();
+            let newest = account.newest_request;
+            assert!(undecided.is_empty() || undecided == newest.as_slice(), "{owner}");
+            assert!(newest.is_none_or(|newest| bids.contains_key(&newest)), "{owner}: {newest:?} is over");
         }
     }
     let due_now = chain.state.due(chain.tip.time_ms, 1).unwrap();

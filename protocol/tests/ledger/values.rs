@@ -6,6 +6,7 @@ use evchain_protocol::authority::{AuthorityIndex, AuthoritySet};
 use evchain_protocol::block::Header;
 use evchain_protocol::codec;
 use evchain_protocol::commitment::Opening;
+use evchain_protocol::compact::TICK;
 use evchain_protocol::crypto::{ChainId, Hash, Preimage, PublicKey, Signature};
 use evchain_protocol::event::{Event, EventRecord};
 use evchain_protocol::finality::{
@@ -43,7 +44,7 @@ use evchain_protocol::transaction::installments::{ChainAnchor, InstallmentLocks,
 use evchain_protocol::transaction::lock::CreateLock;
 use evchain_protocol::transaction::participant::{Admit, Revoke};
 use evchain_protocol::transaction::propose::Propose;
-use evchain_protocol::transaction::request::PlaceRequest;
+use evchain_protocol::transaction::request::RequestTerms;
 use evchain_protocol::transaction::station::RecordStation;
 use evchain_protocol::transaction::transfer::Transfer;
 use evchain_protocol::transaction::{Action, SignedTransaction, Transaction};
@@ -73,6 +74,11 @@ fn amount() -> impl Strategy<Value = Amount> + Clone {
 
 pub(crate) fn timestamp() -> impl Strategy<Value = Timestamp> + Clone {
     any::<u64>().prop_map(Timestamp::new)
+}
+
+/// A moment as requests and bids can have it.
+fn ticks() -> impl Strategy<Value = Timestamp> + Clone {
+    (0..1u64 << 40).prop_map(|ticks| Timestamp::new(ticks * TICK.get()))
 }
 
 pub(crate) fn tx_ref() -> impl Strategy<Value = TxRef> + Clone {
@@ -175,14 +181,21 @@ fn claim() -> impl Strategy<Value = Claim> {
 fn auction_action() -> impl Strategy<Value = Action> {
     prop_oneof![
         station().prop_map(|station| Action::RecordStation(RecordStation { station })),
-        (region(), window(), any::<u64>(), mode(), timestamp()).prop_map(
-            |(region, window, energy, mode, bid_deadline)| {
+        (region(), ticks(), 0..1u64 << 23, 0..1u64 << 24, 0..1u64 << 24, mode()).prop_map(
+            |(region, start, lead, length, energy, mode)| {
+                let window = Window { start, end: start.after(Span::new(length * TICK.get())).unwrap() };
+                let bid_deadline = start.before(Span::new(lead * TICK.get()));
                 let energy = Energy::new(energy);
-                Action::PlaceRequest(PlaceRequest { region, window, energy, mode, bid_deadline })
+                Action::PlaceRequest(
+                    RequestTerms { region, window, energy, mode, bid_deadline }.try_into().unwrap(),
+                )
             }
         ),
-        (tx_ref(), bid()).prop_map(|(request, bid)| Action::PlaceBid(PlaceBid { request, bid })),
-        (tx_ref(), hash()).prop_map(|(request, commitment)| Action::Commit(Commit { request, commitment })),
+        (tx_ref(), bid(), 0..1u64 << 48, ticks()).prop_map(|(request, bid, price, cancel_by)| {
+            let bid = Bid { price: Amount::new(price), cancel_by, ..bid };
+            Action::PlaceBid(PlaceBid::new(request, bid).unwrap())
+        }),
+        hash().prop_map(|commitment| Action::Commit(Commit { commitment })),
     ]
 }
 
@@ -396,9 +409,12 @@ fn account() -> impl Strategy<Value = Account> {
         public_key().prop_map(Standing::Sponsored),
         Just(Standing::Revoked),
     ];
-    (amount(), any::<u64>(), standing, any::<u32>()).prop_map(|(balance, nonce, standing, open_requests)| {
-        Account { balance, nonce: Nonce::new(nonce), standing, open_requests }
-    })
+    (amount(), any::<u64>(), standing, any::<u32>(), option::of(tx_ref())).prop_map(
+        |(balance, nonce, standing, open_requests, newest_request)| {
+            let nonce = Nonce::new(nonce);
+            Account { balance, nonce, standing, open_requests, newest_request }
+        },
+    )
 }
 
 fn request() -> impl Strategy<Value = Request> {

@@ -19,7 +19,7 @@ use evchain_protocol::transaction::channel::OpenChannel;
 use evchain_protocol::transaction::commitment::Commit;
 use evchain_protocol::transaction::installments::{ChainAnchor, InstallmentLocks, LockInstallments};
 use evchain_protocol::transaction::lock::CreateLock;
-use evchain_protocol::transaction::request::PlaceRequest;
+use evchain_protocol::transaction::request::RequestTerms;
 
 use crate::chain::{self, Chain, a_bid, a_request, alice, bob};
 
@@ -190,15 +190,15 @@ fn start(claim_margin: Span) -> Chain {
 /// Request, bid and commitment.
 fn agree(chain: &mut Chain, count: InstallmentCount, cancel_by: Timestamp) -> Opening {
     let (consumer, producer) = (alice(), bob());
-    let request = PlaceRequest {
+    let terms = RequestTerms {
         window: Window { start: START, end: END },
         energy: ENERGY,
         bid_deadline: Timestamp::new(START.get() - 1000),
         ..a_request()
     };
-    let request = chain.act(ASKED, &consumer, Action::PlaceRequest(request));
+    let request = chain.act(ASKED, &consumer, Action::PlaceRequest(terms.try_into().unwrap()));
     let bid = Bid { price: PRICE, max_installments: count, cancel_by, ..a_bid() };
-    let place = Action::PlaceBid(PlaceBid { request, bid });
+    let place = Action::PlaceBid(PlaceBid::new(request, bid).unwrap());
     chain.act(Timestamp::new(ASKED.get() + 1_000), &producer, place);
     let opening = Opening {
         request,
@@ -207,7 +207,7 @@ fn agree(chain: &mut Chain, count: InstallmentCount, cancel_by: Timestamp) -> Op
         producer: producer.public_key(),
         secret: Preimage::from_bytes([3; 32]),
     };
-    let commit = Action::Commit(Commit { request, commitment: opening.commitment(chain.id) });
+    let commit = Action::Commit(Commit { commitment: opening.commitment(chain.id) });
     chain.act(Timestamp::new(ASKED.get() + 2_000), &consumer, commit);
     opening
 }

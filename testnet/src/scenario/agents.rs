@@ -94,8 +94,8 @@ pub(super) fn consumer_config(speed: Speed, state_dir: &Path) -> ConsumerConfig 
 
 /// What a consumer orders, now.
 pub(super) fn order(consumer: &Consumer, producers: &[Producer]) -> ChargeOrder {
-    let start = clock::now().saturating_after(LEAD);
-    let window = Window { start, end: start.saturating_after(consumer.window) };
+    let start = clock::now().saturating_after(LEAD).ceil_to_tick();
+    let window = Window { start, end: start.saturating_after(consumer.window) }.on_ticks();
     let here = producers.iter().filter(|producer| producer.region == consumer.region);
     let price = |producer: &Producer| {
         let tariff = Tariff { price_per_kwh: producer.row.price_per_kwh, flat: Amount::ZERO };

@@ -224,7 +224,7 @@ fn wanted(order: Order) -> ChargeOrder {
         PaymentKind::Single => (LEAD_OF_LOCKS, Deposit::Refund(REFUND_LEAD)),
         _ => (LEAD, Deposit::Forfeit),
     };
-    let start = clock::now().saturating_after(lead);
+    let start = clock::now().saturating_after(lead).ceil_to_tick();
     let window = Window { start, end: start.saturating_after(WINDOW) };
     let choice = Choice {
         price_per_km: Amount::ZERO,

@@ -38,7 +38,7 @@ impl World {
         let people = [
             person("consumer", Roles::CONSUMER),
             person("producer", Roles::PRODUCER),
-            person("other", Roles::PRODUCER),
+            person("other", Roles::PRODUCER.with(Roles::CONSUMER)),
         ];
         let cluster = cluster(dir.path(), &people, None).await;
         let rpc = RpcClient::connect(&cluster.endpoints(0)).await.expect("a validator answers");
@@ -167,7 +167,7 @@ async fn bids_and_commitments(world: &World) {
     world.refused("producer", &bid("5"), REJECTED, "not below the earlier").await;
 
     let late = world.send(
-        "consumer",
+        "other",
         &[
             "request",
             "--region",

@@ -17,7 +17,6 @@ use evchain_protocol::transaction::channel::OpenChannel;
 use evchain_protocol::transaction::commitment::Commit;
 use evchain_protocol::transaction::installments::{ChainAnchor, InstallmentLocks, LockInstallments};
 use evchain_protocol::transaction::lock::CreateLock;
-use evchain_protocol::transaction::request::PlaceRequest;
 use evchain_protocol::transaction::transfer::Transfer;
 
 use super::config::{ChargeOrder, Deposit};
@@ -94,14 +93,8 @@ impl Attempt {
 
         self.recorder.begin(Phase::Exploration);
         self.warn_of_few_stations(order).await?;
-        let bid_deadline = clock::now().saturating_after(order.bidding).min(latest);
-        let request = Action::PlaceRequest(PlaceRequest {
-            region: order.region,
-            window: order.window,
-            energy: order.energy,
-            mode: order.mode,
-            bid_deadline,
-        });
+        let bid_deadline = clock::now().saturating_after(order.bidding).min(latest).floor_to_tick();
+        let request = Action::PlaceRequest(order.request(bid_deadline)?);
         // Before the request is final, so that no bid is missed.
         let news = self.blocks.reader();
         let request = self.take_step(Step::Request, &request).await?.place;
@@ -291,7 +284,7 @@ impl Attempt {
             distance_m: decision.distance_m,
         });
         self.chosen = Some(weighed);
-        let commit = Action::Commit(Commit { request, commitment: opening.commitment(self.nodes.chain()) });
+        let commit = Action::Commit(Commit { commitment: opening.commitment(self.nodes.chain()) });
         self.take_step(Step::Commit, &commit).await?;
         self.recorder.begin(Phase::Deposit);
         if let (PaymentKind::Single, Secrets::Hashes(preimages)) = (kind, &decision.secrets) {

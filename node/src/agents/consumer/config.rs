@@ -1,10 +1,11 @@
 use std::path::PathBuf;
 
 use evchain_protocol::payment::InstallmentCount;
-use evchain_protocol::primitives::{Energy, Position, RegionId, Span, Window};
+use evchain_protocol::primitives::{Energy, Position, RegionId, Span, Timestamp, Window};
 use evchain_protocol::session::decide::Choice;
 use evchain_protocol::session::{ConsumerPolicy, PaymentKind};
 use evchain_protocol::state::auction::BiddingMode;
+use evchain_protocol::transaction::request::{PlaceRequest, RequestTerms};
 use tokio_util::sync::CancellationToken;
 
 use crate::agents::error::AgentError;
@@ -35,7 +36,7 @@ impl ConsumerConfig {
 pub struct ChargeOrder {
     /// R, the region in which it asks.
     pub region: RegionId,
-    /// T, when it charges.
+    /// T, when it charges, in whole tenths of a second: [`Window::on_ticks`] makes it so.
     pub window: Window,
     /// e, how much.
     pub energy: Energy,
@@ -105,16 +106,24 @@ impl ChargeOrder {
         }
     }
 
-    /// Whether it can be carried out.
+    /// Whether it can be carried out, from now on.
     ///
     /// # Errors
     /// [`AgentError::Settings`], with what to do.
-    pub(super) fn check(&self) -> Result<(), AgentError> {
+    pub(super) fn check(&self, now: Timestamp) -> Result<(), AgentError> {
         if self.kinds.contains(&PaymentKind::Single) && self.deposit == Deposit::Forfeit {
             let text = "the deposit of single locks always comes back at a deadline: say how long before the \
                         window (--refund)";
             return Err(AgentError::Settings(text.to_owned()));
         }
-        Ok(())
+        let bid_deadline = now.saturating_after(self.bidding).min(self.window.start).floor_to_tick();
+        self.request(bid_deadline).map(|_| ())
+    }
+
+    /// The request for it that takes bids until then.
+    pub(super) fn request(&self, bid_deadline: Timestamp) -> Result<PlaceRequest, AgentError> {
+        let Self { region, window, energy, mode, .. } = *self;
+        PlaceRequest::try_from(RequestTerms { region, window, energy, mode, bid_deadline })
+            .map_err(|error| AgentError::Settings(format!("this cannot be asked for: {error}")))
     }
 }

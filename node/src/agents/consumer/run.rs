@@ -41,10 +41,11 @@ pub async fn run(
     observer: Observer,
     stop: CancellationToken,
 ) -> Result<ChargeReport, AgentError> {
-    order.check()?;
+    let (begun, mut attempts) = (clock::now(), 0);
+    // Before a key is taken and money moves.
+    order.check(begun)?;
     let setup = Setup::new(config, rpc, wallet, observer).await?;
     let mut recorder = Recorder::new(setup.nodes.clone());
-    let (begun, mut attempts) = (clock::now(), 0);
     loop {
         attempts += 1;
         let mut attempt = setup.begin(wallet, recorder).await?;

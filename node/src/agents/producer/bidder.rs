@@ -336,10 +336,19 @@ impl Bidder {
             kinds: self.tariff.kinds,
             max_installments: self.tariff.max_installments.min(self.max_installments),
             position,
-            cancel_by: self.tariff.cancel_lead.map_or(Timestamp::ZERO, |lead| start.before(lead)),
+            cancel_by: self
+                .tariff
+                .cancel_lead
+                .map_or(Timestamp::ZERO, |lead| start.before(lead).floor_to_tick()),
         };
-        let action = Action::PlaceBid(PlaceBid { request: name, bid });
-        match self.signer.send(Phase::Bidding, &action).await {
+        let bid = match PlaceBid::new(name, bid) {
+            Ok(bid) => bid,
+            Err(not_compact) => {
+                self.decline(name, not_compact.to_string());
+                return Ok(false);
+            }
+        };
+        match self.signer.send(Phase::Bidding, &Action::PlaceBid(bid)).await {
             Ok(_) => {
                 self.bids += 1;
                 self.signer.nodes.observe(&AgentEvent::BidPlaced { request: name, price });

@@ -31,7 +31,7 @@ pub struct ProducerTariff {
     pub kinds: PaymentKinds,
     /// The most installments.
     pub max_installments: InstallmentCount,
-    /// How long before the window consumers can cancel; none for never.
+    /// How long before the window consumers can cancel, rounded up to tenths of a second; none for never.
     pub cancel_lead: Option<Span>,
     /// How long before the window charging may begin.
     pub early_tolerance: Span,

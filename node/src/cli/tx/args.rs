@@ -14,7 +14,8 @@ use super::super::values::{energy, moment, position, power_w, span};
 
 /// Send a transaction by hand and wait until it is final.
 ///
-/// Amounts are in EUR, energies and lengths of time have units, moments are +2h or RFC 3339.
+/// Amounts are in EUR, energies and lengths of time have units, moments are +2h or RFC 3339. `+2h` counts
+/// from the last tenth of a second, the unit of times in requests and bids.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  evchain tx transfer evc1... 12.50\n  evchain tx request --region 5020 --energy 20kWh --start +1h --end +3h --bids-until +10m\n  evchain tx bid 1042-3 8.40 --max-installments 10\n  evchain tx commit 1042-3 --producer evc1... --opening opening.json\n  evchain tx lock-installments 1042-3 --opening opening.json --secret chain.json --installments 10\n  evchain tx claim 1050-0 --installment 9 --preimage 64_HEX_DIGITS"
@@ -109,7 +110,10 @@ pub enum TxKind {
         #[arg(long, default_value = "", value_parser = contact)]
         contact: Text<MAX_CONTACT_BYTES>,
     },
-    /// Ask for energy.
+    /// Ask for energy. A key asks again when its last request is decided, over or without bids.
+    ///
+    /// Times are in whole tenths of a second. A window is at most 19 days long, and bids end at most 9 days
+    /// before it.
     Request {
         /// In which region.
         #[arg(long)]
@@ -131,6 +135,8 @@ pub enum TxKind {
         updates: bool,
     },
     /// Offer a price for a request, or a lower one.
+    ///
+    /// --cancel-by is in whole tenths of a second.
     Bid {
         /// The request's reference.
         request: TxRef,
@@ -157,8 +163,10 @@ pub enum TxKind {
         cancel_by: Option<Timestamp>,
     },
     /// Decide for a bid without saying for which.
+    ///
+    /// The chain takes it as the decision of your newest request.
     Commit {
-        /// The request's reference.
+        /// The request's reference; it must be your newest.
         request: TxRef,
         /// Whose bid.
         #[arg(long, value_name = "ADDRESS")]

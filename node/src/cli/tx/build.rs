@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use evchain_protocol::codec::List;
 use evchain_protocol::commitment::Opening;
+use evchain_protocol::compact::NotCompact;
 use evchain_protocol::crypto::{Preimage, PublicKey};
 use evchain_protocol::governance::{Change, ParamChange};
 use evchain_protocol::hash_chain::HashChain;
@@ -25,7 +26,7 @@ use evchain_protocol::transaction::installments::{ChainAnchor, InstallmentLocks,
 use evchain_protocol::transaction::lock::CreateLock;
 use evchain_protocol::transaction::participant::{Admit, Revoke};
 use evchain_protocol::transaction::propose::Propose;
-use evchain_protocol::transaction::request::PlaceRequest;
+use evchain_protocol::transaction::request::RequestTerms;
 use evchain_protocol::transaction::station::RecordStation;
 use evchain_protocol::transaction::transfer::Transfer;
 
@@ -55,17 +56,17 @@ pub(super) async fn action(kind: TxKind, rpc: &RpcClient, sender: PublicKey) -> 
             let station = Station { region, position, power_w: power, connectors, contact };
             Action::RecordStation(RecordStation { station })
         }
-        TxKind::Request { region, energy, start, end, bids_until, updates } => {
+        TxKind::Request { region, energy, start, end, bids_until: bid_deadline, updates } => {
             let mode = if updates { BiddingMode::Updates } else { BiddingMode::FirstOnly };
-            let window = Window { start, end };
-            Action::PlaceRequest(PlaceRequest { region, window, energy, mode, bid_deadline: bids_until })
+            let terms = RequestTerms { region, window: Window { start, end }, energy, mode, bid_deadline };
+            Action::PlaceRequest(terms.try_into().map_err(not_compact)?)
         }
         TxKind::Bid { request, price, kinds, max_installments, position, contact, public, cancel_by } => {
             let place = position.map(|position| Place { position, contact });
             let position = bid_position(rpc, place, public, request, sender).await?;
             let cancel_by = cancel_by.unwrap_or(Timestamp::ZERO);
             let bid = Bid { price, kinds, max_installments: max_installments.0, position, cancel_by };
-            Action::PlaceBid(PlaceBid { request, bid })
+            Action::PlaceBid(PlaceBid::new(request, bid).map_err(not_compact)?)
         }
         TxKind::Commit { request, producer, opening } => {
             commit(rpc, sender, request, producer, &opening).await?
@@ -137,6 +138,11 @@ async fn bid_position(
     Ok(BidPosition::Sealed(sealed.map_err(|error| UsageError(error.to_string()))?))
 }
 
+/// What no transaction can say is for the user to change.
+fn not_compact(error: NotCompact) -> UsageError {
+    UsageError(error.to_string())
+}
+
 fn propose(change: Change) -> Action {
     Action::Propose(Propose { change })
 }
@@ -164,6 +170,15 @@ async fn commit(
     producer: PublicKey,
     file: &Path,
 ) -> anyhow::Result<Action> {
+    // The chain takes it as the decision of the newest request, whatever is meant here (B9).
+    let account = rpc.account(consumer).await.map_err(RpcError::from)?.account;
+    if account.newest_request != Some(request) {
+        let newest = match account.newest_request {
+            Some(newest) => format!("it is {newest}"),
+            None => "it has none".to_owned(),
+        };
+        return Err(UsageError(format!("{request} is not the newest request of {consumer}: {newest}")).into());
+    }
     let bids = rpc.bids(request).await.map_err(RpcError::from)?;
     let bid = bids.iter().find(|bid| bid.producer == producer).ok_or_else(|| {
         let message =
@@ -174,7 +189,7 @@ async fn commit(
     let opening = Opening { request, price: bid.bid.price, consumer, producer, secret };
     // A commitment that cannot be opened is worth nothing, so the file is there before it is sent.
     SecretFile::create(file, Secret::Opening { opening })?;
-    Ok(Action::Commit(Commit { request, commitment: opening.commitment(rpc.chain_id()) }))
+    Ok(Action::Commit(Commit { commitment: opening.commitment(rpc.chain_id()) }))
 }
 
 fn lock_installments(args: &InstallmentsArgs) -> anyhow::Result<Action> {
