@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use crate::support::{cluster, node_bin, shown};
 
+const USAGE: i32 = 2;
 const REJECTED: i32 = 3;
 const NOT_FOUND: i32 = 4;
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -157,6 +158,26 @@ async fn transfers(world: &World) {
             "consumer",
         )
         .await;
+    world
+        .refused(
+            "consumer",
+            &[
+                "request",
+                "--region",
+                "1",
+                "--energy",
+                "1kWh",
+                "--start",
+                "2099-01-01T00:00:00.05Z",
+                "--end",
+                "2099-01-01T01:00:00Z",
+                "--bids-until",
+                "+5m",
+            ],
+            USAGE,
+            "whole tenths of a second",
+        )
+        .await;
 }
 
 async fn bids_and_commitments(world: &World) {
@@ -193,6 +214,15 @@ async fn bids_and_commitments(world: &World) {
         .await;
 
     let producer = world.key("producer").to_string();
+    let opening = world.file("opening-0.json");
+    world
+        .refused(
+            "consumer",
+            &["commit", &late, "--producer", &producer, "--opening", &opening],
+            USAGE,
+            "not the newest request",
+        )
+        .await;
     let commit = |opening: &str| {
         ["commit", &request, "--producer", &producer, "--opening", opening].map(str::to_owned).to_vec()
     };
