@@ -56,6 +56,10 @@ fn forged(deal: &Deal) -> Proof {
     }
 }
 
+fn resume(deal: &Deal, index: u32) -> Message {
+    Message::Resume(Resume { payment: deal.terms.payment, released: index, delivered: index })
+}
+
 fn producer_input(deal: &Deal, (what, index, number): Step, now: Timestamp) -> ProducerInput {
     let message = ProducerInput::Message;
     match what % 16 {
@@ -64,11 +68,7 @@ fn producer_input(deal: &Deal, (what, index, number): Step, now: Timestamp) -> P
         6 => message(Message::Release(Release { index, proof: deal.proof(index.saturating_sub(1)) })),
         7..=9 => ProducerInput::Metered(Energy::new(number)),
         10 => ProducerInput::ChainTime(now),
-        11 => message(Message::Resume(Resume {
-            payment: deal.terms.payment,
-            released: index,
-            delivered: index,
-        })),
+        11 => message(resume(deal, index)),
         12 => ProducerInput::Timeout,
         13 if number % 8 == 0 => message(Message::Stop(StopReason::Requested)),
         14 => message(Message::Open(deal.open)),
@@ -85,11 +85,7 @@ fn consumer_input(deal: &Deal, (what, index, number): Step, now: Timestamp) -> C
         6 => message(Message::Accept(Span::new(number * 10))),
         7..=9 => ConsumerInput::Metered(Energy::new(number)),
         10 => ConsumerInput::ChainTime(now),
-        11 => message(Message::Resume(Resume {
-            payment: deal.terms.payment,
-            released: index,
-            delivered: index,
-        })),
+        11 => message(resume(deal, index)),
         12 => ConsumerInput::Timeout,
         13 if number % 8 == 0 => message(Message::Stop(StopReason::Fault)),
         14 => ConsumerInput::Connected,

@@ -388,7 +388,8 @@ fn outcome_name(outcome: &ChargeOutcome) -> &'static str {
     }
 }
 
-fn payment_name(kind: PaymentKind) -> &'static str {
+/// A kind of payment, for people.
+pub(crate) fn payment_name(kind: PaymentKind) -> &'static str {
     match kind {
         PaymentKind::Hashes => "independent hashes",
         PaymentKind::Chain => "hash chain",

@@ -12,6 +12,7 @@ mod tests;
 
 pub use audit::{Audit, AuditError, ValidatorAudit};
 pub use chain::{ChainFigures, KindFigures};
+pub(crate) use figures::payment_name;
 pub use figures::{
     DirectionCount, Evidence, PaymentFigures, PriceFigures, Report, ScenarioFigures, SessionFigures,
     SessionRow,

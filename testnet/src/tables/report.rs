@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::run::{Charged, TablesError, signed};
 use super::steps::Told;
 use crate::cluster::Cluster;
-use crate::report::{ChainFigures, LatencyFigures, Machine, Samples, Table};
+use crate::report::{ChainFigures, LatencyFigures, Machine, Samples, Table, payment_name};
 
 /// What the sessions showed, beside what the papers say.
 #[derive(Debug, Clone, Serialize)]
@@ -150,7 +150,7 @@ impl Measured {
         failed
             .map(|Charged { order, report, .. }| {
                 let session = report.session.as_ref().map(|session| session.outcome.reason);
-                format!("{}, N = {}: {:?}, {session:?}", name_of(order.0), order.1, report.outcome)
+                format!("{}, N = {}: {:?}, {session:?}", payment_name(order.0), order.1, report.outcome)
             })
             .collect()
     }
@@ -168,7 +168,7 @@ impl Measured {
             if consumer_risk > installment || producer_risk > Amount::ZERO {
                 failures.push(format!(
                     "{}, N = {installments}: the consumer risked EUR {consumer_risk}, the producer EUR {producer_risk}",
-                    name_of(kind)
+                    payment_name(kind)
                 ));
             }
             rows.push(row);
@@ -238,16 +238,6 @@ fn payload_bytes(action: &Action) -> usize {
     codec::encode(action).len() - 1
 }
 
-/// A kind of payment, for people.
-pub(super) fn name_of(kind: PaymentKind) -> &'static str {
-    match kind {
-        PaymentKind::Single => "single locks",
-        PaymentKind::Hashes => "independent hashes",
-        PaymentKind::Chain => "hash chain",
-        PaymentKind::Channel => "channel",
-    }
-}
-
 impl fmt::Display for TablesReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} validators on {}", self.validators, self.machine)?;
@@ -270,7 +260,7 @@ impl fmt::Display for TablesReport {
         let bracket = |paper: Option<u32>| paper.map_or(String::new(), |figure| format!("({figure})"));
         for row in &self.payments {
             table.row([
-                name_of(row.kind).to_owned(),
+                payment_name(row.kind).to_owned(),
                 row.installments.to_string(),
                 row.on_chain.to_string(),
                 bracket(row.on_chain_p21),
@@ -291,7 +281,7 @@ impl fmt::Display for TablesReport {
         let mut table = Table::new(["", "ms"]);
         for time in &self.times {
             let ms: Vec<String> = time.ms.iter().map(u64::to_string).collect();
-            table.row([name_of(time.kind).to_owned(), ms.join(", ")]);
+            table.row([payment_name(time.kind).to_owned(), ms.join(", ")]);
         }
         write!(f, "{table}")?;
         writeln!(f, "\nP18, Table 2: bytes on the chain in each phase")?;

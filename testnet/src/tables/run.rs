@@ -25,6 +25,7 @@ use super::report::{Measured, TablesReport};
 use super::steps::Log;
 use crate::cluster::{ChainFiles, Cluster, ClusterError, ClusterOptions, Participant};
 use crate::progress::Progress;
+use crate::report::payment_name;
 
 /// The kinds of payment, in the order of the table.
 pub(super) const KINDS: [PaymentKind; 4] =
@@ -179,7 +180,7 @@ async fn measure(
 
 fn told(charged: Charged, progress: &Progress) -> Charged {
     let Charged { order, report, .. } = &charged;
-    let kind = super::report::name_of(order.0);
+    let kind = payment_name(order.0);
     let outcome = if report.outcome == ChargeOutcome::Charged { "charged" } else { "NOT charged" };
     progress.line(&format!("{kind}, N = {}: {outcome}, paid EUR {}", order.1, report.paid));
     charged

@@ -99,19 +99,7 @@ impl World {
 
     /// A request with a bid by `producer`, for a window far enough away.
     fn request_with_bid(&self, updates: bool) -> String {
-        let mut arguments = vec![
-            "request",
-            "--region",
-            "463",
-            "--energy",
-            "10kWh",
-            "--start",
-            "+10m",
-            "--end",
-            "+70m",
-            "--bids-until",
-            "+5m",
-        ];
+        let mut arguments = request("+10m", "+70m").to_vec();
         if updates {
             arguments.push("--updates");
         }
@@ -120,6 +108,11 @@ impl World {
         self.send("producer", &[&["bid", &request, "5"][..], &place].concat());
         request
     }
+}
+
+/// The arguments that ask for energy in this window.
+const fn request<'a>(start: &'a str, end: &'a str) -> [&'a str; 11] {
+    ["request", "--region", "463", "--energy", "10kWh", "--start", start, "--end", end, "--bids-until", "+5m"]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,42 +131,11 @@ async fn transfers(world: &World) {
     let stranger = world.dir.path().join("wallets/stranger.json");
     Wallet::create(&stranger).expect("a wallet");
     world.refused("stranger", &["transfer", &to, "1"], NOT_FOUND, "no account").await;
-    world
-        .refused(
-            "producer",
-            &[
-                "request",
-                "--region",
-                "1",
-                "--energy",
-                "1kWh",
-                "--start",
-                "+10m",
-                "--end",
-                "+20m",
-                "--bids-until",
-                "+5m",
-            ],
-            REJECTED,
-            "consumer",
-        )
-        .await;
+    world.refused("producer", &request("+10m", "+20m"), REJECTED, "consumer").await;
     world
         .refused(
             "consumer",
-            &[
-                "request",
-                "--region",
-                "1",
-                "--energy",
-                "1kWh",
-                "--start",
-                "2099-01-01T00:00:00.05Z",
-                "--end",
-                "2099-01-01T01:00:00Z",
-                "--bids-until",
-                "+5m",
-            ],
+            &request("2099-01-01T00:00:00.05Z", "2099-01-01T01:00:00Z"),
             USAGE,
             "whole tenths of a second",
         )
