@@ -136,7 +136,12 @@ impl Params {
         within("max_bids", self.max_bids.into(), 1, MAX_BIDS.into())?;
         within("max_window", self.max_window.get(), 1, year_ms)?;
         within("max_lead", self.max_lead.get(), 1, year_ms)?;
-        within("max_skew", self.max_skew.get(), 0, HOUR_MS)?;
+        // Or nobody could claim in time: a block may be ahead of every clock by the skew (T5 of the session).
+        let longest_skew = HOUR_MS.min(self.claim_margin.get() / 4);
+        if self.max_skew.get() > longest_skew {
+            let rule = format!("at most {longest_skew}: an hour, and a quarter of claim_margin");
+            return Err(BadParam { name: "max_skew", value: self.max_skew.get(), rule });
+        }
         within(
             "max_block_transactions",
             self.max_block_transactions.into(),

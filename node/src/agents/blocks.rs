@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::event::Event;
-use evchain_protocol::primitives::TxRef;
-use tokio::sync::broadcast;
+use evchain_protocol::params::Params;
+use evchain_protocol::primitives::{Span, TxRef};
+use tokio::sync::{broadcast, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::event::{AgentEvent, Observer, Warning};
+use super::finality::FinalityMeter;
+use crate::clock;
 use crate::rpc::{BlockNotice, Followed, RpcClient};
 
 /// Blocks that wait for a slow reader; above, it is told of a gap.
@@ -20,6 +23,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Follows the chain as long as it lives.
 pub(super) struct Blocks {
     news: broadcast::Sender<News>,
+    meter: watch::Receiver<FinalityMeter>,
     _follower: AbortOnDropHandle<()>,
 }
 
@@ -36,10 +40,17 @@ pub(super) enum News {
 pub(super) struct NewsReader(broadcast::Receiver<News>);
 
 impl Blocks {
-    pub(super) fn follow(rpc: RpcClient, observer: Observer) -> Self {
+    /// `meter` has measured the blocks before.
+    pub(super) fn follow(rpc: RpcClient, observer: Observer, meter: FinalityMeter) -> Self {
         let (news, _) = broadcast::channel(QUEUE);
-        let follower = tokio::spawn(follow(rpc, observer, news.clone()));
-        Self { news, _follower: AbortOnDropHandle::new(follower) }
+        let (metering, meter) = watch::channel(meter);
+        let follower = tokio::spawn(follow(rpc, observer, news.clone(), metering));
+        Self { news, meter, _follower: AbortOnDropHandle::new(follower) }
+    }
+
+    /// How long the chain takes now to make something final.
+    pub(super) fn finality(&self, params: &Params) -> Span {
+        self.meter.borrow().finality(params)
     }
 
     /// Reads from now on. Who asks the chain after this call misses nothing.
@@ -60,7 +71,12 @@ impl NewsReader {
     }
 }
 
-async fn follow(rpc: RpcClient, observer: Observer, news: broadcast::Sender<News>) {
+async fn follow(
+    rpc: RpcClient,
+    observer: Observer,
+    news: broadcast::Sender<News>,
+    meter: watch::Sender<FinalityMeter>,
+) {
     let mut blocks = loop {
         match rpc.follow_blocks().await {
             Ok(blocks) => break blocks,
@@ -76,7 +92,11 @@ async fn follow(rpc: RpcClient, observer: Observer, news: broadcast::Sender<News
     let _ = news.send(News::Gap);
     loop {
         let _ = news.send(match blocks.next().await {
-            Followed::Item(block) => News::Block(Arc::new(block)),
+            Followed::Item(block) => {
+                let (height, time) = (block.header.height, block.header.time_ms);
+                meter.send_modify(|meter| meter.heard(height, time, clock::now()));
+                News::Block(Arc::new(block))
+            }
             Followed::Resumed => News::Gap,
         });
     }

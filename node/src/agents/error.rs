@@ -2,7 +2,8 @@ use std::io;
 use std::path::PathBuf;
 
 use evchain_protocol::crypto::Hash;
-use evchain_protocol::session::RecoverError;
+use evchain_protocol::primitives::Span;
+use evchain_protocol::session::{BadMargins, RecoverError};
 
 use crate::network::{SessionError, StartError};
 use crate::rpc::RpcError;
@@ -70,6 +71,11 @@ pub enum AgentError {
 }
 
 impl AgentError {
+    /// Deadlines that cannot be met while the chain takes so long.
+    pub(super) fn margins(finality: Span, error: &BadMargins) -> Self {
+        Self::Settings(format!("this chain takes {finality} to make a block final at the moment: {error}"))
+    }
+
     /// For `map_err`: the failure of an action on a journal.
     pub(super) fn journal(
         action: &'static str,

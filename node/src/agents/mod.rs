@@ -9,6 +9,7 @@ mod blocks;
 pub mod consumer;
 mod error;
 mod event;
+mod finality;
 mod journal;
 mod link;
 mod meter;

@@ -2,11 +2,14 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
+use evchain_protocol::primitives::Span;
+use evchain_protocol::session::WantedLeads;
 
 use super::agent::{exit_error, progress, stop_on_signals};
 use super::args::{KeyArgs, RpcArgs};
 use super::exit::UsageError;
 use super::output::{print_json, print_text};
+use super::values;
 use crate::agents::producer::{self, ProducerConfig, ProducerTariff};
 use crate::network::Multiaddr;
 
@@ -37,6 +40,12 @@ pub struct ProduceArgs {
     /// How many times as fast as in reality the simulated meter counts.
     #[arg(long, value_name = "FACTOR", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     speed: u32,
+    /// How long before its deadline an installment is taken at the latest [default: what suits the chain].
+    #[arg(long, value_name = "SPAN", value_parser = values::span)]
+    claim_lead: Option<Span>,
+    /// How long before a deadline money is collected at the latest [default: what suits the chain].
+    #[arg(long, value_name = "SPAN", value_parser = values::span)]
+    settle_lead: Option<Span>,
     /// Print what it did as JSON at the end.
     #[arg(long)]
     json: bool,
@@ -62,6 +71,7 @@ pub(super) async fn run(args: ProduceArgs) -> anyhow::Result<()> {
     let mut config = ProducerConfig::new(tariff, state, args.listen);
     config.advertise = args.advertise;
     config.speed = args.speed;
+    config.leads = WantedLeads { claim: args.claim_lead, settle: args.settle_lead };
     let stop = stop_on_signals()?;
     let report = producer::run(config, rpc, wallet.key(args.key.index), progress(), stop).await;
     let report = report.map_err(exit_error)?;

@@ -27,7 +27,7 @@ use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Energy, Position, RegionId, Span, Window};
 use evchain_protocol::session::decide::{Choice, Distance, Weights};
 use evchain_protocol::session::pricing::{Pricing, Tariff};
-use evchain_protocol::session::{ConsumerPolicy, PaymentKind};
+use evchain_protocol::session::{ConsumerPolicy, PaymentKind, WantedLeads};
 use evchain_protocol::state::account::Roles;
 use evchain_protocol::state::auction::PaymentKinds;
 use prometheus_client::registry::Registry;
@@ -79,6 +79,11 @@ impl Drop for World {
 impl World {
     /// A consumer with a wallet, and producers with these seeds.
     pub async fn start(producers: &[u8], fee_flat: u64) -> Self {
+        Self::start_with(producers, fee_flat, |_| {}).await
+    }
+
+    /// The same with other parameters.
+    pub async fn start_with(producers: &[u8], fee_flat: u64, change: impl FnOnce(&mut Params)) -> Self {
         // With RUST_LOG=debug a failure tells its story. Fails where another test did it already.
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         let _ = tracing_subscriber::fmt().with_env_filter(filter).try_init();
@@ -87,7 +92,7 @@ impl World {
         let account = |key: PublicKey, roles| GenesisAccount { key, balance: START, roles };
         let mut accounts = vec![account(wallet.main_key().public_key(), Roles::CONSUMER)];
         accounts.extend(producers.iter().map(|seed| account(key(*seed).public_key(), Roles::PRODUCER)));
-        let genesis = Genesis {
+        let mut genesis = Genesis {
             name: "agents".to_owned().try_into().expect("a name"),
             time: clock::now(),
             treasury: key(200).public_key(),
@@ -97,13 +102,14 @@ impl World {
                 hop_bound: Span::new(200),
                 idle_interval: Span::new(100),
                 min_block_interval: Span::new(20),
-                claim_margin: Span::new(6_000),
+                claim_margin: Span::new(8_000),
                 min_challenge: Span::new(1_000),
                 fee_flat: Amount::new(fee_flat),
                 ..Params::default()
             },
             accounts: List::new(accounts).expect("few accounts"),
         };
+        change(&mut genesis.params);
         let rpc_config = RpcConfig { listen: ([127, 0, 0, 1], 0).into(), ..RpcConfig::default() };
         let mut world = Self { folder, wallet, genesis, rpc_config, running: None };
         world.start_node().await;
@@ -185,20 +191,36 @@ impl World {
     /// The same, at this address.
     pub async fn produce_at(&self, seed: u8, tariff: ProducerTariff, listen: Multiaddr) -> Producing {
         let listen: Multiaddr = listen.iter().take(2).collect();
-        let events = Events::default();
-        let stop = CancellationToken::new();
-        let name = format!("producer-{seed}");
-        self.wait_for_journals(&name).await;
-        let mut config = ProducerConfig::new(tariff, self.state_dir(&name), listen);
-        config.speed = SPEED;
-        let running = producer::run(config, self.rpc().await, key(seed), events.observer(), stop.clone());
-        let task = tokio::spawn(running);
-        let producing = Producing { events, stop, task };
+        let producing = self.spawn_producer(seed, |dir| ProducerConfig::new(tariff, dir, listen)).await;
         producing
             .events
             .wait("a listening producer", |event| matches!(event, AgentEvent::Listening { .. }))
             .await;
         producing
+    }
+
+    /// A producer that cannot sell, and why; it listens at any address.
+    pub async fn produce_in_vain(
+        &self,
+        seed: u8,
+        tariff: ProducerTariff,
+        leads: WantedLeads,
+    ) -> (AgentError, Events) {
+        let listen = "/ip4/127.0.0.1/tcp/0".parse().expect("an address");
+        let config = |dir| ProducerConfig { leads, ..ProducerConfig::new(tariff, dir, listen) };
+        let Producing { events, task, .. } = self.spawn_producer(seed, config).await;
+        let ended = soon("the producer's end", task).await.expect("no panic");
+        (ended.expect_err("it cannot sell"), events)
+    }
+
+    async fn spawn_producer(&self, seed: u8, config: impl FnOnce(PathBuf) -> ProducerConfig) -> Producing {
+        let (events, stop) = (Events::default(), CancellationToken::new());
+        let name = format!("producer-{seed}");
+        self.wait_for_journals(&name).await;
+        let config = ProducerConfig { speed: SPEED, ..config(self.state_dir(&name)) };
+        let running = producer::run(config, self.rpc().await, key(seed), events.observer(), stop.clone());
+        let task = tokio::spawn(running);
+        Producing { events, stop, task }
     }
 
     pub fn consumer_config(&self) -> ConsumerConfig {

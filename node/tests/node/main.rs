@@ -2,6 +2,7 @@
 //! Method: one program for all of it, since each further one links the whole node again.
 
 mod agents_bidding;
+mod agents_margins;
 mod agents_recovery;
 mod agents_sessions;
 mod agents_support;

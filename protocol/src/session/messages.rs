@@ -174,6 +174,12 @@ pub enum RejectReason {
     /// O7: the channel is being closed, or ends too soon to be closed in time.
     #[error("the channel is being closed or ends too soon")]
     ChannelEnding,
+    /// O7: the challenge period of the channel is shorter than this.
+    #[error("an answer to a forced close takes up to {0}, longer than the channel's challenge period")]
+    ChallengeTooShort(Span),
+    /// O7: the chain takes too long for anything to be collected in time (T5).
+    #[error("the chain is too slow at the moment to collect in time")]
+    ChainTooSlow,
     /// O9: others have paid before for all connectors.
     #[error("all connectors are sold in this window to those who paid before")]
     SoldOut,
@@ -195,6 +201,8 @@ tagged_enum!(RejectReason {
     12 => DepositLate,
     13 => ChannelEnding,
     14 => SoldOut,
+    15 => ChallengeTooShort(Span),
+    16 => ChainTooSlow,
 });
 
 /// Why one side ends a session.

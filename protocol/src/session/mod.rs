@@ -2,6 +2,7 @@
 
 mod consumer;
 pub mod decide;
+mod margins;
 mod messages;
 mod open;
 mod outcome;
@@ -16,6 +17,7 @@ pub use consumer::{
     Beginning, ConsumerInput, ConsumerOutput, ConsumerPolicy, ConsumerRecord, ConsumerSession,
     DeliveredRecord,
 };
+pub use margins::{BadMargins, Margins, WantedLeads, reaction};
 pub use messages::{
     Delivered, MAX_MESSAGE_BYTES, Message, Open, ReceiptMessage, RejectReason, Release, Resume, StopReason,
 };

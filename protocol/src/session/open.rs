@@ -126,8 +126,7 @@ pub fn check_open(
     if !offered {
         return Err(RejectReason::NotOffered);
     }
-    check_collectable(payment, open.kind, &terms, policy.claim_lead, now.max(facts.time))
-        .map(|locks| (terms, locks))
+    check_collectable(payment, open.kind, &terms, policy, now.max(facts.time)).map(|locks| (terms, locks))
 }
 
 /// O7, and that the payment is of the kind that was named (O6).
@@ -135,12 +134,15 @@ fn check_collectable(
     payment: &OnChain,
     kind: PaymentKind,
     terms: &Terms,
-    claim_lead: Span,
+    policy: &ProducerPolicy,
     moment: Timestamp,
 ) -> Result<Option<HashLocks>, RejectReason> {
     match (kind, payment) {
         (PaymentKind::Channel, OnChain::Channel(channel)) => {
-            let least = later(terms.plan.window.end, claim_lead);
+            if channel.challenge < policy.reaction {
+                return Err(RejectReason::ChallengeTooShort(policy.reaction));
+            }
+            let least = later(terms.plan.window.end, policy.claim_lead);
             if channel.posted.is_some() || channel.deadline < least {
                 return Err(RejectReason::ChannelEnding);
             }
@@ -153,7 +155,7 @@ fn check_collectable(
         | (PaymentKind::Chain, OnChain::Installments(it @ Payment { locks: HashLocks::Chain(_), .. })) => {
             // A deposit that settled before the session began went back, unless its rule is forfeit.
             let returned = it.is_settled(0) && !terms.deposit_is_forfeit();
-            if returned || terms.is_late(0, moment, claim_lead) {
+            if returned || terms.is_late(0, moment, policy.claim_lead) {
                 return Err(RejectReason::DepositLate);
             }
             Ok(Some(it.locks.clone()))

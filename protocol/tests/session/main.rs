@@ -18,6 +18,7 @@ mod disks;
 mod disputes;
 mod faults;
 mod garbage;
+mod margins;
 mod pricing;
 mod single;
 mod whole;

@@ -10,7 +10,7 @@ use evchain_protocol::hash_chain::HashChain;
 use evchain_protocol::params::Params;
 use evchain_protocol::payment::{DepositRule, InstallmentCount, InstallmentPlan};
 use evchain_protocol::primitives::{Amount, Span, TxRef};
-use evchain_protocol::session::{PaymentKind, Secrets};
+use evchain_protocol::session::{PaymentKind, Secrets, reaction};
 use evchain_protocol::state::auction::Station;
 use evchain_protocol::transaction::Action;
 use evchain_protocol::transaction::channel::OpenChannel;
@@ -329,7 +329,7 @@ impl Attempt {
                 InstallmentLocks::Chain(ChainAnchor { anchor: HashChain::new(*seed, count).anchor(), count })
             }
             Secrets::Channel => {
-                let challenge = self.params.min_challenge;
+                let challenge = self.challenge();
                 let earliest =
                     order.window.end.saturating_after(self.params.claim_margin).saturating_after(challenge);
                 let deadline = earliest.saturating_after(CHANNEL_SLACK);
@@ -338,6 +338,14 @@ impl Attempt {
         };
         let deposit = deposit_rule(order);
         Action::LockInstallments(LockInstallments { request, producer, deposit, locks })
+    }
+
+    /// A challenge period in which the producer can answer, as slow as the chain is (O7).
+    fn challenge(&self) -> Span {
+        let Params { min_challenge, max_challenge, .. } = self.params;
+        let reaction = reaction(&self.params, self.blocks.finality(&self.params));
+        // Twice, since the producer measures by itself.
+        reaction.saturating_add(reaction).max(min_challenge).min(max_challenge)
     }
 
     /// How long before the window the last transaction is under way. With `refund`, charging must begin

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use evchain_protocol::crypto::{KeyPair, PublicKey};
 use evchain_protocol::params::Params;
 use evchain_protocol::primitives::{Amount, Timestamp, TxRef};
-use evchain_protocol::session::{ConsumerRecord, EndReason, RejectReason};
+use evchain_protocol::session::{ConsumerRecord, EndReason, Margins, RejectReason, WantedLeads};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, Auction};
@@ -16,6 +16,7 @@ use super::record::{ChargeRecord, Started, Step};
 use crate::agents::blocks::Blocks;
 use crate::agents::error::AgentError;
 use crate::agents::event::{Observer, Warning};
+use crate::agents::finality::FinalityMeter;
 use crate::agents::journal::{self, Journal};
 use crate::agents::nodes::{Nodes, Signer};
 use crate::agents::recorder::Recorder;
@@ -45,6 +46,7 @@ pub async fn run(
     // Before a key is taken and money moves.
     order.check(begun)?;
     let setup = Setup::new(config, rpc, wallet, observer).await?;
+    setup.check_margins()?;
     let mut recorder = Recorder::new(setup.nodes.clone());
     loop {
         attempts += 1;
@@ -154,7 +156,17 @@ impl<'a> Setup<'a> {
         let params =
             nodes.need("ask for the chain's parameters", |rpc| async move { rpc.params().await }).await?;
         let main = Arc::new(Signer::new(nodes.clone(), wallet.main_key()));
-        Ok(Self { config, nodes, params, main, blocks: Arc::new(Blocks::follow(rpc, observer)) })
+        let meter = FinalityMeter::of_recent_blocks(&nodes).await?;
+        let blocks = Arc::new(Blocks::follow(rpc, observer, meter));
+        Ok(Self { config, nodes, params, main, blocks })
+    }
+
+    /// No producer serves on a chain that is too slow to collect in time (T5).
+    fn check_margins(&self) -> Result<(), AgentError> {
+        let finality = self.blocks.finality(&self.params);
+        Margins::choose(&self.params, finality, WantedLeads::default())
+            .map(drop)
+            .map_err(|error| AgentError::margins(finality, &error))
     }
 
     /// A new attempt with a fresh key.

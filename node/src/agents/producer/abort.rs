@@ -4,16 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use evchain_protocol::crypto::KeyPair;
-use evchain_protocol::primitives::Span;
-use evchain_protocol::session::{ProducerRecord, ProducerSession};
+use evchain_protocol::session::{Margins, ProducerPolicy, ProducerRecord, ProducerSession};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::config::policy_for;
 use super::session::Driver;
 use crate::agents::blocks::Blocks;
 use crate::agents::error::AgentError;
 use crate::agents::event::Observer;
+use crate::agents::finality::FinalityMeter;
 use crate::agents::journal::{self, Journal};
 use crate::agents::meter::Meter;
 use crate::agents::nodes::{Nodes, Signer};
@@ -45,7 +44,9 @@ pub async fn abort(
     let nodes = Nodes::new(rpc.clone(), Arc::clone(&observer));
     let params =
         nodes.need("ask for the chain's parameters", |rpc| async move { rpc.params().await }).await?;
-    let policy = policy_for(&params, Span::ZERO);
+    let meter = FinalityMeter::of_recent_blocks(&nodes).await?;
+    let margins = Margins::at_best(&params, meter.finality(&params));
+    let policy = ProducerPolicy::default().with_margins(margins);
     let mut out = Vec::new();
     let session = ProducerSession::recover(key.clone(), policy, &records, clock::now(), &mut out)
         .map_err(|source| AgentError::Damaged { path, source })?;
@@ -53,7 +54,7 @@ pub async fn abort(
     stop.cancel();
     // No consumer is let in any more.
     let (_, connections) = mpsc::channel(1);
-    let blocks = Blocks::follow(rpc, observer);
+    let blocks = Blocks::follow(rpc, observer, meter);
     let driver = Driver {
         // No energy flows any more, so the meter stays where it is.
         meter: Meter::new(1, 1, session.outcome().energy),

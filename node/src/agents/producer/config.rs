@@ -1,8 +1,6 @@
 use std::path::PathBuf;
 
-use evchain_protocol::params::Params;
-use evchain_protocol::primitives::Span;
-use evchain_protocol::session::ProducerPolicy;
+use evchain_protocol::session::{Margins, ProducerPolicy, WantedLeads};
 
 use super::tariff::ProducerTariff;
 use crate::network::Multiaddr;
@@ -20,29 +18,21 @@ pub struct ProducerConfig {
     pub advertise: Option<Multiaddr>,
     /// How many times as fast as in reality its simulated meter counts.
     pub speed: u32,
-    /// How patient and careful it is; none for what suits the chain's claim margin.
-    pub policy: Option<ProducerPolicy>,
+    /// How long before deadlines it acts, if that is not to be what suits the chain (T5).
+    pub leads: WantedLeads,
 }
 
 impl ProducerConfig {
     /// With the usual settings.
     pub fn new(tariff: ProducerTariff, state_dir: PathBuf, listen: Multiaddr) -> Self {
-        Self { tariff, state_dir, listen, advertise: None, speed: 1, policy: None }
+        Self { tariff, state_dir, listen, advertise: None, speed: 1, leads: WantedLeads::default() }
     }
 
-    /// The policy on a chain with these parameters.
-    pub(super) fn policy(&self, params: &Params) -> ProducerPolicy {
-        self.policy.unwrap_or_else(|| policy_for(params, self.tariff.early_tolerance))
+    /// How patient and careful it is with these margins.
+    pub(super) fn policy(&self, margins: Margins) -> ProducerPolicy {
+        let early_tolerance = self.tariff.early_tolerance;
+        ProducerPolicy { early_tolerance, ..ProducerPolicy::default() }.with_margins(margins)
     }
-}
-
-/// The policy that suits a chain's claim margin. `claim_lead` is at most half of it, so that the
-/// consumer, who counts one and a half times of it, is never late in time (T3, S5).
-pub(super) fn policy_for(params: &Params, early_tolerance: Span) -> ProducerPolicy {
-    let usual = ProducerPolicy::default();
-    let claim_lead = usual.claim_lead.min(Span::new(params.claim_margin.get() / 2));
-    let settle_lead = Span::new(claim_lead.get() / 2);
-    ProducerPolicy { claim_lead, settle_lead, early_tolerance, ..usual }
 }
 
 /// What a producer's agent did until it was stopped.

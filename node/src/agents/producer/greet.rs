@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use evchain_protocol::crypto::PublicKey;
+use evchain_protocol::params::Params;
 use evchain_protocol::primitives::{Span, TxRef};
 use evchain_protocol::session::{ChainFacts, Message, Open, PaymentKind};
 
@@ -27,7 +28,15 @@ pub(super) struct Greeted {
     pub(super) stream: SessionStream,
     pub(super) message: Message,
     /// For an `Open`.
-    pub(super) facts: Option<ChainFacts>,
+    pub(super) facts: Option<Facts>,
+}
+
+/// What an `Open` is checked against.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) chain: ChainFacts,
+    /// The chain's parameters, which can change with each epoch.
+    pub(super) params: Params,
     /// Whether all connectors are sold to others, who paid before, and the consumer can still cancel (O9).
     pub(super) sold_out: bool,
 }
@@ -60,15 +69,17 @@ pub(super) async fn greet(
         }
     };
     let Message::Open(open) = &message else {
-        return Some(Greeted { stream, message, facts: None, sold_out: false });
+        return Some(Greeted { stream, message, facts: None });
     };
     let looked = async {
-        let facts = facts(&nodes, own, open).await?;
-        let sold_out = is_sold_out(&nodes, own, connectors, open, &facts).await?;
-        Ok::<_, AgentError>((facts, sold_out))
+        let params = "ask for the chain's parameters";
+        let params = nodes.need(params, |rpc| async move { rpc.params().await }).await?;
+        let chain = facts(&nodes, own, open).await?;
+        let sold_out = is_sold_out(&nodes, own, connectors, open, &chain).await?;
+        Ok::<_, AgentError>(Facts { chain, params, sold_out })
     };
     match looked.await {
-        Ok((facts, sold_out)) => Some(Greeted { stream, message, facts: Some(facts), sold_out }),
+        Ok(facts) => Some(Greeted { stream, message, facts: Some(facts) }),
         Err(error) => {
             tracing::warn!(%remote, %error, "producer: cannot ask the chain about a session");
             None

@@ -10,8 +10,8 @@ use evchain_protocol::params::Params;
 use evchain_protocol::primitives::TxRef;
 use evchain_protocol::sealed::MAX_SEALED_CONTACT_BYTES;
 use evchain_protocol::session::{
-    Message, PaymentKind, ProducerOutput, ProducerPolicy, ProducerRecord, ProducerSession, RejectReason,
-    StopReason,
+    Margins, Message, PaymentKind, ProducerOutput, ProducerPolicy, ProducerRecord, ProducerSession,
+    RejectReason, StopReason,
 };
 use evchain_protocol::state::auction::{MAX_CONTACT_BYTES, Place, Station};
 use evchain_protocol::text::Text;
@@ -24,13 +24,14 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::bidder::Bidder;
 use super::config::{ProducerConfig, ProducerReport};
-use super::greet::{Greeted, greet};
+use super::greet::{Facts, Greeted, greet};
 use super::session::Driver;
 use super::slots::Slots;
 use super::tariff::Mobility;
 use crate::agents::blocks::Blocks;
 use crate::agents::error::AgentError;
 use crate::agents::event::{AgentEvent, Observer, Warning};
+use crate::agents::finality::FinalityMeter;
 use crate::agents::journal::{self, Journal};
 use crate::agents::meter::Meter;
 use crate::agents::nodes::{Nodes, Signer};
@@ -69,10 +70,16 @@ pub async fn run(
     let listening = AgentEvent::Listening { contact: contact.as_str().to_owned() };
     let signer = Arc::new(Signer::new(nodes, key));
     let place = announce(&config, &signer, contact).await?;
-    let blocks = Blocks::follow(rpc.clone(), Arc::clone(&observer));
+    let meter = FinalityMeter::of_recent_blocks(&signer.nodes).await?;
+    let blocks = Blocks::follow(rpc.clone(), Arc::clone(&observer), meter);
     let bidder = bidder(&config, &params, &signer, &blocks, rpc, place).await?;
+    let finality = blocks.finality(&params);
+    let (margins, obstacle) = match Margins::choose(&params, finality, config.leads) {
+        Ok(margins) => (margins, None),
+        Err(error) => (Margins::at_best(&params, finality), Some(AgentError::margins(finality, &error))),
+    };
     let mut producer = Producer {
-        policy: config.policy(&params),
+        policy: config.policy(margins),
         folder: config.state_dir.join("sessions"),
         config,
         signer,
@@ -84,6 +91,9 @@ pub async fn run(
         report: ProducerReport::default(),
     };
     producer.resume()?;
+    if let Some(error) = obstacle {
+        return producer.settle_only(error).await;
+    }
     observer(&listening);
     producer.work(bidder, sessions).await?;
     // The endpoint lives as long as its sessions.
@@ -245,6 +255,18 @@ impl Producer {
         }
     }
 
+    /// Ends the sessions that were interrupted and sells nothing: what is sold could not be collected in time.
+    async fn settle_only(mut self, error: AgentError) -> Result<ProducerReport, AgentError> {
+        if !self.tasks.is_empty() {
+            let reason = format!("settling what was interrupted, and selling nothing: {error}");
+            self.signer.nodes.warn(Warning::Trouble { reason });
+        }
+        let stop = self.stop.clone();
+        stop.cancel();
+        self.wind_up().await?;
+        Err(error)
+    }
+
     /// Lets the sessions end, which were told to stop, as far as they can soon.
     async fn wind_up(&mut self) -> Result<(), AgentError> {
         let grace = STOP_GRACE + Duration::from_millis(self.policy.answer_timeout.get());
@@ -286,14 +308,14 @@ impl Producer {
             return Ok(());
         }
         match (greeted.message, greeted.facts) {
-            (Message::Open(open), Some(mut facts)) => {
+            (Message::Open(open), Some(Facts { chain: mut facts, params, sold_out })) => {
                 // Single locks name no request: one session for each consumer's key (O8).
                 let name = match open.kind {
                     PaymentKind::Single => remote.to_string(),
                     _ => payment.to_string(),
                 };
                 facts.served = journal::is_known(&self.folder, &name);
-                if greeted.sold_out && !facts.served {
+                if sold_out && !facts.served {
                     self.refuse(payment, RejectReason::SoldOut, greeted.stream);
                     return Ok(());
                 }
@@ -303,9 +325,17 @@ impl Producer {
                     tracing::info!(%payment, consumer = %remote, "producer: no connector is free");
                     return Ok(());
                 }
+                let policy = match self.margins(&params) {
+                    Ok(margins) => self.config.policy(margins),
+                    Err(error) => {
+                        self.signer.nodes.warn(Warning::Trouble { reason: error.to_string() });
+                        self.refuse(payment, RejectReason::ChainTooSlow, greeted.stream);
+                        return Ok(());
+                    }
+                };
                 let mut out = Vec::new();
                 let key = self.signer.key.clone();
-                match ProducerSession::open(key, remote, &open, &facts, self.policy, clock::now(), &mut out) {
+                match ProducerSession::open(key, remote, &open, &facts, policy, clock::now(), &mut out) {
                     Ok(session) => {
                         let journal = Journal::create(&self.folder, &name)?;
                         self.start(session, journal, Some(greeted.stream), out);
@@ -318,6 +348,13 @@ impl Producer {
             _ => {}
         }
         Ok(())
+    }
+
+    /// With what leads sessions are safe, as the chain is now.
+    fn margins(&self, params: &Params) -> Result<Margins, AgentError> {
+        let finality = self.blocks.finality(params);
+        Margins::choose(params, finality, self.config.leads)
+            .map_err(|error| AgentError::margins(finality, &error))
     }
 
     fn refuse(&self, payment: TxRef, reason: RejectReason, stream: SessionStream) {

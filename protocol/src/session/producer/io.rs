@@ -18,6 +18,9 @@ pub struct ProducerPolicy {
     pub claim_lead: Span,
     /// It claims this long before the earliest deadline (P15). Less than `claim_lead`.
     pub settle_lead: Span,
+    /// How long it takes at most until a transaction counts (T4). A channel's challenge period is no
+    /// shorter (O7).
+    pub reaction: Span,
     /// How long it waits for the next installment. More than two `claim_lead`, or a consumer that
     /// holds back a link (S7) is taken for one that left.
     pub release_timeout: Span,
@@ -35,6 +38,7 @@ impl Default for ProducerPolicy {
             early_tolerance: Span::new(300_000),
             claim_lead: Span::new(60_000),
             settle_lead: Span::new(30_000),
+            reaction: Span::new(5_000),
             release_timeout: Span::new(180_000),
             delivery_grace: Span::new(60_000),
             answer_timeout: Span::new(10_000),
