@@ -1,7 +1,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use evchain_protocol::crypto::Hash;
 use evchain_protocol::primitives::Span;
 use evchain_protocol::session::{BadMargins, RecoverError};
 
@@ -21,16 +20,6 @@ pub enum AgentError {
         reason: String,
         /// Why, for people.
         message: String,
-    },
-    /// A signed transaction that was not final in the time that it had. It may still become final.
-    #[error("the {action}, transaction {transaction}, was not final in time: {last}")]
-    NotFinal {
-        /// As above.
-        action: &'static str,
-        /// Its id.
-        transaction: Hash,
-        /// What the nodes said last.
-        last: String,
     },
     /// The nodes do not answer, or not in a way that can be used.
     #[error(transparent)]

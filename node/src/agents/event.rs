@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::primitives::{Amount, Energy, RegionId, Timestamp, TxRef};
-use evchain_protocol::session::{RejectReason, StopReason};
+use evchain_protocol::session::RejectReason;
 use serde::{Deserialize, Serialize};
 
 use super::report::{Phase, SessionReport, TransactionReport};
@@ -95,13 +95,6 @@ pub enum AgentEvent {
         index: u32,
         /// The own meter.
         energy: Energy,
-    },
-    /// This side has stopped the session before its end.
-    Stopped {
-        /// The payment or channel.
-        payment: TxRef,
-        /// Why.
-        reason: StopReason,
     },
     /// A session goes on after a crash.
     Resumed {

@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use evchain_protocol::codec::{self, Decode, Encode};
 use evchain_protocol::session::RecoverError;
@@ -24,6 +25,11 @@ const HEADER_BYTES: usize = LENGTH_BYTES + CHECK_BYTES;
 const MAX_RECORD_BYTES: usize = 128 * 1024;
 /// The longest journal: every record of 1024 installments, several times over.
 const MAX_JOURNAL_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How often a lock is tried that somebody holds: who only looks whether it is held has it for a moment.
+const LOCK_ATTEMPTS: u32 = 3;
+/// The pause between.
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// The ending of a journal under way.
 const OPEN: &str = "journal";
@@ -108,17 +114,28 @@ impl<R: Encode + Decode<()>> Journal<R> {
         std::fs::rename(&self.path, closed).map_err(AgentError::journal("close the journal", &self.path))
     }
 
+    /// Removes a journal without a record, as if it had never been.
+    pub(super) fn discard(self) -> Result<(), AgentError> {
+        std::fs::remove_file(&self.path).map_err(AgentError::journal("remove the empty journal", &self.path))
+    }
+
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     fn locked(file: File, path: PathBuf) -> Result<Self, AgentError> {
-        match file.try_lock() {
-            Ok(()) => Ok(Self { file: Arc::new(file), path, records: PhantomData }),
-            Err(TryLockError::WouldBlock) => Err(AgentError::InUse(path)),
-            Err(TryLockError::Error(source)) => Err(AgentError::journal("lock the journal", &path)(source)),
+        for attempt in 1..=LOCK_ATTEMPTS {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { file: Arc::new(file), path, records: PhantomData }),
+                Err(TryLockError::WouldBlock) if attempt < LOCK_ATTEMPTS => std::thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::WouldBlock) => break,
+                Err(TryLockError::Error(source)) => {
+                    return Err(AgentError::journal("lock the journal", &path)(source));
+                }
+            }
         }
+        Err(AgentError::InUse(path))
     }
 
     fn read_all(&mut self) -> io::Result<Vec<u8>> {
@@ -145,6 +162,11 @@ pub(super) fn unfinished(folder: &Path) -> Result<Vec<PathBuf>, AgentError> {
     let mut paths = all(folder)?;
     paths.retain(|path| path.extension().is_some_and(|ending| ending == OPEN));
     Ok(paths)
+}
+
+/// What a journal's file is named, without its ending.
+pub(super) fn name_of(path: &Path) -> String {
+    path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// The journals in a folder, in the order of their names. None where there is no folder.
@@ -180,6 +202,8 @@ pub(super) fn peek<R: Encode + Decode<()>>(path: &Path) -> Result<Peeked<R>, Age
         (false, Ok(())) => EntryState::Interrupted,
         (false, Err(_)) => EntryState::Running,
     };
+    // An agent that comes now must not find it held.
+    file.unlock().map_err(AgentError::journal("unlock", path))?;
     let mut bytes = Vec::new();
     (&file).take(MAX_JOURNAL_BYTES).read_to_end(&mut bytes).map_err(AgentError::journal("read", path))?;
     let rest = bytes.strip_prefix(MAGIC).unwrap_or_default();

@@ -17,7 +17,7 @@ use super::error::AgentError;
 use super::event::{AgentEvent, Observer, Warning};
 use super::report::{Phase, TransactionReport};
 use crate::clock;
-use crate::rpc::{CallError, Finality, NodeApiClient, RpcClient, RpcError, TransactionKey};
+use crate::rpc::{CallError, Finality, NodeApiClient, Page, RpcClient, RpcError, TransactionKey};
 
 /// How long one call waits for finality. The transaction is sent again after it.
 const WAIT_MS: u64 = 10_000;
@@ -101,6 +101,31 @@ impl Nodes {
         answer.ok_or_else(|| RpcError::Unreadable(format!("no answer to: {what}")).into())
     }
 
+    /// All entries of a list, page by page, from a node that misses no block that is known of.
+    pub(super) async fn all<T, K, F, A>(&self, what: &str, page: F) -> Result<Vec<T>, AgentError>
+    where
+        K: Copy,
+        F: Fn(RpcClient, Option<K>) -> A,
+        A: Future<Output = Result<Page<T, K>, ClientError>>,
+    {
+        let mut patience = Patience::default();
+        loop {
+            let (mut items, mut after) = (Vec::new(), None);
+            loop {
+                let found = self.need(what, |rpc| page(rpc, after)).await?;
+                items.extend(found.items);
+                after = found.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            if !self.is_behind().await {
+                return Ok(items);
+            }
+            patience.pause().await;
+        }
+    }
+
     /// An account, if there is one.
     pub(super) async fn account(&self, key: PublicKey) -> Result<Option<Account>, AgentError> {
         let found = self.ask("ask for an account", |rpc| async move { rpc.account(key).await }).await?;
@@ -130,18 +155,10 @@ impl Nodes {
         consumer: PublicKey,
         producer: PublicKey,
     ) -> Result<Vec<(TxRef, Lock)>, AgentError> {
-        let (mut locks, mut after) = (Vec::new(), None);
-        loop {
-            let ask = |rpc: RpcClient| async move { rpc.locks(Some(consumer), after).await };
-            let page = self.need("ask for locks", ask).await?;
-            let ours =
-                page.items.iter().filter(|it| (it.value.payer, it.value.payee) == (consumer, producer));
-            locks.extend(ours.map(|it| (it.name, it.value)));
-            after = page.next;
-            if after.is_none() {
-                return Ok(locks);
-            }
-        }
+        let ask = |rpc: RpcClient, after| async move { rpc.locks(Some(consumer), after).await };
+        let locks = self.all("ask for locks", ask).await?;
+        let is_ours = |lock: &Lock| (lock.payer, lock.payee) == (consumer, producer);
+        Ok(locks.into_iter().filter(|it| is_ours(&it.value)).map(|it| (it.name, it.value)).collect())
     }
 
     /// A payment or channel, while the chain holds money in it. Single locks are no such object: see

@@ -153,7 +153,7 @@ pub struct ChargeReport {
     pub session: Option<SessionReport>,
     /// What the producer got, as the chain says.
     pub paid: Amount,
-    /// Whether the chain has paid out all that was locked.
+    /// Whether the chain has paid out all that was locked, and the rest is back with the main key.
     pub settled: bool,
     /// What went back to the main key.
     pub returned: Amount,

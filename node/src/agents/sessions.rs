@@ -1,5 +1,6 @@
 //! What the journals of a state folder say about its sessions, for people.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use evchain_protocol::crypto::PublicKey;
@@ -70,28 +71,51 @@ pub enum EntryState {
     Interrupted,
     /// Nothing is left to do.
     Over,
+    /// Its journal cannot be read.
+    Damaged,
 }
 
 /// The sessions whose journals lie in this state folder, in the order of their names.
 ///
 /// # Errors
-/// [`AgentError::Journal`] and [`AgentError::Damaged`], with the file's name.
+/// [`AgentError::Journal`], with the file's name. A journal that is damaged is an entry that says so.
 pub fn list(state_dir: &Path) -> Result<Vec<SessionEntry>, AgentError> {
-    journal::all(&state_dir.join("sessions"))?.iter().map(|path| read(path)).collect()
+    let mut entries = Vec::new();
+    for path in journal::all(&state_dir.join("sessions"))? {
+        match read(&path) {
+            Ok(entry) => entries.push(entry),
+            Err(error @ AgentError::Damaged { .. }) => {
+                let (name, side) = name_and_side(&path);
+                let mut entry = Reader::new(name, side, EntryState::Damaged).finish();
+                entry.stage = error.to_string();
+                entries.push(entry);
+            }
+            // An agent has just closed it, and the next list has it under its new name.
+            Err(AgentError::Journal { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(entries)
+}
+
+fn name_and_side(path: &Path) -> (String, Side) {
+    let name = journal::name_of(path);
+    let side = if name.starts_with(JOURNAL_PREFIX) { Side::Buys } else { Side::Sells };
+    (name, side)
 }
 
 fn read(path: &Path) -> Result<SessionEntry, AgentError> {
-    let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    if name.starts_with(JOURNAL_PREFIX) {
+    let (name, side) = name_and_side(path);
+    if side == Side::Buys {
         let Peeked { records, state } = journal::peek::<ChargeRecord>(path)?;
-        let mut reader = Reader::new(name, Side::Buys, state);
+        let mut reader = Reader::new(name, side, state);
         for record in &records {
             reader.take_charge(record);
         }
         Ok(reader.finish())
     } else {
         let Peeked { records, state } = journal::peek::<ProducerRecord>(path)?;
-        let mut reader = Reader::new(name, Side::Sells, state);
+        let mut reader = Reader::new(name, side, state);
         for record in &records {
             reader.take_sale(record);
         }
@@ -201,7 +225,7 @@ impl Reader {
     }
 
     fn deliver(&mut self, index: u32, energy: Energy) {
-        self.entry.delivered = index + 1;
+        self.entry.delivered = index.saturating_add(1);
         self.entry.energy = energy;
     }
 

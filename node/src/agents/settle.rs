@@ -7,7 +7,7 @@ use evchain_protocol::codec::List;
 use evchain_protocol::crypto::Preimage;
 use evchain_protocol::primitives::{Timestamp, TxRef};
 use evchain_protocol::session::{OnChain, PaymentKind, Settlement, Terms};
-use evchain_protocol::state::payment::Payment;
+use evchain_protocol::state::payment::{Lock, Payment};
 use evchain_protocol::transaction::Action;
 use evchain_protocol::transaction::cancel::Cancel;
 use evchain_protocol::transaction::channel::{CloseChannel, ForceCloseChannel};
@@ -16,15 +16,15 @@ use evchain_protocol::transaction::claim::{Claim, ClaimChain, ClaimHashes, Claim
 use tokio::task::JoinSet;
 
 use super::error::AgentError;
+use super::event::Warning;
 use super::nodes::Signer;
 use super::report::{Phase, TransactionReport};
 use crate::rpc::NodeApiClient;
 
-/// How often a settlement is tried that the ledger rejects although the chain says that it is due.
-const ATTEMPTS: u32 = 3;
-
-/// The pause before a settlement that failed is tried again.
-const PAUSE: Duration = Duration::from_secs(2);
+/// The first pause before a settlement that the ledger rejects is tried again; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The settlements of a session that are under way.
 #[derive(Default)]
@@ -36,16 +36,24 @@ pub(super) struct Settlements {
 pub(super) type Settled = Result<Vec<TransactionReport>, AgentError>;
 
 impl Settlements {
-    /// Begins to settle what pays for a session.
+    /// Begins to settle what pays for a session, and goes on until it is done or the chain holds no money
+    /// for it any more.
     pub(super) fn begin(&mut self, signer: &Arc<Signer>, terms: &Terms, settlement: Settlement) {
         let (signer, terms) = (Arc::clone(signer), *terms);
         self.tasks.spawn(async move {
-            match settle(&signer, &terms, &settlement).await {
-                Err(AgentError::Rejected { .. }) => {
-                    tokio::time::sleep(PAUSE).await;
-                    settle(&signer, &terms, &settlement).await
+            let (mut sent, mut pause) = (Vec::new(), FIRST_PAUSE);
+            loop {
+                match settle(&signer, &terms, &settlement, &mut sent).await {
+                    Ok(()) => return Ok(sent),
+                    // What stands against it may pass: too little money for the fee, a block in between.
+                    Err(error @ AgentError::Rejected { .. }) => {
+                        let reason = format!("cannot settle {} yet: {error}", terms.payment);
+                        signer.nodes.warn(Warning::Trouble { reason });
+                    }
+                    Err(error) => return Err(error),
                 }
-                settled => settled,
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         });
     }
@@ -58,68 +66,65 @@ impl Settlements {
     }
 }
 
-async fn settle(signer: &Signer, terms: &Terms, settlement: &Settlement) -> Settled {
+async fn settle(
+    signer: &Signer,
+    terms: &Terms,
+    settlement: &Settlement,
+    sent: &mut Vec<TransactionReport>,
+) -> Result<(), AgentError> {
     match (terms.kind, settlement) {
         (PaymentKind::Single, Settlement::ClaimHashes(preimages)) => {
-            claim_locks(signer, terms, preimages).await
+            claim_locks(signer, terms, preimages, sent).await
         }
-        (kind, settlement) => {
-            let sent = settle_one(signer, kind, terms.payment, settlement).await?;
-            Ok(sent.into_iter().collect())
-        }
+        (kind, settlement) => settle_one(signer, kind, terms.payment, settlement, sent).await,
     }
 }
 
 /// Claims single locks, one after the other, as far as they can be collected.
-async fn claim_locks(signer: &Signer, terms: &Terms, preimages: &[(u32, Preimage)]) -> Settled {
-    let mut sent = Vec::new();
-    let mut rejected = None;
+async fn claim_locks(
+    signer: &Signer,
+    terms: &Terms,
+    preimages: &[(u32, Preimage)],
+    sent: &mut Vec<TransactionReport>,
+) -> Result<(), AgentError> {
+    let mut rejected = Ok(());
     let locks = signer.nodes.locks(terms.consumer, terms.producer).await?;
+    let time = chain_time(signer).await?;
     for (_, preimage) in preimages {
+        // No two have the same hash (O8).
         let hash = preimage.lock();
-        let Some((lock, _)) = locks.iter().find(|(_, lock)| lock.hash == hash) else { continue };
+        let is_collectable = |lock: &Lock| lock.hash == hash && time < lock.deadline;
+        let Some((lock, _)) = locks.iter().find(|(_, lock)| is_collectable(lock)) else { continue };
         let claim = ClaimLock { lock: *lock, preimage: *preimage };
         match signer.send(Phase::Settlement, &Action::Claim(Claim::Lock(claim))).await {
             Ok((_, report)) => sent.push(report),
             // The others may be collected all the same.
-            Err(error @ AgentError::Rejected { .. }) => rejected = Some(error),
+            Err(error @ AgentError::Rejected { .. }) => rejected = Err(error),
             Err(error) => return Err(error),
         }
     }
-    match rejected {
-        Some(error) if sent.is_empty() => Err(error),
-        _ => Ok(sent),
-    }
+    rejected
 }
 
-/// Carries out a settlement of a payment or channel. `None` if there is nothing (left) to do: it is
-/// on the chain already, or the chain settled in another way meanwhile.
+/// Carries out a settlement of a payment or channel, unless there is nothing (left) to do: it is on the
+/// chain already, or the chain settled in another way meanwhile.
 async fn settle_one(
     signer: &Signer,
     kind: PaymentKind,
     name: TxRef,
     settlement: &Settlement,
-) -> Result<Option<TransactionReport>, AgentError> {
-    let mut rejected = None;
-    for _ in 0..ATTEMPTS {
-        // A deadline may pass between question and transaction, so each attempt asks anew.
-        let time = signer
-            .nodes
-            .need("ask for the chain's time", |rpc| async move { rpc.status().await })
-            .await?
-            .time;
-        let Some(state) = signer.nodes.payment(kind, name).await? else { return Ok(None) };
-        let Some(action) = action(name, settlement, &state, time) else { return Ok(None) };
-        match signer.send(Phase::Settlement, &action).await {
-            Ok((_, report)) => return Ok(Some(report)),
-            Err(error @ AgentError::Rejected { .. }) => rejected = Some(error),
-            Err(error) => return Err(error),
-        }
-    }
-    match (rejected, signer.nodes.payment(kind, name).await?) {
-        (Some(error), Some(_)) => Err(error),
-        _ => Ok(None),
-    }
+    sent: &mut Vec<TransactionReport>,
+) -> Result<(), AgentError> {
+    let time = chain_time(signer).await?;
+    let Some(state) = signer.nodes.payment(kind, name).await? else { return Ok(()) };
+    let Some(action) = action(name, settlement, &state, time) else { return Ok(()) };
+    sent.push(signer.send(Phase::Settlement, &action).await?.1);
+    Ok(())
+}
+
+async fn chain_time(signer: &Signer) -> Result<Timestamp, AgentError> {
+    let status = signer.nodes.need("ask for the chain's time", |rpc| async move { rpc.status().await });
+    Ok(status.await?.time)
 }
 
 /// What is to be sent in this state of the payment; none if it is settled as far as it can be.
@@ -149,8 +154,12 @@ fn action(name: TxRef, settlement: &Settlement, state: &OnChain, time: Timestamp
             .posted
             .is_none()
             .then_some(Action::ForceCloseChannel(ForceCloseChannel { channel: name, state: *signed })),
-        (Settlement::Cancel, OnChain::Installments(_)) => Some(Action::Cancel(Cancel::Payment(name))),
-        (Settlement::Cancel, OnChain::Channel(_)) => Some(Action::Cancel(Cancel::Channel(name))),
+        (Settlement::Cancel, OnChain::Installments(payment)) => {
+            (time < payment.cancel_by).then_some(Action::Cancel(Cancel::Payment(name)))
+        }
+        (Settlement::Cancel, OnChain::Channel(channel)) => {
+            (time < channel.cancel_by).then_some(Action::Cancel(Cancel::Channel(name)))
+        }
         _ => None,
     }
 }

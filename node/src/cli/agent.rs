@@ -77,7 +77,6 @@ fn line_of(event: &AgentEvent) -> Option<String> {
         AgentEvent::Delivered { payment, index, energy } => {
             format!("{payment}: installment {index}, {}", show_energy(*energy))
         }
-        AgentEvent::Stopped { payment, reason } => format!("{payment}: {reason}"),
         AgentEvent::Resumed { payment } => format!("{payment}: going on after an interruption"),
         AgentEvent::SessionEnded(report) => {
             let outcome = &report.outcome;

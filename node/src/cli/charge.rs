@@ -159,14 +159,14 @@ pub(super) async fn run(args: ChargeArgs) -> anyhow::Result<()> {
     let config = ConsumerConfig { speed: args.speed, ..ConsumerConfig::new(state) };
     let rpc = args.rpc.connect().await?;
     let stop = stop_on_signals()?;
-    if let Some(order) = order.as_ref().filter(|_| args.until == Until::Enter) {
-        cancel_on_enter(order.decide_now.clone());
-    }
     let resumed = consumer::resume(&config, rpc.clone(), &wallet, progress(), stop.clone()).await;
     let mut reports = resumed.map_err(exit_error)?;
     if let Some(order) = order
         && !stop.is_cancelled()
     {
+        if args.until == Until::Enter {
+            cancel_on_enter(order.decide_now.clone());
+        }
         let report = Box::pin(consumer::run(&config, &order, rpc, &wallet, progress(), stop)).await;
         reports.push(report.map_err(exit_error)?);
     }

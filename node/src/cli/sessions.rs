@@ -57,6 +57,9 @@ enum SessionsCommand {
     Resume {
         /// Its name, as `list` shows it.
         name: String,
+        /// How many times as fast as in reality the simulated meter counts; as when the charge began.
+        #[arg(long, value_name = "FACTOR", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        speed: u32,
     },
     /// End an interrupted session now: collect what was paid, or take back what was not.
     Abort {
@@ -93,17 +96,18 @@ pub(super) async fn run(args: SessionsArgs) -> anyhow::Result<()> {
             let entry = find(&entries, name)?;
             if args.json { print_json(entry) } else { print_text(&human::show(entry)?) }
         }
-        SessionsCommand::Resume { name } => {
+        SessionsCommand::Resume { name, speed } => {
             let entry = find_open(&entries, name)?;
             if entry.side == Side::Sells {
                 let text = "a sale needs its consumer to come back: start `evchain produce` with the same \
                             wallet and state, which goes on with it, or end it by `evchain sessions abort`";
                 return Err(UsageError(text.to_owned()).into());
             }
-            buy(&args, &wallet, state, name, false).await
+            let config = ConsumerConfig { speed: *speed, ..ConsumerConfig::new(state) };
+            buy(&args, &wallet, &config, name, false).await
         }
         SessionsCommand::Abort { name } => match find_open(&entries, name)?.side {
-            Side::Buys => buy(&args, &wallet, state, name, true).await,
+            Side::Buys => buy(&args, &wallet, &ConsumerConfig::new(state), name, true).await,
             Side::Sells => sell(&args, &wallet, state, name).await,
         },
     }
@@ -126,6 +130,7 @@ fn find_open<'a>(entries: &'a [SessionEntry], name: &str) -> anyhow::Result<&'a 
             "an agent is at session {name}: stop it by Ctrl-C, which ends its sessions and settles them"
         ))
         .into()),
+        EntryState::Damaged => Err(UsageError(entry.stage.clone()).into()),
         EntryState::Over => {
             Err(UsageError(format!("session {name} is over, and nothing is left to do")).into())
         }
@@ -135,15 +140,15 @@ fn find_open<'a>(entries: &'a [SessionEntry], name: &str) -> anyhow::Result<&'a 
 async fn buy(
     args: &SessionsArgs,
     wallet: &Wallet,
-    state: PathBuf,
+    config: &ConsumerConfig,
     name: &str,
     aborts: bool,
 ) -> anyhow::Result<()> {
-    let (config, rpc, stop) = (ConsumerConfig::new(state), args.rpc.connect().await?, stop_on_signals()?);
+    let (rpc, stop) = (args.rpc.connect().await?, stop_on_signals()?);
     if aborts {
         stop.cancel();
     }
-    let report = consumer::resume_named(&config, name, rpc, wallet, progress(), stop).await;
+    let report = consumer::resume_named(config, name, rpc, wallet, progress(), stop).await;
     match report.map_err(exit_error)? {
         Some(report) if args.json => print_json(&report),
         Some(report) => print_text(&super::charge::shown(&report)),

@@ -4,7 +4,7 @@
 
 use evchain_node::agents::consumer::{BiddingEnd, ChargeOrder};
 use evchain_node::agents::producer::{Mobility, ProducerTariff, Reservation};
-use evchain_node::agents::{AgentEvent, ChargeOutcome, ChargeReport, Warning};
+use evchain_node::agents::{AgentEvent, ChargeOutcome, ChargeReport, Phase, Warning};
 use evchain_node::rpc::{NodeApiClient, RequestFilter};
 use evchain_protocol::primitives::{Amount, Span};
 use evchain_protocol::session::pricing::{Pricing, Tariff};
@@ -19,6 +19,12 @@ fn undercutting(floor_cents: u64) -> ProducerTariff {
     let pricing =
         Pricing::Undercut { posted: per_kwh(50), floor: per_kwh(floor_cents), step: Amount::new(10_000) };
     ProducerTariff { pricing, max_updates: 20, early_tolerance: Span::new(60_000), ..tariff(50) }
+}
+
+/// Checks that it was decided before the time for bids, half a minute, was over.
+fn assert_decided_early(report: &ChargeReport) {
+    let bidding = report.phases.iter().find(|it| it.phase == Phase::Bidding).expect("bidding");
+    assert!(bidding.ended.since(bidding.begun) < Span::new(25_000), "{bidding:?}");
 }
 
 /// Charges among two that undercut each other, with plenty of time for bids. Gives what producers 1 and
@@ -42,6 +48,7 @@ async fn undercut(mode: BiddingMode, until: BiddingEnd) -> (ChargeReport, u64, u
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn prices_fall_until_they_converge() {
     let (report, ..) = undercut(BiddingMode::Updates, BiddingEnd::Converged(Span::new(1_500))).await;
+    assert_decided_early(&report);
     // The second ends at its floor of 44 kWh at 0.35, and the first one step below.
     let mut prices: Vec<_> = report.bids.iter().map(|bid| (bid.price, bid.producer)).collect();
     prices.sort();
@@ -83,6 +90,7 @@ async fn a_vehicles_lone_bid_is_sealed_warned_of_and_taken_at_once() {
     decide_now.cancel();
     let report = charging.report().await;
     assert_eq!(report.outcome, ChargeOutcome::Charged, "{report:#?}");
+    assert_decided_early(&report);
     let lone = |warning: &Warning| matches!(warning, Warning::OnlyOneBid { request } if Some(*request) == report.request);
     assert!(report.warnings.iter().any(lone), "{:?}", report.warnings);
     producer.finish().await;

@@ -8,10 +8,10 @@ use std::time::Duration;
 use evchain_node::agents::{AgentError, AgentEvent};
 use evchain_node::rpc::NodeApiClient;
 use evchain_protocol::governance::{Change, ParamChange};
-use evchain_protocol::primitives::{Nonce, Span};
+use evchain_protocol::primitives::Span;
 use evchain_protocol::session::{PaymentKind, WantedLeads};
+use evchain_protocol::transaction::Action;
 use evchain_protocol::transaction::propose::Propose;
-use evchain_protocol::transaction::{Action, Transaction};
 
 use crate::agents_support::{START, World, key, order, order_from, soon, tariff};
 
@@ -71,12 +71,9 @@ async fn what_was_sold_before_is_collected_all_the_same() {
 
 /// The authority decides it, alone, and the next epoch begins.
 async fn shorten_claims(world: &World) {
-    let rpc = world.rpc().await;
     let change = Change::SetParam(ParamChange::ClaimMargin(TOO_SHORT));
-    let action = Action::Propose(Propose { change });
-    let transaction = Transaction { sender: key(200).public_key(), nonce: Nonce::ZERO, action };
-    let signed = transaction.sign(&key(200), rpc.chain_id());
-    rpc.submit_and_wait(hex::encode(signed.to_bytes()), 10_000).await.expect("final");
+    world.submit(&key(200), Action::Propose(Propose { change })).await;
+    let rpc = world.rpc().await;
     soon("the next epoch", async {
         while rpc.params().await.expect("parameters").claim_margin != TOO_SHORT {
             tokio::time::sleep(Duration::from_millis(50)).await;

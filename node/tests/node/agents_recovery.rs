@@ -4,7 +4,7 @@
 //! it had not written is gone.
 
 use evchain_node::agents::sessions::{EntryState, Side, list};
-use evchain_node::agents::{AgentEvent, ChargeOutcome};
+use evchain_node::agents::{AgentEvent, ChargeOutcome, Warning};
 use evchain_protocol::primitives::Amount;
 use evchain_protocol::session::PaymentKind;
 
@@ -113,6 +113,10 @@ async fn interrupted_sessions_are_seen_and_ended_by_hand() {
     assert!(sold.released >= 3 && sold.released <= bought.released, "{sold:?}");
     assert_eq!((bought.payment, bought.price), (sold.payment, Some(PRICE)));
 
+    // Who ends it with another key would claim in vain and never again.
+    let error = world.try_abort_sale(1, key(2), &sold.name).await.expect_err("another's sale");
+    assert!(error.to_string().contains("--key"), "{error}");
+    assert_eq!(world.interrupted("producer-1").await, sold);
     let session = world.abort_sale(1, &sold.name).await.expect("a session");
     assert_eq!((session.outcome.released, session.outcome.amount), (sold.released, sold.amount));
     assert_eq!(world.balance(key(1).public_key()).await, START.saturating_add(sold.amount));
@@ -124,4 +128,48 @@ async fn interrupted_sessions_are_seen_and_ended_by_hand() {
         assert_eq!(list(&world.state_dir(name)).expect("a list")[0].state, EntryState::Over);
     }
     assert!(world.abort_sale(1, &sold.name).await.is_none(), "nothing is left to do");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn journals_of_others_and_broken_ones_stop_nobody_else() {
+    let world = World::start(&[1], 0).await;
+    let (buys, sells) = (world.state_dir("consumer"), world.state_dir("producer-1"));
+    for dir in [&buys, &sells] {
+        std::fs::create_dir_all(dir.join("sessions")).expect("a folder");
+        // A vehicle that buys and sells keeps both in one folder.
+        std::fs::write(dir.join("sessions/key-77.journal"), "evjrnl1\n").expect("a purchase");
+    }
+    // A crash before the first record: the consumer comes again, and must not be told that it was served.
+    std::fs::write(sells.join("sessions/900-1.journal"), "evjrnl1\n").expect("a sale");
+    // A record that is not the one written, with another behind it.
+    let broken = b"evjrnl1\n\x01\0\0\0checksum.and more";
+    std::fs::write(buys.join("sessions/900-2.journal"), broken).expect("a sale");
+    let seller = world.produce(1, tariff(40)).await;
+    assert!(!sells.join("sessions/900-1.journal").exists() && !sells.join("sessions/900-1.closed").exists());
+    assert!(sells.join("sessions/key-77.journal").exists(), "it is not the seller's");
+    assert!(world.resume_charges().await.is_empty());
+    let listed = list(&buys).expect("a list");
+    let states: Vec<_> = listed.iter().map(|entry| (entry.name.as_str(), entry.state)).collect();
+    assert_eq!(states, [("900-2", EntryState::Damaged), ("key-77", EntryState::Over)]);
+    assert!(listed[0].stage.contains("damaged"), "{:?}", listed[0]);
+    seller.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_settlement_that_is_rejected_is_sent_again() {
+    let world = World::start(&[1], 7).await;
+    let seller = world.produce(1, tariff(40)).await;
+    let charging = world.charge(order_from(PaymentKind::Channel, 8, 5_000, 6_000)).await;
+    charging.events.wait_delivered(1).await;
+    // Nothing is left for the fee of the closing.
+    let left = world.balance(key(1).public_key()).await.saturating_sub(Amount::new(7));
+    world.transfer(&key(1), key(200).public_key(), left).await;
+    let failed = |event: &AgentEvent| matches!(event, AgentEvent::Warned(Warning::Trouble { reason }) if reason.contains("cannot settle"));
+    seller.events.wait("a settlement that is rejected", failed).await;
+    world.transfer(&key(200), key(1).public_key(), Amount::new(100)).await;
+    let report = charging.report().await;
+    assert_eq!((&report.outcome, report.paid), (&ChargeOutcome::Charged, PRICE), "{report:#?}");
+    seller.finish().await;
+    let balance = world.balance(key(1).public_key()).await;
+    assert_eq!(balance, PRICE.saturating_add(Amount::new(100 - 7)));
 }

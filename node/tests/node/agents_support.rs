@@ -24,12 +24,14 @@ use evchain_protocol::crypto::{KeyPair, PublicKey};
 use evchain_protocol::genesis::{Genesis, GenesisAccount};
 use evchain_protocol::params::Params;
 use evchain_protocol::payment::InstallmentCount;
-use evchain_protocol::primitives::{Amount, Energy, Position, RegionId, Span, Window};
+use evchain_protocol::primitives::{Amount, Energy, Nonce, Position, RegionId, Span, Window};
 use evchain_protocol::session::decide::{Choice, Distance, Weights};
 use evchain_protocol::session::pricing::{Pricing, Tariff};
 use evchain_protocol::session::{ConsumerPolicy, PaymentKind, WantedLeads};
 use evchain_protocol::state::account::Roles;
 use evchain_protocol::state::auction::PaymentKinds;
+use evchain_protocol::transaction::transfer::Transfer;
+use evchain_protocol::transaction::{Action, Transaction};
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
@@ -251,9 +253,33 @@ impl World {
 
     /// Ends a sale that was interrupted.
     pub async fn abort_sale(&self, seed: u8, name: &str) -> Option<SessionReport> {
+        self.try_abort_sale(seed, key(seed), name).await.expect("it ends")
+    }
+
+    /// The same, with some key.
+    pub async fn try_abort_sale(
+        &self,
+        seed: u8,
+        key: KeyPair,
+        name: &str,
+    ) -> Result<Option<SessionReport>, AgentError> {
         let (dir, events) = (self.state_dir(&format!("producer-{seed}")), Events::default());
-        let aborted = producer::abort(&dir, name, self.rpc().await, key(seed), events.observer());
-        soon("the sale's end", aborted).await.expect("it ends")
+        let aborted = producer::abort(&dir, name, self.rpc().await, key, events.observer());
+        soon("the sale's end", aborted).await
+    }
+
+    /// Brings a transfer to the chain.
+    pub async fn transfer(&self, from: &KeyPair, to: PublicKey, amount: Amount) {
+        self.submit(from, Action::Transfer(Transfer { to, amount })).await;
+    }
+
+    /// Brings an action to the chain.
+    pub async fn submit(&self, sender: &KeyPair, action: Action) {
+        let rpc = self.rpc().await;
+        let account = rpc.account(sender.public_key()).await;
+        let nonce = account.map_or(Nonce::ZERO, |account| account.next_nonce);
+        let signed = Transaction { sender: sender.public_key(), nonce, action }.sign(sender, rpc.chain_id());
+        rpc.submit_and_wait(hex::encode(signed.to_bytes()), 10_000).await.expect("final");
     }
 
     /// Ends a charge that was interrupted.

@@ -125,6 +125,6 @@ impl ProducerPolicy {
         // T3
         let least_patience = Span::new(claim_lead.get().saturating_mul(3));
         let release_timeout = self.release_timeout.max(least_patience);
-        Self { reaction, settle_lead, claim_lead, release_timeout, ..self }
+        Self { claim_lead, settle_lead, reaction, release_timeout, ..self }
     }
 }

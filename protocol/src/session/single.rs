@@ -1,5 +1,7 @@
 //! Single locks seen as one payment in installments (P21 III-D: `HTLC_0` to `HTLC_{N-1}`).
 
+use std::collections::BTreeSet;
+
 use crate::codec::List;
 use crate::payment::{DepositRule, InstallmentCount, InstallmentPlan};
 use crate::primitives::{Amount, Span, Timestamp, TxRef, Window};
@@ -41,7 +43,10 @@ fn payment_of_locks(request: TxRef, window: Window, price: Amount, locks: &[Lock
             && lock.amount == plan.amount(index)
             && lock.deadline == plan.deadline(index)
     };
-    if first.deadline >= window.start || !(0..).zip(locks).all(fits) {
+    // With one preimage all locks of its hash could be claimed, so the second release would pay for nothing
+    // new; and a claim could not tell which lock is meant.
+    let hashes: BTreeSet<_> = locks.iter().map(|lock| lock.hash).collect();
+    if first.deadline >= window.start || hashes.len() < locks.len() || !(0..).zip(locks).all(fits) {
         return None;
     }
     Some(Payment {

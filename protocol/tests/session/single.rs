@@ -54,12 +54,13 @@ fn locks_of_the_bids_price_are_a_payment() {
 #[test]
 fn locks_that_are_not_the_installments_are_none() {
     type Change = fn(&mut Vec<(TxRef, Lock)>);
-    let table: [(&str, Change); 10] = [
+    let table: [(&str, Change); 11] = [
         ("too little", |locks| locks[3].1.amount = Amount::new(locks[3].1.amount.get() - 1)),
         ("too much", |locks| locks[3].1.amount = Amount::new(locks[3].1.amount.get() + 1)),
         ("ends early", |locks| locks[3].1.deadline = Timestamp::new(locks[3].1.deadline.get() - 1)),
         ("all end early", |locks| locks.iter_mut().for_each(|(_, lock)| lock.deadline = T_MAX)),
         ("no deposit before the window", |locks| locks[0].1.deadline = START),
+        ("one hash for two", |locks| locks[7].1.hash = locks[2].1.hash),
         ("of another payer", |locks| locks[9].1.payer = PublicKey::from_bytes([4; 32])),
         ("to another payee", |locks| locks[9].1.payee = PublicKey::from_bytes([4; 32])),
         ("one is gone", |locks| _ = locks.remove(5)),

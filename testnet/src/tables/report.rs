@@ -163,13 +163,21 @@ impl Measured {
     fn payments(&self, failures: &mut Vec<String>) -> Vec<PaymentRow> {
         let mut rows = Vec::new();
         for charged in self.reports.iter().take(self.together) {
-            let Some(row) = self.payment(charged) else { continue };
-            let PaymentRow { kind, installments, consumer_risk, installment, producer_risk, .. } = row;
+            let (kind, installments) = charged.order;
+            let what = format!("{}, N = {installments}", payment_name(kind));
+            let Some(row) = self.payment(charged) else {
+                failures.push(format!("{what}: the agents did not tell all of it"));
+                continue;
+            };
+            let PaymentRow { consumer_risk, installment, producer_risk, on_chain, off_chain, .. } = row;
             if consumer_risk > installment || producer_risk > Amount::ZERO {
                 failures.push(format!(
-                    "{}, N = {installments}: the consumer risked EUR {consumer_risk}, the producer EUR {producer_risk}",
-                    payment_name(kind)
+                    "{what}: the consumer risked EUR {consumer_risk}, the producer EUR {producer_risk}"
                 ));
+            }
+            let (most_on_chain, most_off_chain) = most_transactions(kind, installments);
+            if on_chain > most_on_chain || off_chain > most_off_chain {
+                failures.push(format!("{what}: {on_chain} transactions and {off_chain} messages"));
             }
             rows.push(row);
         }
@@ -230,6 +238,15 @@ impl Measured {
             on_chain: PHASES.iter().map(|(_, kind, _)| count(kind)).sum(),
             confirmation,
         }
+    }
+}
+
+/// What a session takes at most: transactions that pay, and messages that carry payment.
+fn most_transactions(kind: PaymentKind, installments: u32) -> (usize, u32) {
+    match kind {
+        PaymentKind::Single => (2 * installments as usize, installments),
+        PaymentKind::Hashes | PaymentKind::Chain => (2, installments),
+        PaymentKind::Channel => (2, installments - 1),
     }
 }
 

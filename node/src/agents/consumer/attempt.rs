@@ -22,7 +22,7 @@ use evchain_protocol::transaction::transfer::Transfer;
 use super::config::{ChargeOrder, Deposit};
 use super::evaluate::{Candidate, Evaluation, Reader, evaluate};
 use super::record::{ChargeRecord, Decision, Landed, Sending, Step};
-use crate::agents::availability::sold_meanwhile;
+use crate::agents::availability::sold_at_once;
 use crate::agents::blocks::Blocks;
 use crate::agents::error::AgentError;
 use crate::agents::event::{AgentEvent, Warning};
@@ -243,8 +243,8 @@ impl Attempt {
             };
             let producer = best.bid.producer;
             let connectors = stations.get(&producer).map_or(1, |station| station.connectors);
-            let sold = sold_meanwhile(&self.nodes, producer, order.window).await?;
-            if sold.len() < usize::from(connectors) {
+            let sold = sold_at_once(&self.nodes, producer, order.window, |_| true).await?;
+            if sold < usize::from(connectors) {
                 return Ok(evaluation);
             }
             sold_out.insert(producer);

@@ -89,7 +89,7 @@ pub async fn resume(
     observer: Observer,
     stop: CancellationToken,
 ) -> Result<Vec<ChargeReport>, AgentError> {
-    let paths = journal::unfinished(&sessions_folder(config))?;
+    let paths = unfinished_charges(config)?;
     resume_all(config, &paths, rpc, wallet, observer, stop).await
 }
 
@@ -106,8 +106,8 @@ pub async fn resume_named(
     observer: Observer,
     stop: CancellationToken,
 ) -> Result<Option<ChargeReport>, AgentError> {
-    let mut paths = journal::unfinished(&sessions_folder(config))?;
-    paths.retain(|path| path.file_stem().is_some_and(|stem| stem == name));
+    let mut paths = unfinished_charges(config)?;
+    paths.retain(|path| journal::name_of(path) == name);
     Ok(resume_all(config, &paths, rpc, wallet, observer, stop).await?.pop())
 }
 
@@ -126,6 +126,13 @@ async fn resume_all(
     let charges = paths.iter().map(|path| setup.resume(wallet, path, &stop));
     let reports = futures::future::try_join_all(charges).await?;
     Ok(reports.into_iter().flatten().collect())
+}
+
+/// A vehicle that sells too keeps its sales in the same folder.
+fn unfinished_charges(config: &ConsumerConfig) -> Result<Vec<PathBuf>, AgentError> {
+    let mut paths = journal::unfinished(&sessions_folder(config))?;
+    paths.retain(|path| journal::name_of(path).starts_with(JOURNAL_PREFIX));
+    Ok(paths)
 }
 
 fn given_up(reason: &str) -> ChargeOutcome {
@@ -241,6 +248,8 @@ impl Attempt {
                 ChargeRecord::Started(_) => {}
                 ChargeRecord::Sending(sending) => self.note_sending(sending),
                 ChargeRecord::Final(landed) => {
+                    // A node that has not got so far finds nothing of it.
+                    self.nodes.saw(landed.place.height());
                     self.landed.insert(landed.step, landed);
                     self.pending = None;
                 }
@@ -287,12 +296,12 @@ impl Attempt {
             Some(_) => self.paid(session.as_ref()).await?,
             None => Amount::ZERO,
         };
-        let returned = match self.sweep().await {
-            Ok(returned) => returned,
+        let (returned, settled) = match self.sweep().await {
+            Ok(returned) => (returned, true),
             Err(error @ AgentError::Rejected { .. }) => {
                 self.recorder
                     .warn(Warning::Trouble { reason: format!("cannot take the rest back: {error}") });
-                Amount::ZERO
+                (Amount::ZERO, false)
             }
             Err(error) => return Err(error),
         };
@@ -307,6 +316,7 @@ impl Attempt {
             paid,
             session,
             returned,
+            settled,
         };
         self.journal.close()?;
         Ok((summary, self.recorder))
@@ -344,6 +354,7 @@ struct Summary {
     session: Option<SessionReport>,
     paid: Amount,
     returned: Amount,
+    settled: bool,
 }
 
 impl Summary {
@@ -368,7 +379,7 @@ impl Summary {
             lowest_price: self.lowest_price,
             session: self.session,
             paid: self.paid,
-            settled: true,
+            settled: self.settled,
             returned: self.returned,
             fees,
             begun,

@@ -56,7 +56,8 @@ impl Attempt {
             let driven = self.drive(config, decision, session, out, stop).await?;
             let outcome = driven.outcome;
             if let EndReason::Rejected(RejectReason::TooEarly(from)) = outcome.reason
-                && from < terms.plan.window.end
+                // Else the producer could have it ask again and again.
+                && (clock::now()..=terms.plan.window.start).contains(&from)
                 && !stop.is_cancelled()
             {
                 let reason = "the producer serves from then on".to_owned();

@@ -4,21 +4,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use evchain_protocol::crypto::KeyPair;
-use evchain_protocol::session::{Margins, ProducerPolicy, ProducerRecord, ProducerSession};
+use evchain_protocol::session::{Margins, ProducerPolicy};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::recover::{Interrupted, recover, unfinished_sales};
 use super::session::Driver;
 use crate::agents::blocks::Blocks;
 use crate::agents::error::AgentError;
 use crate::agents::event::Observer;
 use crate::agents::finality::FinalityMeter;
-use crate::agents::journal::{self, Journal};
+use crate::agents::journal;
 use crate::agents::meter::Meter;
 use crate::agents::nodes::{Nodes, Signer};
 use crate::agents::report::SessionReport;
 use crate::agents::settle::Settlements;
-use crate::clock;
 use crate::rpc::{NodeApiClient, RpcClient};
 
 /// Ends the sale with this journal's name and collects what was released. None if there is no such
@@ -33,23 +33,16 @@ pub async fn abort(
     key: KeyPair,
     observer: Observer,
 ) -> Result<Option<SessionReport>, AgentError> {
-    let mut paths = journal::unfinished(&state_dir.join("sessions"))?;
-    paths.retain(|path| path.file_stem().is_some_and(|stem| stem == name));
+    let mut paths = unfinished_sales(&state_dir.join("sessions"))?;
+    paths.retain(|path| journal::name_of(path) == name);
     let Some(path) = paths.pop() else { return Ok(None) };
-    let (journal, records) = Journal::<ProducerRecord>::open(&path)?;
-    if records.is_empty() {
-        journal.close()?;
-        return Ok(None);
-    }
     let nodes = Nodes::new(rpc.clone(), Arc::clone(&observer));
     let params =
         nodes.need("ask for the chain's parameters", |rpc| async move { rpc.params().await }).await?;
     let meter = FinalityMeter::of_recent_blocks(&nodes).await?;
     let margins = Margins::at_best(&params, meter.finality(&params));
     let policy = ProducerPolicy::default().with_margins(margins);
-    let mut out = Vec::new();
-    let session = ProducerSession::recover(key.clone(), policy, &records, clock::now(), &mut out)
-        .map_err(|source| AgentError::Damaged { path, source })?;
+    let Some(Interrupted { session, journal, out }) = recover(&path, &key, policy)? else { return Ok(None) };
     let stop = CancellationToken::new();
     stop.cancel();
     // No consumer is let in any more.

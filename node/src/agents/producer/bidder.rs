@@ -8,7 +8,7 @@ use evchain_protocol::event::Event;
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Energy, Timestamp, TxRef, Window};
 use evchain_protocol::sealed::{SealError, SealedFor, SealedPlace};
-use evchain_protocol::state::auction::{Bid, BidPosition, BiddingMode, Place, Request};
+use evchain_protocol::state::auction::{Bid, BidPosition, BiddingMode, PaymentKinds, Place, Request};
 use evchain_protocol::transaction::Action;
 use evchain_protocol::transaction::bid::PlaceBid;
 
@@ -85,52 +85,27 @@ impl Bidder {
         self.catch_up_with_sales().await?;
         let now = clock::now();
         let filter = RequestFilter { region: Some(self.tariff.region), ..RequestFilter::default() };
-        let mut after = None;
-        loop {
-            let ask = |rpc: RpcClient| async move { rpc.requests(filter, after).await };
-            let page = self.signer.nodes.need("ask for requests", ask).await?;
-            for info in page.items {
-                if info.value.payment.is_some() {
-                    self.forget(info.name);
-                } else if info.value.window.end > now && !self.adopt(&info).await? {
-                    self.answer(info).await?;
-                }
-            }
-            after = page.next;
-            if after.is_none() {
-                return Ok(());
+        let ask = |rpc: RpcClient, after| async move { rpc.requests(filter, after).await };
+        for info in self.signer.nodes.all("ask for requests", ask).await? {
+            if info.value.payment.is_some() {
+                self.forget(info.name);
+            } else if info.value.window.end > now && !self.adopt(&info).await? {
+                self.answer(info).await?;
             }
         }
+        Ok(())
     }
 
     async fn catch_up_with_sales(&mut self) -> Result<(), AgentError> {
         let (nodes, own) = (self.signer.nodes.clone(), self.signer.address());
-        let mut paid = Vec::new();
-        let mut after = None;
-        loop {
-            let ask = |rpc: RpcClient| async move { rpc.payments(Some(own), after).await };
-            let page = nodes.need("ask for payments", ask).await?;
-            paid.extend(
-                page.items.iter().filter(|it| it.value.producer == own).map(|it| (it.name, it.value.request)),
-            );
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        let mut after = None;
-        loop {
-            let ask = |rpc: RpcClient| async move { rpc.channels(Some(own), after).await };
-            let page = nodes.need("ask for channels", ask).await?;
-            paid.extend(
-                page.items.iter().filter(|it| it.value.producer == own).map(|it| (it.name, it.value.request)),
-            );
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        for (payment, request) in paid {
+        let payments = |rpc: RpcClient, after| async move { rpc.payments(Some(own), after).await };
+        let payments = nodes.all("ask for payments", payments).await?;
+        let channels = |rpc: RpcClient, after| async move { rpc.channels(Some(own), after).await };
+        let channels = nodes.all("ask for channels", channels).await?;
+        let payments = payments.iter().map(|it| (it.name, it.value.producer, it.value.request));
+        let channels = channels.iter().map(|it| (it.name, it.value.producer, it.value.request));
+        let paid: Vec<_> = payments.chain(channels).filter(|(_, producer, _)| *producer == own).collect();
+        for (payment, _, request) in paid {
             self.sell(payment, request).await?;
         }
         Ok(())
@@ -147,9 +122,8 @@ impl Bidder {
         self.answered.insert(info.name);
         let consumer = info.value.consumer;
         self.note_bid(info.name, info.value.clone(), price, lowest(&bids));
-        let locks = self.signer.nodes.locks(consumer, self.signer.address()).await?;
-        if let Some((payment, _)) = locks.first() {
-            self.sell(*payment, info.name).await?;
+        for (_, lock) in self.signer.nodes.locks(consumer, self.signer.address()).await? {
+            self.take_lock(info.name, lock.amount).await?;
         }
         Ok(true)
     }
@@ -179,12 +153,11 @@ impl Bidder {
                 Event::PaymentLocked { request, .. } | Event::ChannelOpened { request, .. } => {
                     makes_room |= self.forget(request);
                 }
-                // Single locks name no request, and the first of them names the payment.
-                Event::Locked { lock, payer, payee, .. } => match self.slots.request_of(payer) {
-                    Some(request) if payee == own => self.sell(lock, request).await?,
-                    Some(request) => makes_room |= self.forget(request),
-                    None => {}
-                },
+                Event::Locked { payer, payee, amount, .. } if payee == own => {
+                    if let Some(request) = self.slots.request_of(payer) {
+                        self.take_lock(request, amount).await?;
+                    }
+                }
                 Event::PaymentCancelled { payment: name, .. }
                 | Event::ChannelCancelled { channel: name, .. } => {
                     makes_room |= self.slots.cancel(name);
@@ -215,9 +188,27 @@ impl Bidder {
         Ok(())
     }
 
+    /// Notes a session that is paid by single locks, if this can be the first of them. They name no request,
+    /// so that of a lock to somebody else says nothing.
+    async fn take_lock(&mut self, request: TxRef, amount: Amount) -> Result<(), AgentError> {
+        if !self.tariff.kinds.contains(PaymentKinds::SINGLE) || self.slots.is_sold(request) {
+            return Ok(());
+        }
+        let Some(price) = self.bids_of(request).await?.0 else { return Ok(()) };
+        let most = self.tariff.max_installments.min(self.max_installments).get();
+        let is_deposit =
+            |count| InstallmentCount::new(count).is_ok_and(|count| count.money_of(price, 0) == amount);
+        if (1..=most).any(is_deposit) {
+            // Each lock has a name, and the request's stands for all of them.
+            self.sell(request, request).await?;
+        }
+        Ok(())
+    }
+
     /// Notes a session that was sold.
     async fn sell(&mut self, payment: TxRef, request: TxRef) -> Result<(), AgentError> {
         if self.slots.is_sold(payment) {
+            self.forget(request);
             return Ok(());
         }
         let mut slot = self.slots.bid_for(request);
@@ -261,7 +252,7 @@ impl Bidder {
         }
         if let Err(no_room) = self.slots.room(slot_of(&request)) {
             self.decline(name, no_room.to_string());
-            if no_room == NoRoom::Held && self.waiting.len() < MAX_FOLLOWED {
+            if no_room != NoRoom::Sold && self.waiting.len() < MAX_FOLLOWED {
                 self.waiting.insert(name, request);
             }
             return Ok(());

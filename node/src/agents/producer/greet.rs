@@ -7,7 +7,7 @@ use evchain_protocol::params::Params;
 use evchain_protocol::primitives::{Span, TxRef};
 use evchain_protocol::session::{ChainFacts, Message, Open, PaymentKind};
 
-use crate::agents::availability::sold_meanwhile;
+use crate::agents::availability::sold_at_once;
 use crate::agents::error::AgentError;
 use crate::agents::nodes::Nodes;
 use crate::network::SessionStream;
@@ -52,11 +52,12 @@ impl Greeted {
     }
 }
 
-/// Waits for the first message. None for a connection that says nothing of use.
+/// Waits for the first message. None for a connection that says nothing of use. `overbooked` are the
+/// connectors of a producer that sells more than it has.
 pub(super) async fn greet(
     nodes: Nodes,
     own: PublicKey,
-    connectors: u16,
+    overbooked: Option<u16>,
     mut stream: SessionStream,
 ) -> Option<Greeted> {
     let remote = stream.remote();
@@ -75,7 +76,7 @@ pub(super) async fn greet(
         let params = "ask for the chain's parameters";
         let params = nodes.need(params, |rpc| async move { rpc.params().await }).await?;
         let chain = facts(&nodes, own, open).await?;
-        let sold_out = is_sold_out(&nodes, own, connectors, open, &chain).await?;
+        let sold_out = is_sold_out(&nodes, own, overbooked, open, &chain).await?;
         Ok::<_, AgentError>(Facts { chain, params, sold_out })
     };
     match looked.await {
@@ -91,18 +92,19 @@ pub(super) async fn greet(
 async fn is_sold_out(
     nodes: &Nodes,
     own: PublicKey,
-    connectors: u16,
+    overbooked: Option<u16>,
     open: &Open,
     facts: &ChainFacts,
 ) -> Result<bool, AgentError> {
     let (Some(request), Some(bid)) = (&facts.request, &facts.bid) else { return Ok(false) };
+    let Some(connectors) = overbooked else { return Ok(false) };
     // Single locks can't be taken back.
     let can_cancel = open.kind != PaymentKind::Single;
     if !can_cancel || facts.time.saturating_after(CANCEL_TIME) >= bid.cancel_by {
         return Ok(false);
     }
-    let sold = sold_meanwhile(nodes, own, request.window).await?;
-    Ok(sold.iter().filter(|other| **other < open.payment).count() >= usize::from(connectors))
+    let sold = sold_at_once(nodes, own, request.window, |other| other < open.payment).await?;
+    Ok(sold >= usize::from(connectors))
 }
 
 /// What the final chain says about an `Open`.

@@ -5,6 +5,7 @@ mod bidder;
 mod config;
 mod greet;
 mod price_table;
+mod recover;
 mod run;
 mod session;
 mod slots;

@@ -25,6 +25,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::bidder::Bidder;
 use super::config::{ProducerConfig, ProducerReport};
 use super::greet::{Facts, Greeted, greet};
+use super::recover::{Interrupted, recover, unfinished_sales};
 use super::session::Driver;
 use super::slots::Slots;
 use super::tariff::Mobility;
@@ -240,8 +241,8 @@ impl Producer {
                 stream = sessions.recv() => match stream {
                     Some(stream) => {
                         let (nodes, own) = (self.signer.nodes.clone(), self.signer.address());
-                        let connectors = self.config.tariff.connectors;
-                        self.greeting.spawn(greet(nodes, own, connectors, stream));
+                        let overbooked = self.config.tariff.overbooked();
+                        self.greeting.spawn(greet(nodes, own, overbooked, stream));
                     }
                     None => return Err(crate::network::SessionError::Stopped.into()),
                 },
@@ -280,18 +281,19 @@ impl Producer {
 
     /// Goes on with every session that was interrupted.
     fn resume(&mut self) -> Result<(), AgentError> {
-        for path in journal::unfinished(&self.folder)? {
-            let (journal, records) = Journal::<ProducerRecord>::open(&path)?;
-            if records.is_empty() {
-                journal.close()?;
-                continue;
+        for path in unfinished_sales(&self.folder)? {
+            match recover(&path, &self.signer.key, self.policy) {
+                Ok(Some(Interrupted { session, journal, out })) => {
+                    self.signer.nodes.observe(&AgentEvent::Resumed { payment: session.terms().payment });
+                    self.start(session, journal, None, out);
+                }
+                Ok(None) => {}
+                // Another producer with the same folder.
+                Err(AgentError::Settings(reason)) => {
+                    self.signer.nodes.warn(Warning::Trouble { reason });
+                }
+                Err(error) => return Err(error),
             }
-            let mut out = Vec::new();
-            let key = self.signer.key.clone();
-            let session = ProducerSession::recover(key, self.policy, &records, clock::now(), &mut out)
-                .map_err(|source| AgentError::Damaged { path, source })?;
-            self.signer.nodes.observe(&AgentEvent::Resumed { payment: session.terms().payment });
-            self.start(session, journal, None, out);
         }
         Ok(())
     }

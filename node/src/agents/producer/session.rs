@@ -59,6 +59,8 @@ enum Happened {
 impl Driver {
     /// Runs the session to its end. `first` are the outputs that came with it.
     pub(super) async fn run(mut self, first: Vec<ProducerOutput>) -> Result<SessionReport, AgentError> {
+        // A node that has not got so far finds no payment.
+        self.signer.nodes.saw(self.session.terms().payment.height());
         self.carry_out(first).await?;
         self.look_at_chain().await?;
         let mut told_stop = false;

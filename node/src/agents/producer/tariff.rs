@@ -143,6 +143,11 @@ impl ProducerTariff {
         Ok(tariff)
     }
 
+    /// The connectors, if more may be sold at a time than there are.
+    pub(super) fn overbooked(&self) -> Option<u16> {
+        (self.reservation == Reservation::Overbook).then_some(self.connectors)
+    }
+
     /// Checks what the ledger would refuse in a record or a bid.
     ///
     /// # Errors
@@ -154,7 +159,7 @@ impl ProducerTariff {
         above_zero("energy_wh", self.energy.map_or(1, Energy::get))?;
         check_pricing(&self.pricing)?;
         if self.kinds.is_empty() {
-            let rule = "one or more of \"hashes\", \"chain\" and \"channel\"";
+            let rule = "one or more of \"hashes\", \"chain\", \"channel\" and \"single\"";
             return Err(TariffError::Range { field: "payment_kinds", value: "empty".to_owned(), rule });
         }
         if !self.position.is_on_globe() {

@@ -142,7 +142,7 @@ pub enum TxKind {
         request: TxRef,
         /// For all of the energy, in EUR.
         price: Amount,
-        /// How you accept to be paid: hashes, chain, channel; with commas between.
+        /// How you accept to be paid: hashes, chain, channel, single; with commas between.
         #[arg(long, default_value = "hashes,chain,channel", value_parser = kinds_of)]
         kinds: PaymentKinds,
         /// The most installments that you accept.
