@@ -54,6 +54,8 @@ pub struct ConsumerSession {
     pub(super) progress: Progress,
     pub(super) meter: Energy,
     pub(super) chain_time: Timestamp,
+    /// The release that a producer with an older disk needs next (C17).
+    pub(super) missed: Option<u32>,
     /// The channel's newest state that the producer signed.
     pub(super) cosigned: Option<SignedChannelState>,
     pub(super) end: Option<EndReason>,
@@ -85,6 +87,7 @@ impl ConsumerSession {
             claim_lead: Span::ZERO,
             meter: Energy::ZERO,
             chain_time: Timestamp::ZERO,
+            missed: None,
             cosigned: None,
             end: None,
             receipt: None,
@@ -148,6 +151,11 @@ impl ConsumerSession {
             (Ready | Opening, Input::Timeout) if self.is_due(now) => {
                 self.give_up(now, EndReason::ConsumerStopped(StopReason::Timeout), out); // C4
             }
+            (Charging | Metering(_) | Waiting | Closing, Input::Message(Message::Delivered(delivered)))
+                if self.missed.is_some_and(|missed| delivered.index < missed) =>
+            {
+                self.remind(now, out); // C17
+            }
             (Charging | Metering(_), Input::Message(Message::Delivered(delivered))) => {
                 self.delivered(now, &delivered, out); // C5, C6
             }
@@ -187,7 +195,7 @@ impl ConsumerSession {
                 self.settled(out); // C15
             }
             (Charging | Metering(_) | Waiting | Closing, Input::Connected) => self.resume(now, out), // C16
-            (Charging | Metering(_) | Waiting, Input::Message(Message::Resume(resume)))
+            (Charging | Metering(_) | Waiting | Closing, Input::Message(Message::Resume(resume)))
                 if resume.payment == self.terms().payment =>
             {
                 self.resumed(now, resume, out); // C17
@@ -200,7 +208,7 @@ impl ConsumerSession {
             | (Ready | Done, Input::PaidOut | Input::Cancelled)
             | (Closing | Settling | Done, Input::ForceClosed | Input::Stop(_))
             | (Settling | Done, Input::Connected | Input::Message(_))
-            | (Closing, Input::Message(Message::Delivered(_) | Message::Resume(_)))
+            | (Closing, Input::Message(Message::Delivered(_)))
             | (Waiting, Input::Message(Message::Delivered(_)))
             | (Charging | Metering(_) | Waiting, Input::Message(Message::Accept(_))) => {}
             (phase, input) => {
@@ -320,11 +328,16 @@ impl ConsumerSession {
             return None;
         }
         let moment = now.max(self.chain_time);
-        let lead = self.claim_lead.saturating_add(Span::new(self.claim_lead.get() / 2));
+        let lead = self.release_lead();
         let next = self.progress.next();
         let releasable = (next..terms.plan.count.get()).find(|index| !terms.is_late(*index, moment, lead))?;
         // S2: without the deposit charging can't begin.
         (releasable == next || next > 0).then_some(releasable)
+    }
+
+    /// S5: until its deadline, an installment needs so long to be released.
+    fn release_lead(&self) -> Span {
+        self.claim_lead.saturating_add(Span::new(self.claim_lead.get() / 2))
     }
 
     /// S7: whether the link would give away skipped installments that are not home yet.
@@ -469,22 +482,41 @@ impl ConsumerSession {
             released: after(self.progress.last),
             delivered: after(self.progress.delivered),
         })));
-        match self.phase {
-            Phase::Closing => self.propose_receipt(now, out),
-            Phase::Waiting => self.release_next(now, out),
-            _ => {}
+        self.missed = None;
+        if self.phase == Phase::Waiting {
+            self.release_next(now, out);
         }
     }
 
     /// C17.
     fn resumed(&mut self, now: Timestamp, theirs: Resume, out: &mut Vec<ConsumerOutput>) {
-        let released = after(self.progress.last);
-        if theirs.released > released {
-            return self.stop(now, StopReason::OutOfPlace, out);
+        let (released, is_closing) = (after(self.progress.last), self.phase == Phase::Closing);
+        match self.progress.last {
+            Some(last) if theirs.released < released => {
+                // Where some were skipped the last one is all that the producer can take (S6).
+                let skipped = self.progress.released < released;
+                self.missed = Some(if skipped { last } else { theirs.released });
+                self.remind(now, out);
+            }
+            _ if is_closing => self.propose_receipt(now, out),
+            _ if theirs.released > released => self.stop(now, StopReason::OutOfPlace, out),
+            _ => {}
         }
-        let Some(index) = self.progress.last.filter(|_| theirs.released < released) else { return };
+    }
+
+    /// C17: sends again what the producer has forgotten, one after the other.
+    fn remind(&mut self, now: Timestamp, out: &mut Vec<ConsumerOutput>) {
+        let (Some(missed), Some(last)) = (self.missed, self.progress.last) else { return };
+        // The producer takes none that is late, but the one behind it (S6).
+        let is_late = |index| self.terms().is_late(index, now.max(self.chain_time), self.release_lead());
+        let index = (missed..last).find(|index| !is_late(*index)).unwrap_or(last);
         if let Some(proof) = self.releaser.proof(self.terms(), index, &self.key) {
             out.push(ConsumerOutput::Send(Message::Release(Release { index, proof })));
+        }
+        self.missed = index.checked_add(1).filter(|next| *next <= last);
+        if self.missed.is_none() && self.phase == Phase::Closing {
+            out.push(ConsumerOutput::Send(Message::Stop(StopReason::Ended)));
+            self.propose_receipt(now, out);
         }
     }
 
