@@ -208,8 +208,7 @@ impl ConsumerSession {
             | (Ready | Done, Input::PaidOut | Input::Cancelled)
             | (Closing | Settling | Done, Input::ForceClosed | Input::Stop(_))
             | (Settling | Done, Input::Connected | Input::Message(_))
-            | (Closing, Input::Message(Message::Delivered(_)))
-            | (Waiting, Input::Message(Message::Delivered(_)))
+            | (Closing | Waiting, Input::Message(Message::Delivered(_)))
             | (Charging | Metering(_) | Waiting, Input::Message(Message::Accept(_))) => {}
             (phase, input) => {
                 return Err(Unexpected { phase: phase.name(), input: input.name() });
