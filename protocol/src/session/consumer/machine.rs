@@ -2,13 +2,11 @@
 
 use crate::crypto::{BadSignature, KeyPair, Signature};
 use crate::primitives::{Energy, Span, Timestamp};
-use crate::session::messages::{
-    Delivered, Message, Open, ReceiptMessage, RejectReason, Release, Resume, StopReason,
-};
+use crate::session::messages::{Delivered, Message, Open, ReceiptMessage, RejectReason, Release, StopReason};
 use crate::session::outcome::{EndReason, Outcome, Settlement, Unexpected};
 use crate::session::proof::{Releaser, channel_state};
 use crate::session::receipt::{Receipt, ReceiptRecord, SignedReceipt};
-use crate::session::terms::{PaymentKind, Progress, Terms, after, later, reaches};
+use crate::session::terms::{PaymentKind, Progress, Terms, later, reaches};
 use crate::state::channel::SignedChannelState;
 
 use super::io::{Beginning, ConsumerInput, ConsumerOutput, ConsumerPolicy, ConsumerRecord, DeliveredRecord};
@@ -151,13 +149,8 @@ impl ConsumerSession {
             (Ready | Opening, Input::Timeout) if self.is_due(now) => {
                 self.give_up(now, EndReason::ConsumerStopped(StopReason::Timeout), out); // C4
             }
-            (Charging | Metering(_) | Waiting | Closing, Input::Message(Message::Delivered(delivered)))
-                if self.missed.is_some_and(|missed| delivered.index < missed) =>
-            {
-                self.remind(now, out); // C17
-            }
-            (Charging | Metering(_), Input::Message(Message::Delivered(delivered))) => {
-                self.delivered(now, &delivered, out); // C5, C6
+            (Charging | Metering(_) | Waiting | Closing, Input::Message(Message::Delivered(delivered))) => {
+                self.hear_delivered(now, &delivered, out); // C5, C6, C17, C19
             }
             (phase, Input::Metered(reading)) => {
                 self.meter = self.meter.max(reading);
@@ -208,7 +201,6 @@ impl ConsumerSession {
             | (Ready | Done, Input::PaidOut | Input::Cancelled)
             | (Closing | Settling | Done, Input::ForceClosed | Input::Stop(_))
             | (Settling | Done, Input::Connected | Input::Message(_))
-            | (Closing | Waiting, Input::Message(Message::Delivered(_)))
             | (Charging | Metering(_) | Waiting, Input::Message(Message::Accept(_))) => {}
             (phase, input) => {
                 return Err(Unexpected { phase: phase.name(), input: input.name() });
@@ -246,7 +238,7 @@ impl ConsumerSession {
     }
 
     /// C5, C6, C8.
-    fn delivered(&mut self, now: Timestamp, delivered: &Delivered, out: &mut Vec<ConsumerOutput>) {
+    pub(super) fn delivered(&mut self, now: Timestamp, delivered: &Delivered, out: &mut Vec<ConsumerOutput>) {
         let Some(index) = self.progress.last else { return };
         if delivered.index < index {
             return; // C19
@@ -335,7 +327,7 @@ impl ConsumerSession {
     }
 
     /// S5: until its deadline, an installment needs so long to be released.
-    fn release_lead(&self) -> Span {
+    pub(super) fn release_lead(&self) -> Span {
         self.claim_lead.saturating_add(Span::new(self.claim_lead.get() / 2))
     }
 
@@ -350,7 +342,7 @@ impl ConsumerSession {
     }
 
     /// C10.
-    fn stop(&mut self, now: Timestamp, reason: StopReason, out: &mut Vec<ConsumerOutput>) {
+    pub(super) fn stop(&mut self, now: Timestamp, reason: StopReason, out: &mut Vec<ConsumerOutput>) {
         self.finish(now, EndReason::ConsumerStopped(reason), out);
     }
 
@@ -472,51 +464,6 @@ impl ConsumerSession {
         self.phase = Phase::Done;
         self.timer = None;
         out.push(ConsumerOutput::Finished(self.outcome()));
-    }
-
-    /// C16.
-    fn resume(&mut self, now: Timestamp, out: &mut Vec<ConsumerOutput>) {
-        out.push(ConsumerOutput::Send(Message::Resume(Resume {
-            payment: self.terms().payment,
-            released: after(self.progress.last),
-            delivered: after(self.progress.delivered),
-        })));
-        self.missed = None;
-        if self.phase == Phase::Waiting {
-            self.release_next(now, out);
-        }
-    }
-
-    /// C17.
-    fn resumed(&mut self, now: Timestamp, theirs: Resume, out: &mut Vec<ConsumerOutput>) {
-        let (released, is_closing) = (after(self.progress.last), self.phase == Phase::Closing);
-        match self.progress.last {
-            Some(last) if theirs.released < released => {
-                // Where some were skipped the last one is all that the producer can take (S6).
-                let skipped = self.progress.released < released;
-                self.missed = Some(if skipped { last } else { theirs.released });
-                self.remind(now, out);
-            }
-            _ if is_closing => self.propose_receipt(now, out),
-            _ if theirs.released > released => self.stop(now, StopReason::OutOfPlace, out),
-            _ => {}
-        }
-    }
-
-    /// C17: sends again what the producer has forgotten, one after the other.
-    fn remind(&mut self, now: Timestamp, out: &mut Vec<ConsumerOutput>) {
-        let (Some(missed), Some(last)) = (self.missed, self.progress.last) else { return };
-        // The producer takes none that is late, but the one behind it (S6).
-        let is_late = |index| self.terms().is_late(index, now.max(self.chain_time), self.release_lead());
-        let index = (missed..last).find(|index| !is_late(*index)).unwrap_or(last);
-        if let Some(proof) = self.releaser.proof(self.terms(), index, &self.key) {
-            out.push(ConsumerOutput::Send(Message::Release(Release { index, proof })));
-        }
-        self.missed = index.checked_add(1).filter(|next| *next <= last);
-        if self.missed.is_none() && self.phase == Phase::Closing {
-            out.push(ConsumerOutput::Send(Message::Stop(StopReason::Ended)));
-            self.propose_receipt(now, out);
-        }
     }
 
     /// What the session came to so far.

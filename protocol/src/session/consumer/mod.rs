@@ -2,6 +2,7 @@
 
 mod io;
 mod machine;
+mod reconnect;
 mod recover;
 
 pub use io::{Beginning, ConsumerInput, ConsumerOutput, ConsumerPolicy, ConsumerRecord, DeliveredRecord};
