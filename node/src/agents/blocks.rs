@@ -111,7 +111,7 @@ pub(super) enum Change {
     Ended,
     /// The consumer took everything back.
     Cancelled,
-    /// This party posted a state.
+    /// This key posted a state.
     Posted(PublicKey),
 }
 

@@ -113,3 +113,33 @@ impl SignedChannelState {
         signer.verify(Purpose::ChannelState, chain, &encode(&self.state), &self.signature)
     }
 }
+
+/// A state with both sides' signatures: what anybody can post (C12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct CoSignedState {
+    /// The state.
+    pub state: ChannelState,
+    /// The consumer's, over the chain's id and the state.
+    pub consumer: Signature,
+    /// The producer's, over the same.
+    pub producer: Signature,
+}
+
+impl CoSignedState {
+    /// Checks that this channel's two sides signed this state.
+    ///
+    /// # Errors
+    /// The side that did not.
+    pub fn verify(&self, channel: &Channel, chain: ChainId) -> Result<(), NotSignedBy> {
+        for (signer, signature) in [(channel.consumer, self.consumer), (channel.producer, self.producer)] {
+            let signed = SignedChannelState { state: self.state, signature };
+            signed.verify(&signer, chain).map_err(|BadSignature| NotSignedBy(signer))?;
+        }
+        Ok(())
+    }
+}
+
+/// A side of a channel whose signature is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the state is not signed by {0}")]
+pub struct NotSignedBy(pub PublicKey);

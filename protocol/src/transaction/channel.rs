@@ -1,4 +1,5 @@
 //! Channels: collateral on the chain, states beside it, payout by the newest (C1 to C9; P21 IV-C).
+//! What others than the two can do is in `post.rs`.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,7 @@ use crate::primitives::Window;
 use crate::primitives::{Span, Timestamp, TxRef};
 use crate::state::auction::PaymentKinds;
 use crate::state::channel::SignedChannelState;
-use crate::state::channel::{Channel, INITIAL_RELEASED, PostedState};
+use crate::state::channel::{Channel, ChannelState, INITIAL_RELEASED, PostedState};
 use crate::state::key::{DueItem, StateKey};
 use crate::state::read::StateRead;
 use crate::state::value::StateValue;
@@ -80,8 +81,8 @@ pub enum ChannelReason {
     /// C6
     #[error("the state releases {released} installments, and a state of this channel 1 to {count}")]
     ReleasedOutOfRange { released: u32, count: InstallmentCount },
-    /// C6
-    #[error("the state is not signed by the other side, {signer}")]
+    /// C6, C12
+    #[error("the state is not signed by {signer}")]
     NotCoSigned { signer: PublicKey },
     /// C7
     #[error("the state releases {released} installments, and one with {posted} was posted")]
@@ -95,7 +96,7 @@ pub enum ChannelReason {
     /// C9
     #[error("there is no forced close of channel {channel} to challenge")]
     NothingPosted { channel: TxRef },
-    /// C9
+    /// C9, C12
     #[error("the state releases {released} installments, which is not more than the posted {posted}")]
     NotNewer { released: u32, posted: u32 },
 }
@@ -194,19 +195,26 @@ impl ChallengeChannel {
         let channel = open_channel(name, sender.key, ledger)?;
         let released = check_state(&self.state, name, &channel, sender.key, ledger)?;
         // C9
-        let Some(PostedState { released: posted, until }) = channel.posted else {
+        let Some(posted) = channel.posted else {
             return Err(ChannelReason::NothingPosted { channel: name }.into());
         };
-        if released <= posted {
-            return Err(ChannelReason::NotNewer { released, posted }.into());
-        }
-        post(name, channel, PostedState { released, until }, sender.key, ledger);
+        refuse_if_not_newer(released, posted)?;
+        post(name, channel, PostedState { released, until: posted.until }, sender.key, ledger);
         Ok(())
     }
 }
 
 /// C5: the channel, if it is open and the sender is one of the two.
 fn open_channel(name: TxRef, sender: PublicKey, ledger: &Ledger<'_>) -> Result<Channel, ExecuteError> {
+    let channel = live_channel(name, ledger)?;
+    if channel.other_side(&sender).is_none() {
+        return Err(ChannelReason::NotParty { channel: name, sender }.into());
+    }
+    Ok(channel)
+}
+
+/// C5: the channel, if it is open and not due.
+pub(super) fn live_channel(name: TxRef, ledger: &Ledger<'_>) -> Result<Channel, ExecuteError> {
     let Some(channel) = ledger.state.channel(name)? else {
         return Err(ChannelReason::NoChannel { channel: name }.into());
     };
@@ -214,9 +222,6 @@ fn open_channel(name: TxRef, sender: PublicKey, ledger: &Ledger<'_>) -> Result<C
     let (due, now) = (channel.due(), ledger.block.time);
     if now >= due {
         return Err(ChannelReason::Ended { channel: name, due, now }.into());
-    }
-    if channel.other_side(&sender).is_none() {
-        return Err(ChannelReason::NotParty { channel: name, sender }.into());
     }
     Ok(channel)
 }
@@ -234,18 +239,39 @@ fn check_state(
     if state.channel != name {
         return Err(ChannelReason::OtherChannel { given: state.channel, channel: name });
     }
-    let (released, count) = (state.released, channel.count);
-    if released < INITIAL_RELEASED || released > count.get() {
-        return Err(ChannelReason::ReleasedOutOfRange { released, count });
-    }
+    check_range(state, channel)?;
     let other = channel.other_side(&sender).ok_or(ChannelReason::NotParty { channel: name, sender })?;
     signed
         .verify(&other, ledger.block.chain)
         .map_err(|BadSignature| ChannelReason::NotCoSigned { signer: other })?;
-    Ok(released)
+    Ok(state.released)
 }
 
-fn post(name: TxRef, channel: Channel, posted: PostedState, by: PublicKey, ledger: &mut Ledger<'_>) {
+/// C6
+pub(super) fn check_range(state: ChannelState, channel: &Channel) -> Result<(), ChannelReason> {
+    let (released, count) = (state.released, channel.count);
+    if released < INITIAL_RELEASED || released > count.get() {
+        return Err(ChannelReason::ReleasedOutOfRange { released, count });
+    }
+    Ok(())
+}
+
+/// C9
+pub(super) fn refuse_if_not_newer(released: u32, posted: PostedState) -> Result<(), ChannelReason> {
+    let PostedState { released: posted, .. } = posted;
+    if released <= posted {
+        return Err(ChannelReason::NotNewer { released, posted });
+    }
+    Ok(())
+}
+
+pub(super) fn post(
+    name: TxRef,
+    channel: Channel,
+    posted: PostedState,
+    by: PublicKey,
+    ledger: &mut Ledger<'_>,
+) {
     let after = Channel { posted: Some(posted), ..channel };
     ledger.reschedule(DueItem::Channel(name), Some(channel.due()), Some(after.due()));
     ledger.state.put(StateKey::Channel(name), StateValue::Channel(after));

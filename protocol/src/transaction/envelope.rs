@@ -12,6 +12,7 @@ use super::evidence::ReportOffence;
 use super::installments::LockInstallments;
 use super::lock::CreateLock;
 use super::participant::{Admit, Revoke};
+use super::post::PostState;
 use super::propose::Propose;
 use super::reject::RejectReason;
 use super::request::PlaceRequest;
@@ -51,6 +52,7 @@ pub enum Action {
     Propose(Propose),
     Approve(Approve),
     ReportOffence(ReportOffence),
+    PostState(PostState),
 }
 
 tagged_enum!(Action {
@@ -72,6 +74,7 @@ tagged_enum!(Action {
     15 => Propose(Propose),
     16 => Approve(Approve),
     17 => ReportOffence(ReportOffence),
+    18 => PostState(PostState),
 });
 
 impl Action {
@@ -84,6 +87,7 @@ impl Action {
                 | Self::CloseChannel(_)
                 | Self::ForceCloseChannel(_)
                 | Self::ChallengeChannel(_)
+                | Self::PostState(_)
         )
     }
 
@@ -117,6 +121,7 @@ impl Action {
             | Self::CloseChannel(_)
             | Self::ForceCloseChannel(_)
             | Self::ChallengeChannel(_)
+            | Self::PostState(_)
             | Self::Approve(_) => {}
         }
         Ok(())
@@ -143,6 +148,7 @@ impl Action {
             Self::Propose(propose) => propose.apply(sender, ledger),
             Self::Approve(approve) => approve.apply(sender, ledger),
             Self::ReportOffence(report) => report.apply(sender, ledger),
+            Self::PostState(post) => post.apply(sender, ledger),
         }
     }
 }
@@ -169,6 +175,7 @@ impl Action {
             Self::Propose(_) => "propose",
             Self::Approve(_) => "approve",
             Self::ReportOffence(_) => "report_offence",
+            Self::PostState(_) => "post_state",
         }
     }
 }

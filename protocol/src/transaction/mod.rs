@@ -15,6 +15,7 @@ pub mod installments;
 pub mod lock;
 pub mod participant;
 mod payable;
+pub mod post;
 pub mod propose;
 mod reject;
 pub mod request;

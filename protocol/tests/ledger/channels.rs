@@ -4,14 +4,15 @@
 use evchain_protocol::crypto::KeyPair;
 use evchain_protocol::event::Event;
 use evchain_protocol::primitives::{Span, Timestamp, TxRef};
-use evchain_protocol::state::channel::{ChannelState, SignedChannelState};
+use evchain_protocol::state::channel::{ChannelState, CoSignedState, SignedChannelState};
 use evchain_protocol::state::read::StateRead;
 use evchain_protocol::transaction::cancel::{Cancel, CancelReason};
 use evchain_protocol::transaction::channel::{
     ChallengeChannel, ChannelReason, CloseChannel, ForceCloseChannel, OpenChannel,
 };
 use evchain_protocol::transaction::participant::Revoke;
-use evchain_protocol::transaction::{Action, PayableReason};
+use evchain_protocol::transaction::post::PostState;
+use evchain_protocol::transaction::{Action, PayableReason, RejectReason};
 
 use crate::chain::*;
 
@@ -55,6 +56,17 @@ fn force(channel: TxRef, state: Option<SignedChannelState>) -> Action {
 
 fn challenge(state: SignedChannelState) -> Action {
     Action::ChallengeChannel(ChallengeChannel { state })
+}
+
+fn both(chain: &Chain, channel: TxRef, released: u32, closing: bool) -> CoSignedState {
+    let state = ChannelState { channel, released, closing };
+    let sign = |key: &KeyPair| state.sign(key, chain.id).signature;
+    CoSignedState { state, consumer: sign(&alice()), producer: sign(&bob()) }
+}
+
+/// What anybody can post.
+fn post(state: CoSignedState) -> Action {
+    Action::PostState(PostState { state })
 }
 
 #[test]
@@ -254,6 +266,109 @@ fn c11_cancel() {
     cancelled.act(at(50 * MINUTE - 1), &alice(), cancel());
     assert_eq!(cancelled.balance(&alice()), before - 2 + 1003);
     assert_eq!(cancelled.state.due(Timestamp::MAX, 9).unwrap().len(), 1, "only the request is due");
+}
+
+#[test]
+fn c12_anybody_posts_what_both_signed() {
+    let (chain, channel) = with_channel();
+    let now = at(70 * MINUTE);
+    for (who, closing) in [(carol(), false), (carol(), true), (alice(), false), (bob(), false)] {
+        let mut posted = chain.clone();
+        let before = [carol(), alice(), bob()].map(|key| posted.balance(&key));
+        posted.act(now, &who, post(both(&chain, channel, 4, closing)));
+        // As C8: the period runs, and nobody was paid yet.
+        let until = at(75 * MINUTE);
+        let found = posted.state.channel(channel).unwrap().unwrap().posted.unwrap();
+        assert_eq!((found.released, found.until), (4, until));
+        // As C9: what is newer replaces it, and the end stays.
+        posted.act(at(71 * MINUTE), &who, post(both(&chain, channel, 5, closing)));
+        assert!(posted.events.iter().any(|record| matches!(
+            record.event,
+            Event::ChannelPosted { by, released: 5, until: end, .. } if by == who.public_key() && end == until
+        )));
+        posted.pass(until);
+        let paid = [carol(), alice(), bob()].map(|key| posted.balance(&key));
+        // The sender's is the fee and nothing else: floor(5 * 1003 / 10) = 501 are Bob's.
+        let fee = |key: &KeyPair| if key.public_key() == who.public_key() { 4 } else { 0 };
+        assert_eq!(paid[0], before[0] - fee(&carol()));
+        assert_eq!(paid[1], before[1] - fee(&alice()) + 502);
+        assert_eq!(paid[2], before[2] - fee(&bob()) + 501);
+    }
+}
+
+#[test]
+fn c12_replaces_and_is_replaced_as_by_the_two() {
+    let (mut chain, channel) = with_channel();
+    let until = at(75 * MINUTE);
+    chain.act(at(70 * MINUTE), &alice(), force(channel, None));
+    chain.act(at(71 * MINUTE), &carol(), post(both(&chain, channel, 5, false)));
+    let now = at(72 * MINUTE);
+    for released in [1, 5] {
+        assert_eq!(
+            chain.rejected(now, &carol(), post(both(&chain, channel, released, true))),
+            ChannelReason::NotNewer { released, posted: 5 }.into()
+        );
+    }
+    let newer = state(&chain, &alice(), channel, 6);
+    chain.act(at(72 * MINUTE), &bob(), challenge(newer));
+    // The payee needs nobody's period.
+    let mut closed = chain.clone();
+    closed.act(at(73 * MINUTE), &bob(), close(newer));
+    assert_eq!(closed.state.channel(channel).unwrap(), None);
+    assert_eq!(
+        chain.rejected(until, &carol(), post(both(&chain, channel, 7, false))),
+        ChannelReason::Ended { channel, due: until, now: until }.into()
+    );
+    assert!(matches!(chain.pass(until).as_slice(), [Event::ChannelClosed { released: 6, .. }]));
+}
+
+#[test]
+fn c12_what_others_cannot_do() {
+    let (chain, channel) = with_channel();
+    let now = at(70 * MINUTE);
+    let good = both(&chain, channel, 4, false);
+    let reject = |action| chain.rejected(now, &carol(), action);
+    // A third party never closes at once or by one signature, whatever was signed.
+    let agreed = closing(&chain, &alice(), channel, 4);
+    for action in [close(agreed), force(channel, Some(agreed)), force(channel, None), challenge(agreed)] {
+        assert_eq!(reject(action), ChannelReason::NotParty { channel, sender: carol().public_key() }.into());
+    }
+    assert_eq!(
+        reject(post(both(&chain, TxRef::MAX, 4, false))),
+        ChannelReason::NoChannel { channel: TxRef::MAX }.into()
+    );
+    for released in [0, 11] {
+        assert_eq!(
+            reject(post(both(&chain, channel, released, false))),
+            ChannelReason::ReleasedOutOfRange { released, count: count(10) }.into()
+        );
+    }
+    // A side's signature that is another's, for another number, or for a state that closes.
+    let by_carol = state(&chain, &carol(), channel, 4).signature;
+    let [older, closing] = [both(&chain, channel, 3, false), both(&chain, channel, 4, true)];
+    for forged in [by_carol, good.producer, older.consumer, closing.consumer] {
+        let bad = CoSignedState { consumer: forged, ..good };
+        let signer = alice().public_key();
+        assert_eq!(reject(post(bad)), ChannelReason::NotCoSigned { signer }.into());
+    }
+    for forged in [by_carol, good.consumer, older.producer, closing.producer] {
+        let bad = CoSignedState { producer: forged, ..good };
+        let signer = bob().public_key();
+        assert_eq!(reject(post(bad)), ChannelReason::NotCoSigned { signer }.into());
+        // Nor do the two post it so themselves.
+        assert_eq!(chain.rejected(now, &alice(), post(bad)), ChannelReason::NotCoSigned { signer }.into());
+    }
+    // Who has no account pays no fee, and cannot act.
+    assert!(matches!(chain.rejected(now, &dave(), post(good)), RejectReason::NoAccount { .. }));
+}
+
+#[test]
+fn g4_a_revoked_tower_answers_for_those_it_guards() {
+    let (mut chain, channel) = with_channel();
+    chain.act(chain.next(), &authority(), Action::Revoke(Revoke { participant: carol().public_key() }));
+    chain.act(at(70 * MINUTE), &alice(), force(channel, None));
+    chain.act(at(71 * MINUTE), &carol(), post(both(&chain, channel, 6, false)));
+    assert!(matches!(chain.pass(at(75 * MINUTE)).as_slice(), [Event::ChannelClosed { released: 6, .. }]));
 }
 
 #[test]

@@ -22,7 +22,7 @@ use evchain_protocol::primitives::{Amount, Epoch, Nonce, Span, TxRef, View};
 use evchain_protocol::sealed::{SealedFor, SealedPlace};
 use evchain_protocol::state::account::Roles;
 use evchain_protocol::state::auction::{Bid, BidPosition, Place};
-use evchain_protocol::state::channel::ChannelState;
+use evchain_protocol::state::channel::{ChannelState, CoSignedState};
 use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::value::{MAX_VALUE_BYTES, StateValue};
 use evchain_protocol::text::Text;
@@ -38,6 +38,7 @@ use evchain_protocol::transaction::evidence::ReportOffence;
 use evchain_protocol::transaction::installments::{ChainAnchor, InstallmentLocks, LockInstallments};
 use evchain_protocol::transaction::lock::CreateLock;
 use evchain_protocol::transaction::participant::{Admit, Revoke};
+use evchain_protocol::transaction::post::PostState;
 use evchain_protocol::transaction::propose::Propose;
 use evchain_protocol::transaction::station::RecordStation;
 use evchain_protocol::transaction::transfer::Transfer;
@@ -55,6 +56,11 @@ fn one_of_each_action() -> Vec<(&'static str, Action)> {
     let hash = preimage(1).lock();
     let to = PublicKey::from_bytes([4; 32]);
     let state = ChannelState { channel: name, released: 7, closing: true }.sign(&alice(), chain.id);
+    let co_signed = CoSignedState {
+        state: state.state,
+        consumer: state.signature,
+        producer: state.state.sign(&bob(), chain.id).signature,
+    };
     let indexed = IndexedPreimage { index: 6, preimage: preimage(7) };
     let deposit = evchain_protocol::payment::DepositRule::Refund(at(5));
     let chained = InstallmentLocks::Chain(ChainAnchor { anchor: hash, count: count(100) });
@@ -103,6 +109,7 @@ fn one_of_each_action() -> Vec<(&'static str, Action)> {
         ("channel-close", Action::CloseChannel(CloseChannel { state })),
         ("channel-force", Action::ForceCloseChannel(ForceCloseChannel { channel: name, state: None })),
         ("channel-challenge", Action::ChallengeChannel(ChallengeChannel { state })),
+        ("channel-post", Action::PostState(PostState { state: co_signed })),
         ("propose-add", propose(Change::AddAuthority(to))),
         ("propose-remove", propose(Change::RemoveAuthority(to))),
         ("propose-param", propose(Change::SetParam(ParamChange::HopBound(Span::new(300))))),
@@ -309,7 +316,7 @@ fn values_outside_their_range_do_not_decode() {
     for (count, good) in [(0u16, false), (1, true), (1024, true), (1025, false)] {
         assert_eq!(decode::<InstallmentCount>(&encode(&count), 2).is_ok(), good, "{count}");
     }
-    assert!(decode::<Action>(&[18], 1).is_err(), "an unknown kind");
+    assert!(decode::<Action>(&[19], 1).is_err(), "an unknown kind");
     assert!(decode::<Text<9>>(&encode(&List::<u8, 9>::new(b"a\nb".to_vec()).unwrap()), 99).is_err());
 
     let set = AuthoritySet::new(vec![alice().public_key(), bob().public_key()]).unwrap();

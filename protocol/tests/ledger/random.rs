@@ -18,7 +18,7 @@ use evchain_protocol::payment::DepositRule;
 use evchain_protocol::primitives::{Span, Timestamp, TxRef, View, Window};
 use evchain_protocol::state::account::Roles;
 use evchain_protocol::state::auction::BidPosition;
-use evchain_protocol::state::channel::ChannelState;
+use evchain_protocol::state::channel::{Channel, ChannelState, CoSignedState};
 use evchain_protocol::state::key::{DueItem, StateKey};
 use evchain_protocol::state::payment::HashLocks;
 use evchain_protocol::state::read::StateRead;
@@ -35,6 +35,7 @@ use evchain_protocol::transaction::evidence::ReportOffence;
 use evchain_protocol::transaction::installments::{ChainAnchor, InstallmentLocks, LockInstallments};
 use evchain_protocol::transaction::lock::CreateLock;
 use evchain_protocol::transaction::participant::{Admit, Revoke};
+use evchain_protocol::transaction::post::PostState;
 use evchain_protocol::transaction::propose::Propose;
 use evchain_protocol::transaction::station::RecordStation;
 use evchain_protocol::transaction::transfer::Transfer;
@@ -352,6 +353,9 @@ impl Walk {
         let released = self.random.small(channel.count.get() + 2);
         let closing = self.random.below(2) == 0;
         let state = ChannelState { channel: name, released, closing }.sign(&other, self.chain.id);
+        if self.random.below(4) == 0 {
+            return self.post_state(&channel, state.state);
+        }
         let action = match self.random.below(5) {
             0 => Action::CloseChannel(CloseChannel { state }),
             1 => Action::ForceCloseChannel(ForceCloseChannel { channel: name, state: None }),
@@ -359,6 +363,14 @@ impl Walk {
             _ => Action::ChallengeChannel(ChallengeChannel { state }),
         };
         Some((sender, action))
+    }
+
+    /// Anybody posts what both signed.
+    fn post_state(&mut self, channel: &Channel, state: ChannelState) -> Option<(KeyPair, Action)> {
+        let sign = |key| state.sign(&self.secret_of(key), self.chain.id).signature;
+        let (consumer, producer) = (sign(&channel.consumer), sign(&channel.producer));
+        let state = CoSignedState { state, consumer, producer };
+        Some((self.random.pick(&self.cast)?, Action::PostState(PostState { state })))
     }
 
     /// A block of a few random transactions.
@@ -440,6 +452,12 @@ fn walk(seed: u64, reached: &mut BTreeMap<String, u32>) -> Hash {
         walk.step();
         for record in &walk.chain.events {
             *reached.entry(kind(&record.event)).or_default() += 1;
+            if let Event::ChannelPosted { channel, by, .. } = record.event {
+                let channel = walk.chain.state.channel(channel).unwrap();
+                let is_third = channel.is_some_and(|it| it.other_side(&by).is_none());
+                *reached.entry("channel_posted by a third party".to_owned()).or_default() +=
+                    u32::from(is_third);
+            }
         }
     }
     // Everything ends by itself.
@@ -457,7 +475,7 @@ fn money_is_conserved_and_the_queue_fits_on_random_walks() {
     }
     println!("{reached:#?}");
     if one.is_none() {
-        let all = 32;
+        let all = 33;
         assert_eq!(reached.len(), all, "kinds of events that were reached: {reached:#?}");
         assert!(reached.values().all(|times| *times >= 5), "too rare to mean much: {reached:#?}");
     }

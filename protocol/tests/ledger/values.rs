@@ -25,7 +25,9 @@ use evchain_protocol::state::auction::{
     Bid, BidPosition, BiddingMode, PaymentKinds, Place, Request, Station,
 };
 use evchain_protocol::state::authority::Authorities;
-use evchain_protocol::state::channel::{Channel, ChannelState, PostedState, SignedChannelState};
+use evchain_protocol::state::channel::{
+    Channel, ChannelState, CoSignedState, PostedState, SignedChannelState,
+};
 use evchain_protocol::state::governance::{Offence, Proposal};
 use evchain_protocol::state::key::{DueItem, StateKey};
 use evchain_protocol::state::payment::{ChainLock, HashLocks, Lock, Payment};
@@ -43,6 +45,7 @@ use evchain_protocol::transaction::evidence::ReportOffence;
 use evchain_protocol::transaction::installments::{ChainAnchor, InstallmentLocks, LockInstallments};
 use evchain_protocol::transaction::lock::CreateLock;
 use evchain_protocol::transaction::participant::{Admit, Revoke};
+use evchain_protocol::transaction::post::PostState;
 use evchain_protocol::transaction::propose::Propose;
 use evchain_protocol::transaction::request::RequestTerms;
 use evchain_protocol::transaction::station::RecordStation;
@@ -230,6 +233,10 @@ fn channel_action() -> impl Strategy<Value = Action> {
         (tx_ref(), option::of(channel_state()))
             .prop_map(|(channel, state)| { Action::ForceCloseChannel(ForceCloseChannel { channel, state }) }),
         channel_state().prop_map(|state| Action::ChallengeChannel(ChallengeChannel { state })),
+        (channel_state(), signature()).prop_map(|(SignedChannelState { state, signature }, producer)| {
+            let state = CoSignedState { state, consumer: signature, producer };
+            Action::PostState(PostState { state })
+        }),
     ]
 }
 

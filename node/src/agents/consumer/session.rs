@@ -168,7 +168,7 @@ impl<'a> Driver<'a> {
         match change {
             Change::Cancelled => self.step(ConsumerInput::Cancelled).await,
             Change::Ended if terms.kind == PaymentKind::Channel => self.step(ConsumerInput::PaidOut).await,
-            Change::Posted(by) if by == terms.producer => self.step(ConsumerInput::ForceClosed).await,
+            Change::Posted(by) if by != terms.consumer => self.step(ConsumerInput::ForceClosed).await,
             // Installments are the producer's to collect, or return by themselves.
             Change::Ended | Change::Posted(_) | Change::SettledBelow(_) => Ok(()),
         }

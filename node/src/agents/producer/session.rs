@@ -153,12 +153,12 @@ impl Driver {
 
     async fn changed(&mut self, change: Change) -> Result<(), AgentError> {
         let terms = self.session.terms();
-        let (all, consumer) = (terms.plan.count.get(), terms.consumer);
+        let (all, own) = (terms.plan.count.get(), terms.producer);
         match change {
             Change::SettledBelow(below) => self.step(ProducerInput::Settled(below)).await,
             Change::Ended => self.step(ProducerInput::Settled(all)).await,
             Change::Cancelled => self.step(ProducerInput::Cancelled).await,
-            Change::Posted(by) if by == consumer => self.step(ProducerInput::ForceClosed).await,
+            Change::Posted(by) if by != own => self.step(ProducerInput::ForceClosed).await,
             Change::Posted(_) => Ok(()),
         }
     }
