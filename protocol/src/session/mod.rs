@@ -1,4 +1,5 @@
-//! The charging session: two state machines without clock, disk or network (`docs/session.md`).
+//! The charging session: two state machines without clock, disk or network, and a third that answers
+//! for the producer while it is away (`docs/session.md`).
 
 mod consumer;
 pub mod decide;
@@ -12,6 +13,7 @@ mod proof;
 mod receipt;
 mod single;
 mod terms;
+mod watch;
 
 pub use consumer::{
     Beginning, ConsumerInput, ConsumerOutput, ConsumerPolicy, ConsumerRecord, ConsumerSession,
@@ -29,3 +31,7 @@ pub use producer::{
 pub use proof::{BadProof, Proof, Secrets, Verifier};
 pub use receipt::{Receipt, ReceiptRecord, SignedReceipt};
 pub use terms::{PaymentKind, Progress, Terms};
+pub use watch::{
+    Guard, GuardRecord, GuardRefusal, Guarded, MAX_WATCH_BYTES, Refused, WatchInput, WatchMessage,
+    WatchOutput, WatchPolicy, WatchRecord, Watchtower,
+};

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use evchain_protocol::codec::List;
-use evchain_protocol::crypto::Preimage;
+use evchain_protocol::crypto::{KeyPair, Preimage, PublicKey};
 use evchain_protocol::event::Event;
 use evchain_protocol::payment::DepositRule;
 use evchain_protocol::primitives::{Amount, Nonce, Timestamp, TxRef};
@@ -36,7 +36,9 @@ pub struct Bank {
     /// Installments that the consumer has back.
     pub returned: BTreeSet<u32>,
     /// Who posted a channel's state last.
-    pub posted_by: Option<Side>,
+    pub posted_by: Option<PublicKey>,
+    /// What others than the two bring to the next block.
+    pub of_others: Vec<(KeyPair, Action)>,
     /// Whether the consumer took everything back.
     pub cancelled: bool,
     /// How many transactions settled something.
@@ -55,6 +57,7 @@ impl Bank {
             paid: BTreeSet::new(),
             returned: BTreeSet::new(),
             posted_by: None,
+            of_others: Vec::new(),
             cancelled: false,
             transactions: 0,
             refused: Vec::new(),
@@ -115,6 +118,9 @@ impl Bank {
                     sides.push(side);
                 }
             }
+        }
+        for (key, action) in std::mem::take(&mut self.of_others) {
+            candidates.push(self.chain.sign(&key, action));
         }
         if !candidates.is_empty() || !self.chain.state.due(time, 1).unwrap().is_empty() {
             let before = self.unsettled();
@@ -215,10 +221,7 @@ impl Bank {
                     returned.clone_from(&settled);
                 }
                 Event::ChannelClosed { released, .. } => returned.extend(settled.range(released..)),
-                Event::ChannelPosted { by, .. } => {
-                    let is_consumer = by == self.deal.consumer.public_key();
-                    self.posted_by = Some(if is_consumer { Side::Consumer } else { Side::Producer });
-                }
+                Event::ChannelPosted { by, .. } => self.posted_by = Some(by),
                 _ => {}
             }
         }

@@ -19,14 +19,14 @@ use crate::deal::{CHALLENGE, Deal, START, Shape};
 use crate::world::{World, at_start};
 
 /// A session over a channel of so many installments, stopped at an energy.
-fn stopped_at(deal: &Deal, at: u64) -> World {
+pub fn stopped_at(deal: &Deal, at: u64) -> World {
     let mut world = at_start(deal.clone());
     world.run_until(|world| world.flowed >= at);
     world
 }
 
 /// What the consumer can post: the initial state, and each that the producer signed.
-fn held(world: &World) -> Vec<Option<SignedChannelState>> {
+pub fn held(world: &World) -> Vec<Option<SignedChannelState>> {
     let signed = world.consumer_disk.iter().filter_map(|record| match record {
         ConsumerRecord::Delivered(record) => Some(record.state),
         _ => None,
@@ -34,7 +34,7 @@ fn held(world: &World) -> Vec<Option<SignedChannelState>> {
     std::iter::once(None).chain(signed).collect()
 }
 
-fn released(world: &World) -> usize {
+pub fn released(world: &World) -> usize {
     let last = world.producer_disk.iter().filter(|it| matches!(it, ProducerRecord::Released(_)));
     last.count() + 1
 }
@@ -63,7 +63,7 @@ fn an_older_state_never_wins_while_the_producer_wakes_within_the_challenge_perio
                     world.run();
                     let what = format!("N = {count}, state {place} posted at {at} Wh, sleeps {sleeps:?}");
                     world.assert_risk_bounds(&what);
-                    assert_eq!(world.bank.posted_by, Some(Side::Consumer), "{what}");
+                    assert_eq!(world.bank.posted_by, Some(deal.consumer.public_key()), "{what}");
                     assert_eq!(world.bank.paid.len(), newest, "{what}: the newest state wins");
                 }
             }

@@ -21,5 +21,6 @@ mod garbage;
 mod margins;
 mod pricing;
 mod single;
+mod watch;
 mod whole;
 mod world;

@@ -225,9 +225,11 @@ impl World {
             }
             self.producer_step(ProducerInput::Settled(below));
         }
-        for (side, other) in [(Side::Consumer, Side::Producer), (Side::Producer, Side::Consumer)] {
-            let is_up = self.down_until[side as usize].is_none();
-            let is_news = is_up && !self.told_posted[side as usize] && self.bank.posted_by == Some(other);
+        for side in [Side::Consumer, Side::Producer] {
+            let is_up = !self.is_down(side);
+            let own = if side == Side::Consumer { &self.deal.consumer } else { &self.deal.producer };
+            let by_others = self.bank.posted_by.is_some_and(|by| by != own.public_key());
+            let is_news = is_up && !self.told_posted[side as usize] && by_others;
             let is_open = matches!(self.bank.on_chain(), Some(OnChain::Channel(_)));
             if is_news && is_open {
                 self.told_posted[side as usize] = true;
@@ -309,6 +311,11 @@ impl World {
             }
         }
         self.down_until[side as usize] = Some(self.now.after(down).unwrap());
+    }
+
+    /// Whether a side's process is down.
+    pub fn is_down(&self, side: Side) -> bool {
+        self.down_until[side as usize].is_some()
     }
 
     fn stop_process(&mut self, side: Side) {

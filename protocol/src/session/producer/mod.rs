@@ -1,5 +1,6 @@
 //! The producer's side.
 
+mod guard;
 mod io;
 mod locks;
 mod machine;
