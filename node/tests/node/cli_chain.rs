@@ -183,16 +183,24 @@ fn a_person_pays_in_each_way() {
     let request = driver.decided("o3");
     let channel =
         driver.tx("consumer", &format!("channel-open {request} --opening o3.json --installments 10"));
-    let sign = |released: u32, file: &str| {
-        let state = driver
-            .text(&format!("channel-state sign {channel} --released {released} --wallet consumer.json"));
+    let sign = |who: &str, released: u32, file: &str| {
+        let state =
+            driver.text(&format!("channel-state sign {channel} --released {released} --wallet {who}.json"));
         std::fs::write(driver.folder.path().join(file), state).unwrap();
     };
-    sign(4, "s4.json");
-    sign(7, "s7.json");
+    for (who, released, file) in [
+        ("consumer", 4, "s4.json"),
+        ("consumer", 5, "s5.json"),
+        ("producer", 5, "p5.json"),
+        ("consumer", 7, "s7.json"),
+    ] {
+        sign(who, released, file);
+    }
     driver.tx("consumer", &format!("channel-force-close {channel}"));
     let before = driver.balance("producer");
     driver.tx("producer", "channel-challenge --state s4.json");
+    // With both signatures it takes no party to post; here the payer pays the fee.
+    driver.tx("consumer", "channel-post --consumer-state s5.json --producer-state p5.json");
     driver.tx("producer", "channel-close --state s7.json");
     assert_eq!(driver.balance("producer") - before, 7 * 8_400);
 }
@@ -270,7 +278,7 @@ fn wrong_input_is_refused_and_moves_no_money() {
         (format!("tx claim {late} --secret r.json --wallet producer.json"), 4, "deadline has passed"),
         ("tx channel-close --state old.json --wallet producer.json".to_owned(), 3, "one with 7 was posted"),
         ("tx channel-challenge --state old.json --wallet producer.json".to_owned(), 3, "not more than"),
-        ("tx channel-close --state own.json --wallet producer.json".to_owned(), 3, "not signed by the other"),
+        ("tx channel-close --state own.json --wallet producer.json".to_owned(), 3, "is not signed by"),
         (format!("channel-state sign {channel} --released 11 --wallet consumer.json"), 2, "10 installments"),
         (format!("channel-state sign {channel} --released 1 --wallet stranger.json"), 2, "no party"),
         ("channel-state sign 1-99 --released 1 --wallet consumer.json".to_owned(), 4, "no channel"),

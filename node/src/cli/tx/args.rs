@@ -253,6 +253,15 @@ pub enum TxKind {
         #[arg(long, value_name = "FILE")]
         state: PathBuf,
     },
+    /// Start or answer a forced close of anybody's channel, with a state that both sides signed.
+    ChannelPost {
+        /// The state, signed by the consumer.
+        #[arg(long, value_name = "FILE")]
+        consumer_state: PathBuf,
+        /// The same state, signed by the producer.
+        #[arg(long, value_name = "FILE")]
+        producer_state: PathBuf,
+    },
 }
 
 /// What a payment in installments needs.

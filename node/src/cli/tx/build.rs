@@ -11,6 +11,7 @@ use evchain_protocol::payment::DepositRule;
 use evchain_protocol::primitives::{Span, Timestamp, TxRef, Window};
 use evchain_protocol::sealed::{SealedFor, SealedPlace};
 use evchain_protocol::state::auction::{Bid, BidPosition, BiddingMode, Place, Station};
+use evchain_protocol::state::channel::CoSignedState;
 use evchain_protocol::state::payment::{HashLocks, Payment};
 use evchain_protocol::transaction::Action;
 use evchain_protocol::transaction::approve::Approve;
@@ -25,6 +26,7 @@ use evchain_protocol::transaction::evidence::ReportOffence;
 use evchain_protocol::transaction::installments::{ChainAnchor, InstallmentLocks, LockInstallments};
 use evchain_protocol::transaction::lock::CreateLock;
 use evchain_protocol::transaction::participant::{Admit, Revoke};
+use evchain_protocol::transaction::post::PostState;
 use evchain_protocol::transaction::propose::Propose;
 use evchain_protocol::transaction::request::RequestTerms;
 use evchain_protocol::transaction::station::RecordStation;
@@ -95,20 +97,30 @@ pub(super) async fn action(kind: TxKind, rpc: &RpcClient, sender: PublicKey) -> 
                 Some(deadline) => deadline,
                 None => earliest_deadline(rpc, request, challenge).await?,
             };
-            let count = installments.0;
-            Action::OpenChannel(OpenChannel { request, producer, count, challenge, deadline })
+            Action::OpenChannel(OpenChannel { request, producer, count: installments.0, challenge, deadline })
         }
         TxKind::ChannelClose { state } => {
             Action::CloseChannel(CloseChannel { state: read_channel_state(&state)? })
         }
-        TxKind::ChannelForceClose { channel, state } => {
-            let state = state.as_deref().map(read_channel_state).transpose()?;
-            Action::ForceCloseChannel(ForceCloseChannel { channel, state })
-        }
+        TxKind::ChannelForceClose { channel, state } => Action::ForceCloseChannel(ForceCloseChannel {
+            channel,
+            state: state.as_deref().map(read_channel_state).transpose()?,
+        }),
         TxKind::ChannelChallenge { state } => {
             Action::ChallengeChannel(ChallengeChannel { state: read_channel_state(&state)? })
         }
+        TxKind::ChannelPost { consumer_state, producer_state } => post(&consumer_state, &producer_state)?,
     })
+}
+
+/// A state with both signatures.
+fn post(consumer_state: &Path, producer_state: &Path) -> anyhow::Result<Action> {
+    let [by_consumer, by_producer] =
+        [read_channel_state(consumer_state)?, read_channel_state(producer_state)?];
+    anyhow::ensure!(by_consumer.state == by_producer.state, "the two files hold different states");
+    let (consumer, producer) = (by_consumer.signature, by_producer.signature);
+    let state = CoSignedState { state: by_consumer.state, consumer, producer };
+    Ok(Action::PostState(PostState { state }))
 }
 
 /// The first moment that a channel's deadline can be (C3).
