@@ -110,6 +110,41 @@ pub enum AgentEvent {
         /// For what.
         reason: String,
     },
+    /// A producer's watchtower holds this much of a channel.
+    Guarded {
+        /// The channel.
+        payment: TxRef,
+        /// Installments that its newest state releases.
+        released: u32,
+    },
+    /// A watchtower takes channels under guard at this address.
+    Watching {
+        /// For `evchain produce --watchtower`.
+        address: String,
+        /// Channels that it guards from before.
+        channels: usize,
+    },
+    /// A watchtower answers for this channel from now on.
+    Guarding {
+        /// Which.
+        channel: TxRef,
+        /// For whom.
+        producer: PublicKey,
+        /// Installments that the newest state releases.
+        released: u32,
+    },
+    /// A watchtower brings a state to the chain.
+    Posting {
+        /// Of which channel.
+        channel: TxRef,
+        /// Installments that it releases.
+        released: u32,
+    },
+    /// A channel under guard has ended.
+    GuardEnded {
+        /// Which.
+        channel: TxRef,
+    },
     /// Something that the user should know.
     Warned(Warning),
 }

@@ -108,6 +108,28 @@ impl<R: Encode + Decode<()>> Journal<R> {
         written.map_err(AgentError::journal("write the journal", &self.path))
     }
 
+    /// Writes these records in place of all, and is on disk when it returns. After a crash the file holds
+    /// the old ones or these.
+    pub(super) fn replace(self, records: &[R]) -> Result<Self, AgentError> {
+        let next = self.path.with_extension("next");
+        let write = || {
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
+            file.try_lock()?;
+            let frames: Vec<u8> = records.iter().flat_map(|record| frame(&codec::encode(record))).collect();
+            file.write_all(MAGIC)?;
+            file.write_all(&frames)?;
+            file.sync_all()?;
+            std::fs::rename(&next, &self.path)?;
+            if let Some(folder) = self.path.parent() {
+                File::open(folder)?.sync_all()?;
+            }
+            Ok(file)
+        };
+        let file = write().map_err(AgentError::journal("write the journal anew", &self.path))?;
+        Ok(Self { file: Arc::new(file), path: self.path, records: PhantomData })
+    }
+
     /// Marks the journal as one that nothing is left to do for.
     pub(super) fn close(self) -> Result<(), AgentError> {
         let closed = self.path.with_extension(CLOSED);

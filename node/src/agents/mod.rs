@@ -1,9 +1,10 @@
-//! Programs that act for a participant: one sells energy, the other buys it. `docs/agents.md` tells
-//! what they do and what they survive.
+//! Programs that act for a participant: one sells energy, one buys it, one answers for sellers that are
+//! away. `docs/agents.md` tells what they do and what they survive.
 //!
 //! They know the chain by the RPC client alone. Each is one future without global state, so that
 //! many can run in one process.
 
+mod address;
 mod availability;
 mod blocks;
 pub mod consumer;
@@ -20,6 +21,7 @@ mod report;
 pub mod sessions;
 mod settle;
 mod timing;
+pub mod watchtower;
 
 pub use error::AgentError;
 pub use event::{AgentEvent, Observer, Warning};

@@ -90,6 +90,19 @@ fn line_of(event: &AgentEvent) -> Option<String> {
                 outcome.amount
             )
         }
+        AgentEvent::Guarded { payment, released } => {
+            format!("{payment}: the watchtower holds {released} installments")
+        }
+        AgentEvent::Watching { address, channels } => {
+            format!("watching at {address}, channels under guard: {channels}")
+        }
+        AgentEvent::Guarding { channel, producer, released } => {
+            format!("{channel}: guarding {released} installments for {producer}")
+        }
+        AgentEvent::Posting { channel, released } => {
+            format!("{channel}: posting the state that releases {released} installments")
+        }
+        AgentEvent::GuardEnded { channel } => format!("{channel}: ended, no longer under guard"),
         AgentEvent::Waiting { until, reason } => format!("waiting until {}: {reason}", show_moment(*until)),
         AgentEvent::Warned(warning) => format!("warning: {warning}"),
         AgentEvent::PhaseBegun { .. } | AgentEvent::Released { .. } => return None,

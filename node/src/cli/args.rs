@@ -15,6 +15,7 @@ use super::secret::{ChannelStateCommand, SecretCommand};
 use super::sessions::SessionsArgs;
 use super::start::StartArgs;
 use super::tx::TxCommand;
+use super::watch::WatchArgs;
 use crate::rpc::{Endpoint, RpcClient};
 use crate::wallet::{MAIN_KEY, Wallet};
 
@@ -44,6 +45,7 @@ pub enum Command {
     Authority(AuthorityCommand),
     Produce(ProduceArgs),
     Charge(ChargeArgs),
+    Watch(WatchArgs),
     Sessions(SessionsArgs),
     #[command(subcommand)]
     Secret(SecretCommand),

@@ -17,6 +17,7 @@ mod sessions;
 mod start;
 mod tx;
 pub mod values;
+mod watch;
 
 pub use args::{Cli, Command, KeyArgs, RpcArgs, WalletArgs};
 pub use output::print_json;

@@ -34,6 +34,10 @@ pub struct ProduceArgs {
     /// What consumers are told, if they reach it at another address.
     #[arg(long, value_name = "MULTIADDR")]
     advertise: Option<Multiaddr>,
+    /// The watchtower that answers for its channels while it is away: the address that `evchain watch`
+    /// prints.
+    #[arg(long, value_name = "MULTIADDR")]
+    watchtower: Option<Multiaddr>,
     /// The folder for what it must not forget [default: beside the wallet].
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -70,6 +74,7 @@ pub(super) async fn run(args: ProduceArgs) -> anyhow::Result<()> {
     let rpc = args.rpc.connect().await?;
     let mut config = ProducerConfig::new(tariff, state, args.listen);
     config.advertise = args.advertise;
+    config.watchtower = args.watchtower;
     config.speed = args.speed;
     config.leads = WantedLeads { claim: args.claim_lead, settle: args.settle_lead };
     let stop = stop_on_signals()?;

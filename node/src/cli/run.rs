@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
 use super::args::{Cli, Command};
-use super::{authority, charge, exit, genesis, keys, produce, query, secret, sessions, start, tx};
+use super::{authority, charge, exit, genesis, keys, produce, query, secret, sessions, start, tx, watch};
 
 /// Does what the command line says, and says how it went: results on stdout, the rest on stderr.
 pub fn run(cli: Cli) -> ExitCode {
@@ -22,6 +22,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Authority(command) => runtime.block_on(authority::run(command)),
         Command::Produce(args) => runtime.block_on(produce::run(args)),
         Command::Charge(args) => runtime.block_on(charge::run(args)),
+        Command::Watch(args) => runtime.block_on(watch::run(args)),
         Command::Sessions(args) => runtime.block_on(sessions::run(args)),
         Command::ChannelState(command) => runtime.block_on(secret::run_channel_state(command)),
     };

@@ -17,7 +17,7 @@ use super::error::{SessionError, StartError};
 use super::identity::libp2p_keys;
 use super::listen::ListenAddresses;
 use super::metrics::NetworkMetrics;
-use super::protocols::Protocols;
+use super::protocols::{Protocols, Service};
 use super::session::{SessionAcceptor, SessionOpener, SessionStream};
 use super::start::Shared;
 use super::swarm::Misbehaviour;
@@ -40,20 +40,21 @@ enum Command {
 }
 
 impl SessionEndpoint {
-    /// Starts an endpoint with this key, listening on `listen` if one is given, and returns it
+    /// Starts an endpoint of this service with this key, listening on `listen` if one is given, and returns it
     /// with the sessions that others open: at most `max_inbound_sessions` at a time. Must be
     /// called within a tokio runtime.
     ///
     /// # Errors
     /// See [`StartError`].
     pub fn start(
+        service: Service,
         listen: Option<Multiaddr>,
         chain: ChainId,
         keys: &KeyPair,
         limits: NetworkLimits,
     ) -> Result<(Self, mpsc::Receiver<SessionStream>), StartError> {
         let limits = Arc::new(limits);
-        let protocol = Protocols::new(chain).session;
+        let protocol = Protocols::new(chain).of_service(service);
         let libp2p_keys = libp2p_keys(keys).map_err(|error| StartError::Identity(error.to_string()))?;
         let mut swarm = behaviour::swarm(libp2p_keys, EndpointBehaviour::new(&limits), &limits)?;
         let mut control = swarm.behaviour().streams.new_control();

@@ -35,6 +35,7 @@ pub use handle::{NetworkHandle, PeerInfo};
 pub use identity::{NotAnEd25519Peer, key_of_peer, peer_of_key};
 pub use libp2p::{Multiaddr, PeerId};
 pub use metrics::NetworkMetrics;
-pub use protocols::Topic;
+pub use peers::key_in;
+pub use protocols::{Service, Topic};
 pub use session::SessionStream;
 pub use start::start;

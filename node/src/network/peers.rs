@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use evchain_protocol::crypto::PublicKey;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
 use super::config::NetworkLimits;
+use super::identity::key_of_peer;
 
 /// Addresses that are kept for one peer, beside those that it announced.
 const MAX_ADDRESSES: usize = 4;
@@ -200,6 +202,11 @@ pub(super) fn peer_in(address: &Multiaddr) -> Option<PeerId> {
         Some(Protocol::P2p(peer)) => Some(peer),
         _ => None,
     }
+}
+
+/// The key in an address's last part, where that names a peer of this network.
+pub fn key_in(address: &Multiaddr) -> Option<PublicKey> {
+    peer_in(address).and_then(|peer| key_of_peer(&peer).ok())
 }
 
 /// Whether `claimed`, which a peer says it listens on, is at the host that the peer connected

@@ -29,6 +29,15 @@ impl Topic {
     }
 }
 
+/// What two peers talk about over a direct stream of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// Consumer and producer: a charging session.
+    Charging,
+    /// Producer and watchtower.
+    Watching,
+}
+
 /// The protocol and topic names of one chain.
 #[derive(Debug, Clone)]
 pub(super) struct Protocols {
@@ -40,6 +49,8 @@ pub(super) struct Protocols {
     pub(super) sync: StreamProtocol,
     /// Sessions between consumer and producer.
     pub(super) session: StreamProtocol,
+    /// A producer's states for its watchtower.
+    watch: StreamProtocol,
     prefix: String,
 }
 
@@ -60,7 +71,15 @@ impl Protocols {
             consensus: name("consensus"),
             sync: name("sync"),
             session: name("session"),
+            watch: name("watch"),
             prefix,
+        }
+    }
+
+    pub(super) fn of_service(self, service: Service) -> StreamProtocol {
+        match service {
+            Service::Charging => self.session,
+            Service::Watching => self.watch,
         }
     }
 

@@ -12,6 +12,7 @@ use evchain_node::agents::producer::{
     self, Mobility, ProducerConfig, ProducerReport, ProducerTariff, Reservation,
 };
 use evchain_node::agents::sessions::{self, EntryState, SessionEntry};
+use evchain_node::agents::watchtower::{self, WatchConfig, WatchReport};
 use evchain_node::agents::{AgentError, AgentEvent, ChargeReport, Observer, SessionReport};
 use evchain_node::clock;
 use evchain_node::mempool::PoolLimits;
@@ -176,13 +177,7 @@ impl World {
     /// Waits until nobody holds an agent's journals: a killed process lets go of them at once, an aborted
     /// task only after the write that it was at.
     async fn wait_for_journals(&self, name: &str) {
-        let sessions = self.state_dir(name).join("sessions");
-        soon("the journals", async {
-            while !are_free(&sessions) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await;
+        wait_until_free(&self.state_dir(name).join("sessions")).await;
     }
 
     /// Starts a producer's agent and waits until it takes sessions.
@@ -223,6 +218,36 @@ impl World {
         let running = producer::run(config, self.rpc().await, key(seed), events.observer(), stop.clone());
         let task = tokio::spawn(running);
         Producing { events, stop, task }
+    }
+
+    /// Starts a producer's agent with a watchtower and waits until it takes sessions.
+    pub async fn produce_guarded(&self, seed: u8, tariff: ProducerTariff, tower: &Multiaddr) -> Producing {
+        let listen = "/ip4/127.0.0.1/tcp/0".parse().expect("an address");
+        let watchtower = Some(tower.clone());
+        let config = |dir| ProducerConfig { watchtower, ..ProducerConfig::new(tariff, dir, listen) };
+        let producing = self.spawn_producer(seed, config).await;
+        producing
+            .events
+            .wait("a listening producer", |event| matches!(event, AgentEvent::Listening { .. }))
+            .await;
+        producing
+    }
+
+    /// Starts a watchtower and waits until it takes channels under guard.
+    pub async fn watch(&self, seed: u8, change: impl FnOnce(&mut WatchConfig)) -> Watching {
+        let (events, stop) = (Events::default(), CancellationToken::new());
+        let state_dir = self.state_dir(&format!("tower-{seed}"));
+        wait_until_free(&state_dir).await;
+        let mut config = WatchConfig::new(state_dir, "/ip4/127.0.0.1/tcp/0".parse().expect("an address"));
+        change(&mut config);
+        let running = watchtower::run(config, self.rpc().await, key(seed), events.observer(), stop.clone());
+        let task = tokio::spawn(running);
+        events.wait("a watching tower", |event| matches!(event, AgentEvent::Watching { .. })).await;
+        let address = events.told().into_iter().find_map(|event| match event {
+            AgentEvent::Watching { address, .. } => address.parse().ok(),
+            _ => None,
+        });
+        Watching { events, stop, task, address: address.expect("an address") }
     }
 
     pub fn consumer_config(&self) -> ConsumerConfig {
@@ -306,6 +331,15 @@ impl World {
     }
 }
 
+async fn wait_until_free(folder: &Path) {
+    soon("the journals", async {
+        while !are_free(folder) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
 /// Whether nobody holds a file in this folder, if there is one.
 fn are_free(folder: &Path) -> bool {
     let Ok(files) = std::fs::read_dir(folder) else { return true };
@@ -334,6 +368,35 @@ impl Producing {
     pub async fn kill(self) {
         self.task.abort();
         assert!(self.task.await.expect_err("it was aborted").is_cancelled());
+    }
+}
+
+pub struct Watching {
+    pub events: Events,
+    pub stop: CancellationToken,
+    pub task: JoinHandle<Result<WatchReport, AgentError>>,
+    /// Where producers reach it.
+    pub address: Multiaddr,
+}
+
+impl Watching {
+    pub async fn finish(self) -> WatchReport {
+        self.stop.cancel();
+        soon("the tower's end", self.task).await.expect("no panic").expect("an orderly end")
+    }
+
+    pub async fn kill(self) {
+        self.task.abort();
+        assert!(self.task.await.expect_err("it was aborted").is_cancelled());
+    }
+
+    /// Installments of the newest state that it holds.
+    pub fn held(&self) -> u32 {
+        let held = self.events.told().into_iter().filter_map(|event| match event {
+            AgentEvent::Guarding { released, .. } => Some(released),
+            _ => None,
+        });
+        held.max().unwrap_or(0)
     }
 }
 

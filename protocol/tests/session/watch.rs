@@ -12,8 +12,8 @@ use evchain_protocol::codec;
 use evchain_protocol::crypto::{KeyPair, PublicKey};
 use evchain_protocol::primitives::{Span, Timestamp, TxRef};
 use evchain_protocol::session::{
-    GuardRefusal, Guarded, OnChain, PaymentKind, Refused, Settlement, WatchInput, WatchMessage, WatchOutput,
-    WatchPolicy, WatchRecord, Watchtower,
+    GuardRefusal, Guarded, OnChain, PaymentKind, ProducerSession, Refused, Settlement, WatchInput,
+    WatchMessage, WatchOutput, WatchPolicy, WatchRecord, Watchtower,
 };
 use evchain_protocol::state::channel::{Channel, ChannelState, CoSignedState, PostedState};
 use evchain_protocol::transaction::Action;
@@ -80,7 +80,7 @@ impl Tower {
     /// What the producer's driver sends after it persisted `Released`, and again on each connection.
     fn hear(&mut self, world: &mut World) {
         let producer = world.producer.as_ref().filter(|_| !world.is_down(Side::Producer));
-        let Some(state) = producer.and_then(|producer| producer.to_guard()) else { return };
+        let Some(state) = producer.and_then(ProducerSession::to_guard) else { return };
         let is_news = self
             .machine
             .guards()

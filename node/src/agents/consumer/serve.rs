@@ -22,7 +22,7 @@ use crate::agents::meter::Meter;
 use crate::agents::report::{Phase, SessionReport};
 use crate::agents::timing::until;
 use crate::clock;
-use crate::network::{Multiaddr, NetworkLimits, SessionEndpoint};
+use crate::network::{Multiaddr, NetworkLimits, Service, SessionEndpoint};
 use crate::rpc::NodeApiClient;
 
 /// What a vehicle's simulated meter counts where neither the vehicle nor the station says.
@@ -151,8 +151,13 @@ impl Attempt {
         stop: &CancellationToken,
     ) -> Result<Driven, AgentError> {
         let terms = session.terms();
-        let (endpoint, _) =
-            SessionEndpoint::start(None, terms.chain, &self.zeta.key, NetworkLimits::default())?;
+        let (endpoint, _) = SessionEndpoint::start(
+            Service::Charging,
+            None,
+            terms.chain,
+            &self.zeta.key,
+            NetworkLimits::default(),
+        )?;
         // The bid was chosen because this is an address; a journal may hold what it likes.
         let address = decision.contact.as_str().parse::<Multiaddr>();
         let link = Link::new(endpoint, terms.producer, address.into_iter().collect());

@@ -8,6 +8,7 @@ use evchain_protocol::session::{Margins, ProducerPolicy};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::guarding::Guarding;
 use super::recover::{Interrupted, recover, unfinished_sales};
 use super::session::Driver;
 use crate::agents::blocks::Blocks;
@@ -58,6 +59,7 @@ pub async fn abort(
         connections,
         unplugged: CancellationToken::new(),
         news: blocks.reader(),
+        guarding: Guarding::default(),
         stop,
         settling: Settlements::default(),
         accepted: None,

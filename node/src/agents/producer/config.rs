@@ -16,6 +16,9 @@ pub struct ProducerConfig {
     pub listen: Multiaddr,
     /// Where consumers reach it, if that is not where it listens.
     pub advertise: Option<Multiaddr>,
+    /// The watchtower that answers for its channels while it is away, if there is one: an address that
+    /// ends in its key, `/p2p/...`.
+    pub watchtower: Option<Multiaddr>,
     /// How many times as fast as in reality its simulated meter counts.
     pub speed: u32,
     /// How long before deadlines it acts, if that is not to be what suits the chain (T5).
@@ -25,7 +28,8 @@ pub struct ProducerConfig {
 impl ProducerConfig {
     /// With the usual settings.
     pub fn new(tariff: ProducerTariff, state_dir: PathBuf, listen: Multiaddr) -> Self {
-        Self { tariff, state_dir, listen, advertise: None, speed: 1, leads: WantedLeads::default() }
+        let leads = WantedLeads::default();
+        Self { tariff, state_dir, listen, advertise: None, watchtower: None, speed: 1, leads }
     }
 
     /// How patient and careful it is with these margins.

@@ -4,6 +4,7 @@ mod abort;
 mod bidder;
 mod config;
 mod greet;
+mod guarding;
 mod price_table;
 mod recover;
 mod run;

@@ -25,10 +25,12 @@ use tokio_util::task::AbortOnDropHandle;
 use super::bidder::Bidder;
 use super::config::{ProducerConfig, ProducerReport};
 use super::greet::{Facts, Greeted, greet};
+use super::guarding::Guarding;
 use super::recover::{Interrupted, recover, unfinished_sales};
 use super::session::Driver;
 use super::slots::Slots;
 use super::tariff::Mobility;
+use crate::agents::address::reachable;
 use crate::agents::blocks::Blocks;
 use crate::agents::error::AgentError;
 use crate::agents::event::{AgentEvent, Observer, Warning};
@@ -39,7 +41,7 @@ use crate::agents::nodes::{Nodes, Signer};
 use crate::agents::report::{Phase, SessionReport};
 use crate::agents::settle::Settlements;
 use crate::clock;
-use crate::network::{Multiaddr, NetworkLimits, SessionEndpoint, SessionStream};
+use crate::network::{NetworkLimits, Service, SessionEndpoint, SessionStream};
 use crate::rpc::{NodeApiClient, RpcClient};
 
 /// Connections of one session that wait to be taken up.
@@ -65,8 +67,9 @@ pub async fn run(
     check_account(&nodes, key.public_key()).await?;
     let params =
         nodes.need("ask for the chain's parameters", |rpc| async move { rpc.params().await }).await?;
-    let (endpoint, sessions) =
-        SessionEndpoint::start(Some(config.listen.clone()), nodes.chain(), &key, NetworkLimits::default())?;
+    let (chain, listen, limits) = (nodes.chain(), Some(config.listen.clone()), NetworkLimits::default());
+    let (endpoint, sessions) = SessionEndpoint::start(Service::Charging, listen, chain, &key, limits)?;
+    let guarding = Guarding::start(config.watchtower.as_ref(), &nodes, &key)?;
     let contact = contact(&config, &endpoint).await?;
     let listening = AgentEvent::Listening { contact: contact.as_str().to_owned() };
     let signer = Arc::new(Signer::new(nodes, key));
@@ -85,6 +88,7 @@ pub async fn run(
         config,
         signer,
         blocks,
+        guarding,
         running: BTreeMap::new(),
         tasks: JoinSet::new(),
         greeting: JoinSet::new(),
@@ -117,21 +121,9 @@ async fn contact(
     config: &ProducerConfig,
     endpoint: &SessionEndpoint,
 ) -> Result<Text<MAX_CONTACT_BYTES>, AgentError> {
-    let address = if let Some(address) = &config.advertise {
-        address.clone()
-    } else {
-        let addresses = endpoint.listen_addresses().await?;
-        let outside = addresses.iter().find(|address| !is_loopback(address));
-        let none = || AgentError::Settings(format!("{} gives no address to listen on", config.listen));
-        outside.or(addresses.first()).cloned().ok_or_else(none)?
-    };
+    let address = reachable(&config.listen, config.advertise.as_ref(), endpoint).await?;
     Text::new(address.to_string())
         .map_err(|error| AgentError::Settings(format!("the session's address cannot be a contact: {error}")))
-}
-
-fn is_loopback(address: &Multiaddr) -> bool {
-    let text = address.to_string();
-    text.starts_with("/ip4/127.") || text.starts_with("/ip6/::1/")
 }
 
 /// Brings the station's record up to date. For a vehicle, gives what its bids tell the consumers.
@@ -200,6 +192,7 @@ struct Producer {
     folder: PathBuf,
     signer: Arc<Signer>,
     blocks: Blocks,
+    guarding: Guarding,
     /// By payment: the consumer, and where its new connections go.
     running: BTreeMap<TxRef, Running>,
     tasks: JoinSet<(TxRef, Result<SessionReport, AgentError>)>,
@@ -384,6 +377,7 @@ impl Producer {
             stream,
             connections: queue,
             news: self.blocks.reader(),
+            guarding: self.guarding.clone(),
             stop: self.stop.clone(),
             unplugged,
             settling: Settlements::default(),

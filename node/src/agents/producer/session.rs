@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::greet::Greeted;
+use super::guarding::Guarding;
 use crate::agents::blocks::{Change, News, NewsReader, changes_of, settles_locks};
 use crate::agents::error::AgentError;
 use crate::agents::event::{AgentEvent, Warning};
@@ -37,6 +38,7 @@ pub(super) struct Driver {
     pub(super) stream: Option<SessionStream>,
     pub(super) connections: mpsc::Receiver<Greeted>,
     pub(super) news: NewsReader,
+    pub(super) guarding: Guarding,
     pub(super) meter: Meter,
     pub(super) stop: CancellationToken,
     /// Cancelled as soon as the session needs its connector no more.
@@ -62,6 +64,7 @@ impl Driver {
         // A node that has not got so far finds no payment.
         self.signer.nodes.saw(self.session.terms().payment.height());
         self.carry_out(first).await?;
+        self.guarding.hold(self.session.to_guard());
         self.look_at_chain().await?;
         let mut told_stop = false;
         while !self.session.is_over() {
@@ -86,6 +89,7 @@ impl Driver {
         while let Some(settled) = self.settling.next().await {
             self.transactions.extend(settled.unwrap_or_default());
         }
+        self.guarding.let_go(self.session.terms().payment);
         if let Some(stream) = self.stream.take() {
             stream.close().await;
         }
@@ -209,6 +213,8 @@ impl Driver {
     /// Carries out a step's outputs in their order. Records that follow each other share one sync.
     async fn carry_out(&mut self, outputs: Vec<ProducerOutput>) -> Result<(), AgentError> {
         let mut records = Vec::new();
+        let is_released =
+            outputs.iter().any(|it| matches!(it, ProducerOutput::Persist(ProducerRecord::Released(_))));
         for output in outputs {
             if !matches!(output, ProducerOutput::Persist(_)) {
                 self.journal.append_all(&std::mem::take(&mut records)).await?;
@@ -231,7 +237,11 @@ impl Driver {
                 ProducerOutput::Finished(_) => {}
             }
         }
-        self.journal.append_all(&records).await
+        self.journal.append_all(&records).await?;
+        if is_released {
+            self.guarding.hold(self.session.to_guard());
+        }
+        Ok(())
     }
 
     /// Sends if there is a connection. What matters is repeated on the next (P10).

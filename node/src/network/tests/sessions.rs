@@ -6,7 +6,7 @@ use std::time::Duration;
 use libp2p::Multiaddr;
 
 use super::support::{CHAIN, Node, Stranger, key, keys, loopback, soon};
-use crate::network::{NetworkEvent, NetworkLimits, SessionEndpoint, SessionError, SessionStream};
+use crate::network::{NetworkEvent, NetworkLimits, Service, SessionEndpoint, SessionError, SessionStream};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -24,7 +24,8 @@ struct Agent {
 }
 
 fn agent(seed: u8, listen: Option<Multiaddr>, limits: NetworkLimits) -> Agent {
-    let (endpoint, sessions) = SessionEndpoint::start(listen, CHAIN, &keys(seed), limits).unwrap();
+    let (endpoint, sessions) =
+        SessionEndpoint::start(Service::Charging, listen, CHAIN, &keys(seed), limits).unwrap();
     Agent { endpoint, sessions }
 }
 

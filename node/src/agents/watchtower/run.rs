@@ -1,0 +1,390 @@
+//! Drives the tower's machine: carries out its outputs in order, and feeds it what happens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evchain_protocol::crypto::{KeyPair, PublicKey};
+use evchain_protocol::event::Event;
+use evchain_protocol::primitives::{Amount, TxRef};
+use evchain_protocol::session::{
+    GuardRecord, GuardRefusal, OnChain, PaymentKind, Refused, WatchInput, WatchMessage, WatchOutput,
+    WatchRecord, Watchtower,
+};
+use evchain_protocol::state::channel::{Channel, CoSignedState, PostedState};
+use evchain_protocol::transaction::Action;
+use evchain_protocol::transaction::post::PostState;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::clients::{Asked, limits, serve};
+use super::config::{WatchConfig, WatchReport};
+use crate::agents::address::reachable;
+use crate::agents::blocks::{Blocks, News, NewsReader};
+use crate::agents::error::AgentError;
+use crate::agents::event::{AgentEvent, Observer, Warning};
+use crate::agents::finality::FinalityMeter;
+use crate::agents::journal::{self, Journal};
+use crate::agents::nodes::{Nodes, Signer};
+use crate::agents::report::Phase;
+use crate::agents::timing::{sleep_until, until};
+use crate::clock;
+use crate::network::{Service, SessionEndpoint, SessionStream};
+use crate::rpc::{BlockNotice, NodeApiClient, RpcClient};
+
+/// The journal's name in the state folder.
+const JOURNAL: &str = "watchtower";
+/// The journal is written anew when so many of its records say nothing any more.
+const STALE_RECORDS: usize = 4_096;
+/// Questions that wait for the tower, of all clients.
+const QUESTIONS: usize = 64;
+/// How often the chain is asked for every channel, whatever the news told.
+const LOOK: Duration = Duration::from_mins(1);
+/// How long posts under way get when the tower is stopped.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+/// The bytes of a signed `post`.
+const POST_BYTES: u64 = 246;
+
+/// Guards channels until `stop` is cancelled. Dropping the future is like a crash: nothing is lost.
+///
+/// # Errors
+/// [`AgentError`] where the tower cannot start, or its journal cannot be written.
+pub async fn run(
+    config: WatchConfig,
+    rpc: RpcClient,
+    key: KeyPair,
+    observer: Observer,
+    stop: CancellationToken,
+) -> Result<WatchReport, AgentError> {
+    let nodes = Nodes::new(rpc.clone(), Arc::clone(&observer));
+    check_money(&nodes, key.public_key()).await?;
+    let (journal, records) = open_journal(&config)?;
+    let machine = Watchtower::recover(nodes.chain(), config.policy, &records)
+        .map_err(|source| AgentError::Damaged { path: journal.path().to_owned(), source })?;
+    let journal = journal.replace(&machine.records())?;
+    let (endpoint, streams) = SessionEndpoint::start(
+        Service::Watching,
+        Some(config.listen.clone()),
+        nodes.chain(),
+        &key,
+        limits(),
+    )?;
+    let address = reachable(&config.listen, config.advertise.as_ref(), &endpoint).await?.to_string();
+    let meter = FinalityMeter::of_recent_blocks(&nodes).await?;
+    let blocks = Blocks::follow(rpc, Arc::clone(&observer), meter);
+    let (questions, asked) = mpsc::channel(QUESTIONS);
+    let mut tower = Tower {
+        written: machine.records().len(),
+        machine,
+        journal: Some(journal),
+        config,
+        signer: Arc::new(Signer::new(nodes, key)),
+        news: blocks.reader(),
+        asked,
+        lookups: JoinSet::new(),
+        looks: JoinSet::new(),
+        is_looking: false,
+        look_again: false,
+        posts: JoinSet::new(),
+        report: WatchReport::default(),
+    };
+    observer(&AgentEvent::Watching { address, channels: tower.machine.guards().len() });
+    tower.work(streams, questions, stop).await?;
+    // It lives as long as its clients.
+    drop(endpoint);
+    Ok(tower.report)
+}
+
+/// A tower that could not pay for a post guards nothing, and is told so at once.
+async fn check_money(nodes: &Nodes, key: PublicKey) -> Result<(), AgentError> {
+    let params =
+        nodes.need("ask for the chain's parameters", |rpc| async move { rpc.params().await }).await?;
+    let by_length = params.fee_per_byte.get().saturating_mul(POST_BYTES);
+    let fee = params.fee_flat.saturating_add(Amount::new(by_length));
+    let reason = match nodes.account(key).await? {
+        Some(account) if account.balance >= fee => return Ok(()),
+        Some(account) => format!("{key} has EUR {}, and one post costs EUR {fee}", account.balance),
+        None => format!("{key} has no account, and one post costs EUR {fee}"),
+    };
+    Err(AgentError::Settings(format!("{reason}: send it money for fees by `evchain tx transfer`")))
+}
+
+fn open_journal(config: &WatchConfig) -> Result<(Journal<WatchRecord>, Vec<WatchRecord>), AgentError> {
+    match journal::unfinished(&config.state_dir)?
+        .iter()
+        .find(|path| path.file_stem() == Some(JOURNAL.as_ref()))
+    {
+        Some(path) => Journal::open(path),
+        None => Ok((Journal::create(&config.state_dir, JOURNAL)?, Vec::new())),
+    }
+}
+
+/// What the chain has of some channels under guard, or of all.
+struct Looked {
+    is_all: bool,
+    found: Vec<(TxRef, Option<Channel>)>,
+}
+
+struct Tower {
+    machine: Watchtower,
+    /// Always there, but while it is written anew.
+    journal: Option<Journal<WatchRecord>>,
+    /// Records in the journal.
+    written: usize,
+    config: WatchConfig,
+    signer: Arc<Signer>,
+    news: NewsReader,
+    asked: mpsc::Receiver<Asked>,
+    /// Channels that are looked up for the first time; at most one for each client.
+    lookups: JoinSet<(Asked, Result<Option<Channel>, AgentError>)>,
+    /// A look at all channels under guard, and one at each channel that was looked up.
+    looks: JoinSet<Result<Looked, AgentError>>,
+    /// Whether a look at all is under way, and another is to follow.
+    is_looking: bool,
+    look_again: bool,
+    /// At most one for each channel.
+    posts: JoinSet<(TxRef, Result<Posted, AgentError>)>,
+    report: WatchReport,
+}
+
+impl Tower {
+    async fn work(
+        &mut self,
+        mut streams: mpsc::Receiver<SessionStream>,
+        questions: mpsc::Sender<Asked>,
+        stop: CancellationToken,
+    ) -> Result<(), AgentError> {
+        let mut clients = JoinSet::new();
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            let deadline = self.machine.deadline().map(|at| Instant::now() + until(at));
+            tokio::select! {
+                stream = streams.recv() => match stream {
+                    Some(stream) => drop(clients.spawn(serve(stream, questions.clone()))),
+                    None => return Err(crate::network::SessionError::Stopped.into()),
+                },
+                Some(_) = clients.join_next() => {}
+                Some(asked) = self.asked.recv() => self.ask(asked).await?,
+                Some(found) = self.lookups.join_next() => {
+                    if let Ok((asked, Ok(found))) = found {
+                        let name = asked.state.state.channel;
+                        self.guard(asked, found).await?;
+                        // A block may have come between the answer and the guard.
+                        self.look_at(vec![name], false);
+                    }
+                }
+                news = self.news.next() => match news {
+                    News::Block(block) => self.take_block(&block).await?,
+                    News::Gap => self.look(),
+                },
+                _ = look.tick() => self.look(),
+                Some(looked) = self.looks.join_next() => {
+                    if let Ok(looked) = looked {
+                        self.looked(looked?).await?;
+                    }
+                }
+                Some(posted) = self.posts.join_next() => {
+                    if let Ok((name, posted)) = posted {
+                        self.posted(name, posted).await?;
+                    }
+                }
+                () = sleep_until(deadline) => self.step(&WatchInput::Timeout, None).await?,
+                () = stop.cancelled() => break,
+            }
+        }
+        let all_posted = async { while self.posts.join_next().await.is_some() {} };
+        // What is not final then is posted again at the next start.
+        let _ = tokio::time::timeout(STOP_GRACE, all_posted).await;
+        self.report.guarded = self.machine.guards().len() as u64;
+        Ok(())
+    }
+
+    /// A channel that is guarded already needs no look at the chain.
+    async fn ask(&mut self, asked: Asked) -> Result<(), AgentError> {
+        let name = asked.state.state.channel;
+        if self.config.allow.as_ref().is_some_and(|allowed| !allowed.contains(&asked.from)) {
+            let refused = Refused { channel: name, reason: GuardRefusal::NotAllowed };
+            // The client may have gone.
+            let _ = asked.answer.send(WatchMessage::Refused(refused));
+            return Ok(());
+        }
+        if self.machine.guards().contains_key(&name) {
+            return self.guard(asked, None).await;
+        }
+        let nodes = self.signer.nodes.clone();
+        self.lookups.spawn(async move { (asked, channel(&nodes, name).await) });
+        Ok(())
+    }
+
+    async fn guard(&mut self, asked: Asked, found: Option<Channel>) -> Result<(), AgentError> {
+        let Asked { from, state, answer } = asked;
+        self.step(&WatchInput::Guard { from, state, found }, Some(answer)).await
+    }
+
+    /// Looks at every channel under guard, and once more where a look is under way, which may have
+    /// passed by what changed.
+    fn look(&mut self) {
+        if std::mem::replace(&mut self.is_looking, true) {
+            self.look_again = true;
+            return;
+        }
+        self.look_at(self.machine.guards().keys().copied().collect(), true);
+    }
+
+    /// Asks for these channels. Everything else goes on meanwhile: the node may be away.
+    fn look_at(&mut self, names: Vec<TxRef>, is_all: bool) {
+        let nodes = self.signer.nodes.clone();
+        self.looks.spawn(async move {
+            let mut found = Vec::new();
+            for name in names {
+                found.push((name, channel(&nodes, name).await?));
+            }
+            Ok(Looked { is_all, found })
+        });
+    }
+
+    async fn looked(&mut self, looked: Looked) -> Result<(), AgentError> {
+        for (name, found) in looked.found {
+            self.step(&WatchInput::Found(name, found), None).await?;
+        }
+        if looked.is_all {
+            self.is_looking = false;
+            if std::mem::take(&mut self.look_again) {
+                self.look();
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_block(&mut self, block: &BlockNotice) -> Result<(), AgentError> {
+        self.signer.nodes.saw(block.header.height);
+        for record in &block.events {
+            let (name, posted) = match record.event {
+                Event::ChannelPosted { channel, released, until, .. } => {
+                    (channel, Some(PostedState { released, until }))
+                }
+                Event::ChannelClosed { channel, .. } | Event::ChannelCancelled { channel, .. } => {
+                    (channel, None)
+                }
+                _ => continue,
+            };
+            let Some(guard) = self.machine.guards().get(&name) else { continue };
+            let found = posted.map(|posted| Channel { posted: Some(posted), ..*guard.channel() });
+            self.step(&WatchInput::Found(name, found), None).await?;
+        }
+        self.step(&WatchInput::ChainTime(block.header.time_ms), None).await
+    }
+
+    async fn posted(&mut self, name: TxRef, posted: Result<Posted, AgentError>) -> Result<(), AgentError> {
+        match posted {
+            Ok(Posted { sent, found }) => {
+                self.report.posted += u64::from(sent);
+                self.step(&WatchInput::Found(name, found), None).await
+            }
+            Err(error) => {
+                let reason = format!("cannot post the state of {name}: {error}");
+                self.signer.nodes.warn(Warning::Trouble { reason });
+                self.step(&WatchInput::Failed(name), None).await
+            }
+        }
+    }
+
+    /// Gives the machine an input and carries out its outputs in their order. Records that follow each
+    /// other share one sync.
+    async fn step(
+        &mut self,
+        input: &WatchInput,
+        mut asker: Option<oneshot::Sender<WatchMessage>>,
+    ) -> Result<(), AgentError> {
+        let mut out = Vec::new();
+        let before = self.machine.guards().len();
+        self.machine.step(clock::now(), input, &mut out);
+        self.report.taken += u64::from(self.machine.guards().len() > before);
+        let mut records = Vec::new();
+        for output in out {
+            if !matches!(output, WatchOutput::Persist(_)) {
+                self.write(&std::mem::take(&mut records)).await?;
+            }
+            match output {
+                WatchOutput::Persist(record) => records.push(record),
+                WatchOutput::Answer(answer) => {
+                    if let Some(asker) = asker.take() {
+                        // The client may have gone.
+                        let _ = asker.send(answer);
+                    }
+                }
+                WatchOutput::Post(state) => self.post(state),
+            }
+        }
+        self.write(&records).await
+    }
+
+    async fn write(&mut self, records: &[WatchRecord]) -> Result<(), AgentError> {
+        let Some(mut journal) = self.journal.take() else { return Ok(()) };
+        journal.append_all(records).await?;
+        self.written += records.len();
+        let needed = self.machine.guards().len();
+        if self.written > 2 * needed + STALE_RECORDS {
+            let records = self.machine.records();
+            journal = journal.replace(&records)?;
+            self.written = records.len();
+        }
+        self.journal = Some(journal);
+        for record in records {
+            self.tell(record);
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, record: &WatchRecord) {
+        let event = match record {
+            WatchRecord::Guarded(GuardRecord { channel, state }) => {
+                let (name, released) = (state.state.channel, state.state.released);
+                AgentEvent::Guarding { channel: name, producer: channel.producer, released }
+            }
+            WatchRecord::Ended(name) => {
+                self.report.ended += 1;
+                AgentEvent::GuardEnded { channel: *name }
+            }
+            // `post` tells.
+            WatchRecord::Posted(_) => return,
+        };
+        self.signer.nodes.observe(&event);
+    }
+
+    fn post(&mut self, state: CoSignedState) {
+        let (name, released) = (state.state.channel, state.state.released);
+        self.signer.nodes.observe(&AgentEvent::Posting { channel: name, released });
+        let signer = Arc::clone(&self.signer);
+        self.posts.spawn(async move { (name, post(&signer, state).await) });
+    }
+}
+
+/// What came of a post.
+struct Posted {
+    /// Whether it took a transaction.
+    sent: bool,
+    /// The channel after it.
+    found: Option<Channel>,
+}
+
+/// Brings a state to the chain, if the chain shows none that is as new.
+async fn post(signer: &Signer, state: CoSignedState) -> Result<Posted, AgentError> {
+    let name = state.state.channel;
+    let is_needed =
+        |channel: &Channel| channel.posted.is_none_or(|posted| posted.released < state.state.released);
+    let sent = channel(&signer.nodes, name).await?.as_ref().is_some_and(is_needed);
+    if sent {
+        signer.send(Phase::Settlement, &Action::PostState(PostState { state })).await?;
+    }
+    Ok(Posted { sent, found: channel(&signer.nodes, name).await? })
+}
+
+/// What the final chain has of a channel.
+async fn channel(nodes: &Nodes, name: TxRef) -> Result<Option<Channel>, AgentError> {
+    Ok(match nodes.payment(PaymentKind::Channel, name).await? {
+        Some(OnChain::Channel(channel)) => Some(channel),
+        _ => None,
+    })
+}

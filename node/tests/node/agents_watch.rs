@@ -1,0 +1,151 @@
+//! Goal: `evchain watch` collects what a producer that never comes back was paid, and nothing more.
+//! Method: a real node, real agents and a real tower in one process; the producer's agent is killed in the
+//! middle of a session by channel, and the consumer posts the initial state, or nobody posts anything.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use evchain_node::agents::watchtower::{self, WatchConfig};
+use evchain_node::agents::{AgentError, AgentEvent, ChargeOutcome, Warning};
+use evchain_node::rpc::NodeApiClient;
+use evchain_protocol::crypto::{KeyPair, PublicKey};
+use evchain_protocol::primitives::{Amount, Span, TxRef};
+use evchain_protocol::session::PaymentKind;
+use evchain_protocol::transaction::channel::ForceCloseChannel;
+use evchain_protocol::transaction::{Action, Transaction};
+use tokio_util::sync::CancellationToken;
+
+use crate::agents_support::{Events, START, Watching, World, key, order_from, tariff};
+
+const FEE: u64 = 10;
+/// One of 8 installments of 44 kWh at 40 cents.
+const INSTALLMENT: u64 = 22_000;
+const TOWER: u8 = 9;
+/// How long the node is away; its database is closed by then.
+const AWAY: Duration = Duration::from_secs(1);
+
+async fn world(challenge_ms: u64) -> World {
+    World::start_with(&[1, TOWER], FEE, |params| params.min_challenge = Span::new(challenge_ms)).await
+}
+
+/// A channel under guard whose two sides are gone.
+struct Deserted {
+    channel: TxRef,
+    consumer: KeyPair,
+    /// The newest state that the tower has.
+    held: u32,
+    producer_had: Amount,
+}
+
+/// A session of 8 installments whose two agents are killed after some.
+async fn deserted(world: &World, tower: &Watching, length_ms: u64) -> Deserted {
+    let seller = world.produce_guarded(1, tariff(40), &tower.address).await;
+    let charging = world.charge(order_from(PaymentKind::Channel, 8, 5_000, length_ms)).await;
+    let is_some =
+        |event: &AgentEvent| matches!(event, AgentEvent::Guarded { released, .. } if *released >= 4);
+    seller.events.wait("a guarded state", is_some).await;
+    seller.kill().await;
+    charging.kill().await;
+    let entry = world.interrupted("consumer").await;
+    let fresh = entry.consumer.expect("it has asked");
+    let consumer = (1..9).map(|index| world.wallet.key(index)).find(|key| key.public_key() == fresh);
+    Deserted {
+        channel: entry.payment.expect("it has paid"),
+        consumer: consumer.expect("a key of the wallet"),
+        held: tower.held(),
+        producer_had: world.balance(key(1).public_key()).await,
+    }
+}
+
+async fn send(world: &World, sender: &KeyPair, action: Action) {
+    let rpc = world.rpc().await;
+    let nonce = rpc.account(sender.public_key()).await.expect("an account").next_nonce;
+    let transaction = Transaction { sender: sender.public_key(), nonce, action };
+    let signed = transaction.sign(sender, rpc.chain_id());
+    rpc.submit_and_wait(hex::encode(signed.to_bytes()), 10_000).await.expect("it is final");
+}
+
+async fn wait_for_end(tower: &Watching, ended: TxRef) {
+    let is_end =
+        |event: &AgentEvent| matches!(event, AgentEvent::GuardEnded { channel } if *channel == ended);
+    tower.events.wait("the channel's end", is_end).await;
+}
+
+fn has_posted(tower: &Watching, state: u32) -> bool {
+    let is_post =
+        |event: &AgentEvent| matches!(event, AgentEvent::Posting { released, .. } if *released == state);
+    tower.events.told().iter().any(is_post)
+}
+
+async fn tower_balance(world: &World) -> Amount {
+    world.balance(key(TOWER).public_key()).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_tower_answers_an_older_state_though_it_was_killed_itself() {
+    let world = world(6_000).await;
+    let tower = world.watch(TOWER, |_| {}).await;
+    let Deserted { channel, consumer, held, producer_had } = deserted(&world, &tower, 12_000).await;
+    tower.kill().await;
+    let initial = ForceCloseChannel { channel, state: None };
+    send(&world, &consumer, Action::ForceCloseChannel(initial)).await;
+    let tower = world.watch(TOWER, |_| {}).await;
+    wait_for_end(&tower, channel).await;
+
+    assert!(held >= 4 && has_posted(&tower, held), "{held}");
+    let paid = Amount::new(INSTALLMENT * u64::from(held));
+    assert_eq!(world.balance(key(1).public_key()).await, producer_had.saturating_add(paid));
+    assert_eq!(tower_balance(&world).await, START.saturating_sub(Amount::new(FEE)), "one fee");
+    let report = tower.finish().await;
+    assert_eq!((report.posted, report.ended, report.guarded), (1, 1, 0));
+    // Nothing is left to guard, and the journal says so.
+    let tower = world.watch(TOWER, |_| {}).await;
+    assert_eq!(tower.finish().await.guarded, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_tower_posts_before_the_deadline_what_nobody_closed_though_its_node_was_away() {
+    let mut world = world(3_000).await;
+    let tower = world.watch(TOWER, |_| {}).await;
+    let Deserted { channel, held, producer_had, .. } = deserted(&world, &tower, 3_000).await;
+    world.stop_node().await;
+    tokio::time::sleep(AWAY).await;
+    world.start_node().await;
+    wait_for_end(&tower, channel).await;
+
+    assert!(held >= 4 && has_posted(&tower, held), "{held}");
+    let paid = Amount::new(INSTALLMENT * u64::from(held));
+    assert_eq!(world.balance(key(1).public_key()).await, producer_had.saturating_add(paid));
+    assert_eq!(tower_balance(&world).await, START.saturating_sub(Amount::new(FEE)), "one fee");
+    let report = tower.finish().await;
+    assert_eq!((report.taken, report.posted, report.ended, report.guarded), (1, 1, 1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_session_does_not_need_its_tower_and_a_tower_not_every_client() {
+    let world = world(1_000).await;
+    let others: BTreeSet<PublicKey> = [key(7).public_key()].into();
+    let tower = world.watch(TOWER, |config| config.allow = Some(others)).await;
+    let seller = world.produce_guarded(1, tariff(40), &tower.address).await;
+    let charging = world.charge(order_from(PaymentKind::Channel, 8, 4_000, 6_000)).await;
+    let is_told = |event: &AgentEvent| matches!(event, AgentEvent::Warned(Warning::Trouble { reason }) if reason.contains("does not work for"));
+    seller.events.wait("the tower's refusal", is_told).await;
+    assert!(!tower.events.told().iter().any(|event| matches!(event, AgentEvent::Guarding { .. })));
+    // From now on nobody listens at its address.
+    tower.kill().await;
+    let report = charging.report().await;
+    assert_eq!(report.outcome, ChargeOutcome::Charged, "{report:#?}");
+    seller.finish().await;
+    assert_eq!(tower_balance(&world).await, START, "nothing was to be done");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_tower_without_money_says_so_at_once() {
+    let world = world(1_000).await;
+    let config =
+        WatchConfig::new(world.state_dir("poor"), "/ip4/127.0.0.1/tcp/0".parse().expect("an address"));
+    let (events, stop) = (Events::default(), CancellationToken::new());
+    let ended = watchtower::run(config, world.rpc().await, key(77), events.observer(), stop).await;
+    let Err(AgentError::Settings(reason)) = ended else { panic!("{ended:?}") };
+    assert!(reason.contains("has no account") && reason.contains("evchain tx transfer"), "{reason}");
+}
