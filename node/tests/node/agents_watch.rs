@@ -15,7 +15,7 @@ use evchain_protocol::transaction::channel::ForceCloseChannel;
 use evchain_protocol::transaction::{Action, Transaction};
 use tokio_util::sync::CancellationToken;
 
-use crate::agents_support::{Events, START, Watching, World, key, order_from, tariff};
+use crate::agents_support::{Events, START, Watching, World, key, order_from, soon, tariff};
 
 const FEE: u64 = 10;
 /// One of 8 installments of 44 kWh at 40 cents.
@@ -83,13 +83,22 @@ async fn tower_balance(world: &World) -> Amount {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_tower_answers_an_older_state_though_it_was_killed_itself() {
+    tokio::join!(answer_an_older_state(false), answer_an_older_state(true));
+}
+
+/// The tower is up when the older state comes, or was killed and finds it when it is started again.
+async fn answer_an_older_state(is_killed: bool) {
     let world = world(6_000).await;
-    let tower = world.watch(TOWER, |_| {}).await;
+    let mut tower = world.watch(TOWER, |_| {}).await;
     let Deserted { channel, consumer, held, producer_had } = deserted(&world, &tower, 12_000).await;
-    tower.kill().await;
-    let initial = ForceCloseChannel { channel, state: None };
-    send(&world, &consumer, Action::ForceCloseChannel(initial)).await;
-    let tower = world.watch(TOWER, |_| {}).await;
+    let initial = Action::ForceCloseChannel(ForceCloseChannel { channel, state: None });
+    if is_killed {
+        tower.kill().await;
+        send(&world, &consumer, initial).await;
+        tower = world.watch(TOWER, |_| {}).await;
+    } else {
+        send(&world, &consumer, initial).await;
+    }
     wait_for_end(&tower, channel).await;
 
     assert!(held >= 4 && has_posted(&tower, held), "{held}");
@@ -145,7 +154,8 @@ async fn a_tower_without_money_says_so_at_once() {
     let config =
         WatchConfig::new(world.state_dir("poor"), "/ip4/127.0.0.1/tcp/0".parse().expect("an address"));
     let (events, stop) = (Events::default(), CancellationToken::new());
-    let ended = watchtower::run(config, world.rpc().await, key(77), events.observer(), stop).await;
+    let running = watchtower::run(config, world.rpc().await, key(77), events.observer(), stop);
+    let ended = soon("the tower's refusal", running).await;
     let Err(AgentError::Settings(reason)) = ended else { panic!("{ended:?}") };
     assert!(reason.contains("has no account") && reason.contains("evchain tx transfer"), "{reason}");
 }

@@ -54,3 +54,19 @@ async fn one_owner_and_an_end() {
     assert!(unfinished(folder.path()).unwrap().is_empty());
     assert!(is_known(folder.path(), "1-1") && !is_known(folder.path(), "1-2"));
 }
+
+#[tokio::test]
+async fn a_journal_written_anew_holds_that_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = written(folder.path(), &[1, 2, 3]).await;
+    // A crash left another attempt behind, which is not the journal.
+    std::fs::write(path.with_extension("next"), b"half").unwrap();
+    let (journal, records) = Journal::<u64>::open(&path).unwrap();
+    assert_eq!(records, [1, 2, 3]);
+    let mut journal = journal.replace(&[7]).unwrap();
+    assert!(matches!(Journal::<u64>::open(&path), Err(AgentError::InUse(_))), "it has its owner still");
+    journal.append(&8).await.unwrap();
+    drop(journal);
+    assert_eq!(Journal::<u64>::open(&path).unwrap().1, [7, 8]);
+    assert_eq!(unfinished(folder.path()).unwrap(), [path]);
+}

@@ -103,6 +103,21 @@ async fn sessions_above_the_limit_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watchtower_takes_no_charging_sessions() {
+    let start = |seed, listen| {
+        SessionEndpoint::start(Service::Watching, listen, CHAIN, &keys(seed), limits()).unwrap()
+    };
+    let (tower, mut streams) = start(1, Some(loopback()));
+    let at = soon("an address", tower.listen_addresses()).await.unwrap();
+    let consumer = agent(2, None, limits());
+    let charging = consumer.endpoint.open_session(key(1), at.clone()).await;
+    assert_eq!(charging.map(|_| ()), Err(SessionError::Unsupported));
+    let (producer, _) = start(3, None);
+    let _stream = producer.open_session(key(1), at).await.unwrap();
+    assert_eq!(soon("a stream", streams.recv()).await.unwrap().remote(), key(3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_cannot_be_reached_is_told() {
     let producer = agent(1, Some(loopback()), limits());
     let consumer = agent(2, None, limits());
