@@ -1,5 +1,6 @@
 use evchain_protocol::crypto::{Hash, PublicKey};
 use evchain_protocol::primitives::{Amount, Energy, Span, Timestamp, TxRef, Window};
+use evchain_protocol::session::decide::Doubt;
 use evchain_protocol::session::{Outcome, PaymentKind};
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +105,8 @@ pub struct ConsideredBid {
     pub price: Amount,
     /// How far away, in metres; none for a bid that cannot be taken.
     pub distance_m: Option<u64>,
+    /// What the producer's track record said, in per mille.
+    pub doubt: Doubt,
     /// Why it cannot be taken.
     pub unusable: Option<String>,
 }

@@ -13,6 +13,7 @@ use evchain_protocol::primitives::{Epoch, Height, Nonce, TxRef};
 use evchain_protocol::state::account::Account;
 use evchain_protocol::state::authority::Authorities;
 use evchain_protocol::state::key::StateKey;
+use evchain_protocol::state::record::TrackRecord;
 use evchain_protocol::state::value::StateValue;
 use evchain_protocol::transaction::{SignedTransaction, VerifiedTransaction};
 use tokio::sync::{broadcast, watch};
@@ -290,6 +291,17 @@ impl StateView<'_> {
         match self.get(&StateKey::Account(*key))? {
             Some(StateValue::Account(account)) => Ok(Some(account)),
             _ => Ok(None),
+        }
+    }
+
+    /// A producer's track record, with zeros where no session of its was settled yet.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn track_record(&self, producer: &PublicKey) -> Result<TrackRecord, StoreError> {
+        match self.get(&StateKey::TrackRecord(*producer))? {
+            Some(StateValue::TrackRecord(record)) => Ok(record),
+            _ => Ok(TrackRecord::default()),
         }
     }
 

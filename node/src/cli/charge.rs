@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Energy, Position, RegionId, Span, Timestamp, Window};
 use evchain_protocol::session::PaymentKind;
-use evchain_protocol::session::decide::{Choice, Distance, Weights};
+use evchain_protocol::session::decide::{Choice, Distance, Doubt, Weights};
 use evchain_protocol::state::auction::BiddingMode;
 
 use super::agent::{cancel_on_enter, exit_error, progress, stop_on_signals};
@@ -22,7 +22,7 @@ use crate::rpc::{CallError, RpcError};
 /// first. Ctrl-C ends the session and settles it. The vehicle's meter is simulated.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  evchain charge --region 17 --energy 20kWh --from +2m --for 1h --at 47.8095,13.0550 --max-price 15\n  evchain charge --region 17 --energy 20kWh --from +2m --for 1h --at 47.8095,13.0550 --max-price 15 \\\n      --pay channel --installments 60 --json\n  evchain charge --region 17 --energy 20kWh --from +5m --for 1h --at 47.8095,13.0550 --max-price 15 \\\n      --bidding updates --bids-for 2m --until converged\n  evchain charge --resume"
+    after_help = "Examples:\n  evchain charge --region 17 --energy 20kWh --from +2m --for 1h --at 47.8095,13.0550 --max-price 15\n  evchain charge --region 17 --energy 20kWh --from +2m --for 1h --at 47.8095,13.0550 --max-price 15 \\\n      --pay channel --installments 60 --json\n  evchain charge --region 17 --energy 20kWh --from +5m --for 1h --at 47.8095,13.0550 --max-price 15 \\\n      --bidding updates --bids-for 2m --until converged --weigh-record 2\n  evchain charge --resume"
 )]
 pub struct ChargeArgs {
     /// Only go on with interrupted charges.
@@ -55,6 +55,13 @@ pub struct ChargeArgs {
     /// How much the way counts; 0 for not at all.
     #[arg(long, value_name = "FACTOR", default_value_t = 1)]
     weigh_distance: u32,
+    /// How much the part of the price counts that the producer's track record puts in doubt; 0 for not at
+    /// all.
+    #[arg(long, value_name = "FACTOR", default_value_t = 0)]
+    weigh_record: u32,
+    /// No producer whose track record gives more doubt, in per mille; a newcomer's gives 250.
+    #[arg(long, value_name = "PERMILLE", default_value_t = 1000)]
+    max_doubt: u64,
     /// No station farther away, in km.
     #[arg(long, value_name = "KM", default_value_t = 20)]
     max_km: u32,
@@ -190,8 +197,8 @@ impl ChargeArgs {
         if self.resume {
             return Err(UsageError("--resume takes no order beside it".to_owned()).into());
         }
-        if self.weigh_price == 0 && self.weigh_distance == 0 {
-            let message = "with --weigh-price 0 and --weigh-distance 0 nothing counts: leave one of them out";
+        if self.weigh_price == 0 && self.weigh_distance == 0 && self.weigh_record == 0 {
+            let message = "with --weigh-price 0, --weigh-distance 0 and no --weigh-record nothing counts: change one of them";
             return Err(UsageError(message.to_owned()).into());
         }
         if self.bids_for == Span::ZERO {
@@ -200,9 +207,14 @@ impl ChargeArgs {
         let window = Window { start, end: start.saturating_after(length) };
         let choice = Choice {
             price_per_km: self.price_per_km,
-            weights: Weights { price: self.weigh_price, distance: self.weigh_distance },
+            weights: Weights {
+                price: self.weigh_price,
+                distance: self.weigh_distance,
+                record: self.weigh_record,
+            },
             max_distance: Distance::new(u64::from(self.max_km) * 1_000),
             max_price,
+            max_doubt: Doubt::new(self.max_doubt),
         };
         Ok(Some(ChargeOrder {
             kinds: self.kinds.iter().map(|kind| kind.kind()).collect(),
@@ -250,6 +262,7 @@ pub(super) fn shown(report: &ChargeReport) -> String {
     rows.extend(report.request.map(|request| ("request", request.to_string())));
     rows.extend(report.chosen.as_ref().map(|bid| ("producer", bid.producer.to_string())));
     rows.extend(report.chosen.as_ref().map(|bid| ("price", format!("EUR {}", bid.price))));
+    rows.extend(report.chosen.as_ref().map(|bid| ("doubt", format!("{} per mille", bid.doubt.get()))));
     rows.extend(report.lowest_price.map(|price| ("lowest bid", format!("EUR {price}"))));
     if let Some(session) = &report.session {
         let outcome = &session.outcome;

@@ -60,6 +60,7 @@ fn fields(object: &Map<String, Value>, short: bool) -> Vec<(String, String)> {
                 position(inner)
             }
             Value::Object(inner) if name == "window" => window(inner),
+            Value::Object(inner) if name == "record" && short => record(inner),
             Value::Object(inner) => {
                 rows.extend(
                     fields(inner, short).into_iter().map(|(field, text)| (format!("{name}.{field}"), text)),
@@ -109,6 +110,7 @@ fn quantity(name: &str, number: u64) -> String {
         "time" | "time_ms" | "start" | "end" | "bid_deadline" | "deadline" | "cancel_by" | "until"
         | "genesis_time" | "refund" => show_moment(Timestamp::new(number)),
         "energy" => show_energy(Energy::new(number)),
+        "doubt" | "shortfall" => format!("{number} per mille"),
         "power_w" => format!("{number} W"),
         "tip_age_ms" | "latency_ms" | "claim_margin" | "min_challenge" | "max_challenge" | "challenge"
         | "max_window" | "max_lead" | "max_skew" | "hop_bound" | "idle_interval" | "min_block_interval" => {
@@ -130,6 +132,13 @@ fn window(object: &Map<String, Value>) -> String {
         |field: &str| object.get(field).and_then(Value::as_u64).map(Timestamp::new).unwrap_or_default();
     let (start, end) = (moment("start"), moment("end"));
     format!("{}, {} long", show_moment(start), show_span(end.since(start)))
+}
+
+/// A track record in a table's cell.
+fn record(object: &Map<String, Value>) -> String {
+    let number = |field: &str| object.get(field).and_then(Value::as_u64).unwrap_or_default();
+    let (completed, sessions) = (number("completed"), number("completed") + number("broken_off"));
+    format!("{completed} of {sessions} completed, doubt {} per mille", number("doubt"))
 }
 
 /// In tables, the ends of keys and hashes have to do.

@@ -12,8 +12,8 @@ use super::exit::UsageError;
 use super::output::{print_json, print_text};
 use super::{genesis, human};
 use crate::rpc::{
-    BlockKey, Follow, Followed, NodeApiClient, Page, RequestFilter, RpcClient, RpcError, StateName,
-    TransactionKey, walk_to,
+    BidInfo, BlockKey, Follow, Followed, NodeApiClient, Page, RequestFilter, RpcClient, RpcError,
+    ScoredRecord, StateName, TransactionKey, walk_to,
 };
 
 /// Ask a node about the chain.
@@ -82,7 +82,7 @@ enum Query {
         /// Whose.
         address: PublicKey,
     },
-    /// A station.
+    /// A station, with its producer's track record.
     Station {
         /// Whose.
         producer: PublicKey,
@@ -92,6 +92,11 @@ enum Query {
         /// Of this region only.
         #[arg(long)]
         region: Option<RegionId>,
+    },
+    /// A producer's track record: how its sessions were settled, and the doubt that g weighs.
+    Record {
+        /// Whose.
+        producer: PublicKey,
     },
     /// A request.
     Request {
@@ -110,7 +115,7 @@ enum Query {
         #[arg(long)]
         open: bool,
     },
-    /// The bids for a request.
+    /// The bids for a request, with their producers' track records.
     Bids {
         /// The request's reference.
         request: TxRef,
@@ -159,8 +164,8 @@ enum Query {
     /// A proof of what the state holds, which somebody can check who trusts the authorities only.
     Proof {
         /// params, treasury, authorities, account/ADDRESS, station/ADDRESS, request/REF,
-        /// bid/REF/ADDRESS, lock/REF, payment/REF, channel/REF, proposal/REF, former-authorities or
-        /// offence/EPOCH/ADDRESS/VIEW/KIND.
+        /// bid/REF/ADDRESS, lock/REF, payment/REF, channel/REF, proposal/REF, former-authorities,
+        /// offence/EPOCH/ADDRESS/VIEW/KIND or record/ADDRESS.
         name: StateName,
         /// Check it, starting from the authorities of this genesis, and show what it proves.
         #[arg(long, value_name = "FILE")]
@@ -215,7 +220,12 @@ pub(super) async fn run(command: QueryCommand) -> anyhow::Result<()> {
         Query::Events { height } => show.answer(rpc.events(height).await),
         Query::Finalization { height } => show.answer(rpc.finalization(height).await),
         Query::Account { address } => show.answer(rpc.account(address).await),
-        Query::Station { producer } => show.answer(rpc.station(producer).await),
+        Query::Station { producer } => {
+            let item = rpc.station(producer).await.map_err(RpcError::from)?;
+            let record = rpc.record(producer).await.map_err(RpcError::from)?.scored;
+            show.value(&WithRecord { item, record })
+        }
+        Query::Record { producer } => show.answer(rpc.record(producer).await),
         Query::Stations { region } => {
             show.value(&all(async |after| rpc.stations(region, after).await).await?)
         }
@@ -224,7 +234,7 @@ pub(super) async fn run(command: QueryCommand) -> anyhow::Result<()> {
             let filter = RequestFilter { region, consumer, open };
             show.value(&all(async |after| rpc.requests(filter, after).await).await?)
         }
-        Query::Bids { request } => show.answer(rpc.bids(request).await),
+        Query::Bids { request } => show.value(&bids_with_records(&rpc, request).await?),
         Query::Lock { lock } => show.answer(rpc.lock(lock).await),
         Query::Locks { party } => show.value(&all(async |after| rpc.locks(party, after).await).await?),
         Query::Payment { payment } => show.answer(rpc.payment(payment).await),
@@ -249,6 +259,25 @@ pub(super) async fn run(command: QueryCommand) -> anyhow::Result<()> {
         Query::Peers => show.answer(rpc.peers().await),
         Query::Follow(what) => follow(&rpc, what).await,
     }
+}
+
+/// Something of a producer's, and its track record.
+#[derive(Serialize)]
+struct WithRecord<T> {
+    #[serde(flatten)]
+    item: T,
+    record: ScoredRecord,
+}
+
+async fn bids_with_records(rpc: &RpcClient, request: TxRef) -> Result<Vec<WithRecord<BidInfo>>, RpcError> {
+    let bids = rpc.bids(request).await?;
+    let records = rpc.bidder_records(request).await?;
+    let with_record = |item: BidInfo| {
+        // Who bid between the two calls is left out.
+        let record = records.iter().find(|record| record.producer == item.producer)?.scored;
+        Some(WithRecord { item, record })
+    };
+    Ok(bids.into_iter().filter_map(with_record).collect())
 }
 
 /// How answers are shown.

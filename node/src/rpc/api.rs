@@ -9,6 +9,7 @@ use jsonrpsee::core::{RpcResult, SubscriptionResult};
 use jsonrpsee::proc_macros::rpc;
 
 use super::authority_types::{AuthoritiesInfo, EpochStepInfo, OffenceInfo, ProposalInfo};
+use super::record::RecordInfo;
 use super::state_name::StateName;
 use super::types::{
     AccountInfo, BidInfo, BlockInfo, BlockKey, BlockNotice, ChainInfo, ChannelInfo, Finality,
@@ -79,6 +80,14 @@ pub trait NodeApi {
         region: Option<RegionId>,
         after: Option<PublicKey>,
     ) -> RpcResult<Page<StationInfo, PublicKey>>;
+
+    /// A producer's track record. Without settled sessions it has zeros; not found is a key without account.
+    #[method(name = "record", blocking)]
+    fn record(&self, producer: PublicKey) -> RpcResult<RecordInfo>;
+
+    /// The track records of those who bid for a request, in the order of their keys.
+    #[method(name = "bidderRecords", blocking)]
+    fn bidder_records(&self, request: TxRef) -> RpcResult<Vec<RecordInfo>>;
 
     /// A request that has not ended.
     #[method(name = "request", blocking)]

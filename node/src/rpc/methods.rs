@@ -20,6 +20,7 @@ use super::authority_types::{AuthoritiesInfo, EpochStepInfo, OffenceInfo, Propos
 use super::error::CallError;
 use super::health::health;
 use super::queries::{Queries, no_request};
+use super::record::RecordInfo;
 use super::rejection::rejected;
 use super::state_name::StateName;
 use super::types::{
@@ -272,6 +273,14 @@ impl NodeApiServer for Methods {
     ) -> RpcResult<Page<StationInfo, PublicKey>> {
         let wanted = |info: &StationInfo| region.is_none_or(|region| region == info.station.region);
         Ok(self.queries.stations(after, wanted)?)
+    }
+
+    fn record(&self, producer: PublicKey) -> RpcResult<RecordInfo> {
+        Ok(self.queries.record(producer)?)
+    }
+
+    fn bidder_records(&self, request: TxRef) -> RpcResult<Vec<RecordInfo>> {
+        Ok(self.queries.bidder_records(request)?)
     }
 
     fn energy_request(&self, request: TxRef) -> RpcResult<RequestInfo> {

@@ -23,7 +23,7 @@ impl StateName {
 #[error(
     "'{0}' names no entry of the state: write params, treasury, authorities, account/ADDRESS, \
      station/ADDRESS, request/REF, bid/REF/ADDRESS, lock/REF, payment/REF, channel/REF, proposal/REF, \
-     former-authorities or offence/EPOCH/ADDRESS/VIEW/KIND"
+     former-authorities, offence/EPOCH/ADDRESS/VIEW/KIND or record/ADDRESS"
 )]
 pub struct ParseStateNameError(String);
 
@@ -51,6 +51,7 @@ impl FromStr for StateName {
                 view.parse().ok()?,
                 OffenceKind::from_name(kind)?,
             )),
+            ["record", address] => Some(StateKey::TrackRecord(address.parse().ok()?)),
             _ => None,
         };
         parse().map(Self).ok_or_else(|| ParseStateNameError(text.to_owned()))
@@ -75,6 +76,7 @@ impl fmt::Display for StateName {
             StateKey::Offence(epoch, key, view, kind) => {
                 write!(f, "offence/{epoch}/{key}/{view}/{}", kind.name())
             }
+            StateKey::TrackRecord(key) => write!(f, "record/{key}"),
             // No text parses to one, and there is no other way to make a name.
             StateKey::Due(time, item) => write!(f, "due/{time}/{item:?}"),
         }

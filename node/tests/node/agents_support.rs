@@ -26,7 +26,7 @@ use evchain_protocol::genesis::{Genesis, GenesisAccount};
 use evchain_protocol::params::Params;
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Energy, Nonce, Position, RegionId, Span, Window};
-use evchain_protocol::session::decide::{Choice, Distance, Weights};
+use evchain_protocol::session::decide::{Choice, Distance, Doubt, Weights};
 use evchain_protocol::session::pricing::{Pricing, Tariff};
 use evchain_protocol::session::{ConsumerPolicy, PaymentKind, WantedLeads};
 use evchain_protocol::state::account::Roles;
@@ -156,8 +156,12 @@ impl World {
         task.await.expect("the node ends in order");
     }
 
+    pub fn rpc_url(&self) -> String {
+        format!("http://{}", self.rpc_config.listen)
+    }
+
     pub async fn rpc(&self) -> RpcClient {
-        let endpoint = format!("http://{}", self.rpc_config.listen).parse().expect("an endpoint");
+        let endpoint = self.rpc_url().parse().expect("an endpoint");
         RpcClient::connect(&[endpoint]).await.expect("the node answers")
     }
 
@@ -489,6 +493,7 @@ pub fn order_from(kind: PaymentKind, installments: u32, from_ms: u64, length_ms:
         weights: Weights::default(),
         max_distance: Distance::new(100_000),
         max_price: Amount::new(500_000),
+        max_doubt: Doubt::MAX,
     };
     ChargeOrder {
         kinds: vec![kind],

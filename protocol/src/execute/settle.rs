@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::ledger::Ledger;
+use crate::crypto::PublicKey;
 use crate::event::Event;
 use crate::payment::DepositRule;
 use crate::primitives::{Amount, Timestamp, TxRef};
@@ -10,6 +11,7 @@ use crate::state::channel::Channel;
 use crate::state::key::{DueItem, StateKey};
 use crate::state::payment::Payment;
 use crate::state::read::{ReadError, StateRead};
+use crate::state::record::TrackRecord;
 use crate::state::value::StateValue;
 
 /// How many due items settle in one block. The rest is first in the next.
@@ -75,7 +77,7 @@ impl Ledger<'_> {
         let before = self.state.payment(name)?.ok_or(dangling(StateKey::Payment(name)))?;
         let mut payment = before.clone();
         self.settle_overdue(name, &mut payment, time)?;
-        Ok(self.put_payment(name, &before, payment))
+        self.put_payment(name, &before, payment)
     }
 
     /// Settles, to whom the rules say, each installment of the payment whose deadline is at `time`
@@ -91,12 +93,13 @@ impl Ledger<'_> {
         let (mut refunds, mut refunded, mut up_to) = (0_u32, Amount::ZERO, 0);
         for index in overdue {
             let amount = payment.plan.amount(index);
-            payment.settle(index);
             if index == 0 && payment.plan.deposit == DepositRule::Forfeit {
+                payment.pay(index);
                 let producer = payment.producer;
                 self.credit(&producer, amount)?;
                 self.emit(Event::DepositForfeited { payment: name, producer, amount });
             } else {
+                payment.refund(index);
                 refunds = refunds.saturating_add(1);
                 refunded = refunded.saturating_add(amount);
                 up_to = index;
@@ -116,17 +119,25 @@ impl Ledger<'_> {
         Ok(())
     }
 
-    /// Writes a payment, or removes it where all is settled (I9). Gives its next deadline.
-    pub(crate) fn put_payment(&mut self, name: TxRef, before: &Payment, after: Payment) -> Option<Timestamp> {
+    /// Writes a payment, or removes it where all is settled (I9, H1). Gives its next deadline.
+    pub(crate) fn put_payment(
+        &mut self,
+        name: TxRef,
+        before: &Payment,
+        after: Payment,
+    ) -> Result<Option<Timestamp>, ReadError> {
         let next = after.next_deadline();
         self.reschedule(DueItem::Payment(name), before.next_deadline(), next);
         if next.is_some() {
             self.state.put(StateKey::Payment(name), StateValue::Payment(after));
         } else {
             self.state.remove(StateKey::Payment(name));
+            self.update_record(&after.producer, |record| {
+                record.add_session(after.plan.count, after.installments_paid);
+            })?;
             self.emit(Event::PaymentEnded { payment: name });
         }
-        next
+        Ok(next)
     }
 
     /// C10: the posted or the initial state pays out.
@@ -135,7 +146,7 @@ impl Ledger<'_> {
         self.pay_out_channel(name, &channel, channel.released())
     }
 
-    /// Ends a channel with this many installments released.
+    /// Ends a channel with this many installments released (C7, C10, H1).
     pub(crate) fn pay_out_channel(
         &mut self,
         name: TxRef,
@@ -148,6 +159,12 @@ impl Ledger<'_> {
         self.credit(&channel.producer, to_producer)?;
         self.credit(&channel.consumer, to_consumer)?;
         let Channel { producer, consumer, .. } = *channel;
+        self.update_record(&producer, |record| {
+            record.add_session(channel.count, released);
+            if channel.dispute_lost {
+                record.add_dispute_lost();
+            }
+        })?;
         self.emit(Event::ChannelClosed {
             channel: name,
             producer,
@@ -156,6 +173,21 @@ impl Ledger<'_> {
             to_producer,
             to_consumer,
         });
+        Ok(())
+    }
+
+    /// H1: what has just been settled goes into the producer's track record.
+    fn update_record(
+        &mut self,
+        producer: &PublicKey,
+        add: impl FnOnce(&mut TrackRecord),
+    ) -> Result<(), ReadError> {
+        let before = self.state.track_record(producer)?.unwrap_or_default();
+        let mut after = before;
+        add(&mut after);
+        if after != before {
+            self.state.put(StateKey::TrackRecord(*producer), StateValue::TrackRecord(after));
+        }
         Ok(())
     }
 

@@ -1,10 +1,12 @@
-//! The consumer's choice, which the papers leave to it: g(d, b) (P21 III-C, P18 3.3). Pure functions
-//! on integers, so that both sides of a replay compute the same.
+//! The consumer's choice, which the papers leave to it: g(d, b) (P21 III-C, P18 3.3), and how a producer's
+//! track record enters it (P21 IV-A). Pure functions on integers, so that both sides of a replay compute
+//! the same.
 
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::PublicKey;
 use crate::primitives::{Amount, Position, TxRef};
+use crate::state::record::TrackRecord;
 
 /// A distance over ground, in metres.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -78,6 +80,52 @@ fn cosine_e6(angle_e7: u64) -> u64 {
     below.saturating_sub(fall)
 }
 
+/// How much of a session the consumer expects to lose by a producer's fault, in per mille of its price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Doubt(u64);
+
+impl Doubt {
+    /// More than any record gives.
+    pub const MAX: Self = Self(u64::MAX);
+    /// Of a producer of whom nothing is known.
+    pub const NEWCOMER: Self = Self(PRIOR_SHORTFALL / PRIOR_SESSIONS);
+
+    /// This many per mille.
+    pub const fn new(permille: u64) -> Self {
+        Self(permille)
+    }
+
+    /// The number of per mille.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// What a track record says: the mean shortfall of its sessions, completed ones with 0, as if
+    /// there were four more of which one broke off after the deposit, and each lost dispute was
+    /// such a session besides.
+    ///
+    /// `(1000 + shortfall + 1000 * disputes lost) / (4 + sessions + disputes lost)`, rounded down. So a
+    /// newcomer has 250, and nobody more than 1000. Sessions of which nothing was paid do not count:
+    /// anybody can have them with a producer for nothing but fees.
+    pub fn of(record: &TrackRecord) -> Self {
+        let lost = u128::from(record.disputes_lost);
+        let sessions = u128::from(record.sessions()).saturating_add(lost);
+        let shortfall = lost.saturating_mul(PERMILLE).saturating_add(record.shortfall.into());
+        let doubt = shortfall
+            .saturating_add(PRIOR_SHORTFALL.into())
+            .checked_div(sessions.saturating_add(PRIOR_SESSIONS.into()));
+        Self(doubt.and_then(|doubt| u64::try_from(doubt).ok()).unwrap_or(u64::MAX))
+    }
+}
+
+/// How many sessions every producer is thought to have had before its first.
+const PRIOR_SESSIONS: u64 = 4;
+/// The shortfall of those together: one of them was broken off after the deposit.
+const PRIOR_SHORTFALL: u64 = 1000;
+/// The whole.
+const PERMILLE: u128 = 1000;
+
 /// A bid as the consumer weighs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offer {
@@ -87,57 +135,68 @@ pub struct Offer {
     pub price: Amount,
     /// How far away it is, d of P21.
     pub distance: Distance,
+    /// What the producer's track record says.
+    pub doubt: Doubt,
     /// The transaction of its most recent bid.
     pub placed: TxRef,
 }
 
-/// How much price and way count in [`Choice`], each a factor. With zero that one does not count.
+/// How much price, way and record count in [`Choice`], each a factor. With zero that one does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Weights {
     /// For the price.
     pub price: u32,
     /// For what the way is worth.
     pub distance: u32,
+    /// For the part of the price that the producer's record puts in doubt.
+    pub record: u32,
 }
 
 impl Default for Weights {
-    /// A euro is a euro.
+    /// The papers' g(d, b), where a euro is a euro and the record does not count.
     fn default() -> Self {
-        Self { price: 1, distance: 1 }
+        Self { price: 1, distance: 1, record: 0 }
     }
 }
 
-/// What the consumer's choice g(d, b) weighs. The lowest weighted sum of price and way wins.
+/// What the consumer's choice g weighs. The lowest weighted sum of price, way and doubt wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choice {
     /// What a kilometre of way is worth to the consumer.
     pub price_per_km: Amount,
-    /// How much either counts.
+    /// How much each counts.
     pub weights: Weights,
     /// No offer farther away than this.
     pub max_distance: Distance,
     /// No offer above this price.
     pub max_price: Amount,
+    /// No offer of a producer whose record gives more doubt.
+    pub max_doubt: Doubt,
 }
 
 impl Choice {
-    /// g(d, b): the price times its weight plus the way's worth times its weight, in thousandths of
-    /// [`Amount`] units. `None` for an offer that is out of reach or too dear.
+    /// g: the price, the way's worth and the price's part in doubt, each times its weight, in thousandths
+    /// of [`Amount`] units. With the record's weight at 1 that is what the offer costs if the doubt comes
+    /// true on average. `None` for an offer that is out of reach, too dear or too doubtful.
     pub fn cost(&self, offer: &Offer) -> Option<u128> {
-        if offer.distance > self.max_distance || offer.price > self.max_price {
+        let is_too_doubtful = offer.doubt > self.max_doubt;
+        if offer.distance > self.max_distance || offer.price > self.max_price || is_too_doubtful {
             return None;
         }
         let way = u128::from(offer.distance.get()).saturating_mul(u128::from(self.price_per_km.get()));
         let price = u128::from(offer.price.get()).saturating_mul(METRES_PER_KM);
+        let doubtful = u128::from(offer.price.get()).saturating_mul(offer.doubt.get().into());
         let weighted = |worth: u128, weight: u32| worth.saturating_mul(weight.into());
-        Some(weighted(price, self.weights.price).saturating_add(weighted(way, self.weights.distance)))
+        let Weights { price: by_price, distance: by_distance, record: by_record } = self.weights;
+        let cost = weighted(price, by_price).saturating_add(weighted(way, by_distance));
+        Some(cost.saturating_add(weighted(doubtful, by_record)))
     }
 
-    /// The best of these offers, argmin g(d, b).
+    /// The best of these offers, argmin g.
     ///
-    /// Posted tariffs often tie. Of offers that cost the same the cheaper wins, then the nearer,
-    /// which after an equal price is the same, then the one that was placed first, then the
-    /// smaller key: the order in which offers are given never matters.
+    /// Posted tariffs often tie. Of offers that cost the same the cheaper wins, then the nearer, then the
+    /// one that was placed first, then the smaller key: the order in which offers are given never
+    /// matters.
     pub fn best<'a>(&self, offers: impl IntoIterator<Item = &'a Offer>) -> Option<&'a Offer> {
         offers
             .into_iter()

@@ -55,6 +55,7 @@ fn payment_of_locks(request: TxRef, window: Window, price: Amount, locks: &[Lock
         request,
         plan,
         cancel_by: Timestamp::ZERO,
+        installments_paid: 0,
         locks: HashLocks::Hashes(List::new(locks.iter().map(|lock| Some(lock.hash)).collect()).ok()?),
     })
 }

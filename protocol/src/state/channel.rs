@@ -31,6 +31,8 @@ pub struct Channel {
     pub cancel_by: Timestamp,
     /// The forced close under way.
     pub posted: Option<PostedState>,
+    /// Whether the producer posted a state to which somebody else knew a newer one (H4).
+    pub dispute_lost: bool,
 }
 
 /// The newest state that was posted on the chain, and until when a newer one can replace it.
@@ -40,6 +42,8 @@ pub struct PostedState {
     pub released: u32,
     /// When the channel pays out.
     pub until: Timestamp,
+    /// Who posted it.
+    pub by: PublicKey,
 }
 
 impl Channel {

@@ -44,6 +44,8 @@ pub enum StateKey {
     FormerAuthorities,
     /// An offence: the epoch, whose it is, the view and the kind.
     Offence(Epoch, PublicKey, View, OffenceKind),
+    /// How a producer's sessions were settled.
+    TrackRecord(PublicKey),
 }
 
 /// What settles by itself.
@@ -157,6 +159,7 @@ impl StateKey {
                 bytes.push(kind.tag());
                 return bytes;
             }
+            Self::TrackRecord(producer) => (14, [producer.as_bytes(), &[]]),
         };
         let [first, second] = parts;
         [&[tag], first, second].concat()
@@ -208,6 +211,7 @@ impl StateKey {
                     OffenceKind::from_tag(*kind)?,
                 ))
             }
+            14 => key(rest).map(Self::TrackRecord),
             _ => None,
         }
     }

@@ -11,5 +11,6 @@ pub mod memory;
 pub mod overlay;
 pub mod payment;
 pub mod read;
+pub mod record;
 pub mod tree;
 pub mod value;

@@ -60,6 +60,8 @@ pub struct Payment {
     pub plan: InstallmentPlan,
     /// The bid's: before this the consumer can cancel.
     pub cancel_by: Timestamp,
+    /// How many installments went to the producer so far: claimed, or forfeited.
+    pub installments_paid: u32,
     /// The locks.
     pub locks: HashLocks,
 }
@@ -76,8 +78,18 @@ impl Payment {
         }
     }
 
-    /// Marks an installment as settled. Along a hash chain it is the first unsettled one.
-    pub(crate) fn settle(&mut self, index: u32) {
+    /// Gives an installment to the producer. Along a hash chain it is the first unsettled one.
+    pub(crate) fn pay(&mut self, index: u32) {
+        self.settle(index);
+        self.installments_paid = self.installments_paid.saturating_add(1);
+    }
+
+    /// Gives an installment back to the consumer. Along a hash chain it is the first unsettled one.
+    pub(crate) fn refund(&mut self, index: u32) {
+        self.settle(index);
+    }
+
+    fn settle(&mut self, index: u32) {
         match &mut self.locks {
             HashLocks::Hashes(hashes) => {
                 if let Some(lock) = usize::try_from(index).ok().and_then(|index| hashes.get_mut(index)) {

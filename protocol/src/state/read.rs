@@ -12,6 +12,7 @@ use crate::state::channel::Channel;
 use crate::state::governance::{Offence, Proposal};
 use crate::state::key::{DueItem, StateKey};
 use crate::state::payment::{Lock, Payment};
+use crate::state::record::TrackRecord;
 use crate::state::value::StateValue;
 
 /// Why the state could not be read. It is our own failure and says nothing about a transaction.
@@ -94,6 +95,8 @@ pub trait StateRead {
         channel(name: TxRef) -> Channel by StateKey::Channel(name);
         /// An open proposal.
         proposal(name: TxRef) -> Proposal by StateKey::Proposal(name);
+        /// A producer's track record, none where no session of its was settled yet.
+        track_record(producer: &PublicKey) -> TrackRecord by StateKey::TrackRecord(*producer);
     }
 
     /// An offence that is recorded under this key.

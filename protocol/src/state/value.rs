@@ -10,6 +10,7 @@ use crate::state::authority::Authorities;
 use crate::state::channel::Channel;
 use crate::state::governance::{Offence, Proposal};
 use crate::state::payment::{Lock, Payment};
+use crate::state::record::TrackRecord;
 use crate::tagged_enum;
 
 /// The longest encoding of an entry, in bytes: a payment with a hash for each installment.
@@ -35,6 +36,7 @@ pub enum StateValue {
     Proposal(Proposal),
     FormerAuthorities(Authorities),
     Offence(Offence),
+    TrackRecord(TrackRecord),
 }
 
 tagged_enum!(StateValue {
@@ -52,4 +54,5 @@ tagged_enum!(StateValue {
     11 => Proposal(Proposal),
     12 => FormerAuthorities(Authorities),
     13 => Offence(Offence),
+    14 => TrackRecord(TrackRecord),
 });

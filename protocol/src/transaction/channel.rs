@@ -120,6 +120,7 @@ impl OpenChannel {
             deadline,
             cancel_by: bid.cancel_by,
             posted: None,
+            dispute_lost: false,
         };
         let name = sender.name;
         ledger.state.put(StateKey::Channel(name), StateValue::Channel(channel));
@@ -184,7 +185,7 @@ impl ForceCloseChannel {
             return Err(ChannelReason::AlreadyPosted { until }.into());
         }
         let until = ledger.block.time.saturating_after(channel.challenge);
-        post(name, channel, PostedState { released, until }, sender.key, ledger);
+        post(name, channel, PostedState { released, until, by: sender.key }, ledger);
         Ok(())
     }
 }
@@ -199,7 +200,7 @@ impl ChallengeChannel {
             return Err(ChannelReason::NothingPosted { channel: name }.into());
         };
         refuse_if_not_newer(released, posted)?;
-        post(name, channel, PostedState { released, until: posted.until }, sender.key, ledger);
+        post(name, channel, PostedState { released, until: posted.until, by: sender.key }, ledger);
         Ok(())
     }
 }
@@ -265,16 +266,13 @@ pub(super) fn refuse_if_not_newer(released: u32, posted: PostedState) -> Result<
     Ok(())
 }
 
-pub(super) fn post(
-    name: TxRef,
-    channel: Channel,
-    posted: PostedState,
-    by: PublicKey,
-    ledger: &mut Ledger<'_>,
-) {
-    let after = Channel { posted: Some(posted), ..channel };
+pub(super) fn post(name: TxRef, channel: Channel, posted: PostedState, ledger: &mut Ledger<'_>) {
+    // H4
+    let is_outdone = |before: PostedState| before.by == channel.producer && posted.by != channel.producer;
+    let dispute_lost = channel.dispute_lost || channel.posted.is_some_and(is_outdone);
+    let after = Channel { posted: Some(posted), dispute_lost, ..channel };
     ledger.reschedule(DueItem::Channel(name), Some(channel.due()), Some(after.due()));
     ledger.state.put(StateKey::Channel(name), StateValue::Channel(after));
-    let PostedState { released, until } = posted;
+    let PostedState { released, until, by } = posted;
     ledger.emit(Event::ChannelPosted { channel: name, by, released, until });
 }

@@ -178,7 +178,7 @@ impl ClaimHashes {
                 return Err(ClaimReason::WrongInstallmentPreimage { index }.into());
             }
             claimed.add(&before.plan, index);
-            payment.settle(index);
+            payment.pay(index);
         }
         claimed.pay(name, &before, payment, ledger)
     }
@@ -205,7 +205,7 @@ impl ClaimChain {
         let unsettled: Vec<u32> = payment.unsettled().take_while(|other| *other <= index).collect();
         for unsettled in unsettled {
             claimed.add(&before.plan, unsettled);
-            payment.settle(unsettled);
+            payment.pay(unsettled);
         }
         claimed.pay(name, &before, payment, ledger)
     }
@@ -265,7 +265,7 @@ impl Claimed {
         let producer = before.producer;
         ledger.credit(&producer, amount)?;
         ledger.emit(Event::InstallmentsClaimed { payment: name, producer, up_to, installments, amount });
-        ledger.put_payment(name, before, after);
+        ledger.put_payment(name, before, after)?;
         Ok(())
     }
 }

@@ -116,6 +116,7 @@ impl LockInstallments {
                 claim_margin: ledger.block.params.claim_margin,
             },
             cancel_by: bid.cancel_by,
+            installments_paid: 0,
             locks: self.locks.unsettled(),
         };
         // I4

@@ -30,7 +30,7 @@ impl PostState {
             }
             None => ledger.block.time.saturating_after(channel.challenge),
         };
-        post(name, channel, PostedState { released: state.released, until }, sender.key, ledger);
+        post(name, channel, PostedState { released: state.released, until, by: sender.key }, ledger);
         Ok(())
     }
 }

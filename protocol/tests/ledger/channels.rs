@@ -19,7 +19,7 @@ use crate::chain::*;
 /// The first moment that C3 allows: the window's end, the margin, the challenge period.
 const DEADLINE: u64 = (120 + 10 + 5) * MINUTE;
 
-fn open_with(request: TxRef, change: impl FnOnce(&mut OpenChannel)) -> Action {
+pub(crate) fn open_with(request: TxRef, change: impl FnOnce(&mut OpenChannel)) -> Action {
     let mut open = OpenChannel {
         request,
         producer: bob().public_key(),
@@ -32,29 +32,29 @@ fn open_with(request: TxRef, change: impl FnOnce(&mut OpenChannel)) -> Action {
 }
 
 /// Alice's channel to Bob: 1003 in 10 installments, opened at 0:04.
-fn with_channel() -> (Chain, TxRef) {
+pub(crate) fn with_channel() -> (Chain, TxRef) {
     let (mut chain, request) = with_commitment();
     let channel = chain.act(at(4 * MINUTE), &alice(), open_with(request, |_| {}));
     (chain, channel)
 }
 
-fn state(chain: &Chain, signer: &KeyPair, channel: TxRef, released: u32) -> SignedChannelState {
+pub(crate) fn state(chain: &Chain, signer: &KeyPair, channel: TxRef, released: u32) -> SignedChannelState {
     ChannelState { channel, released, closing: false }.sign(signer, chain.id)
 }
 
-fn closing(chain: &Chain, signer: &KeyPair, channel: TxRef, released: u32) -> SignedChannelState {
+pub(crate) fn closing(chain: &Chain, signer: &KeyPair, channel: TxRef, released: u32) -> SignedChannelState {
     ChannelState { channel, released, closing: true }.sign(signer, chain.id)
 }
 
-fn close(state: SignedChannelState) -> Action {
+pub(crate) fn close(state: SignedChannelState) -> Action {
     Action::CloseChannel(CloseChannel { state })
 }
 
-fn force(channel: TxRef, state: Option<SignedChannelState>) -> Action {
+pub(crate) fn force(channel: TxRef, state: Option<SignedChannelState>) -> Action {
     Action::ForceCloseChannel(ForceCloseChannel { channel, state })
 }
 
-fn challenge(state: SignedChannelState) -> Action {
+pub(crate) fn challenge(state: SignedChannelState) -> Action {
     Action::ChallengeChannel(ChallengeChannel { state })
 }
 

@@ -17,13 +17,14 @@ use evchain_protocol::finality::{
 };
 use evchain_protocol::genesis::Genesis;
 use evchain_protocol::governance::{Change, ParamChange};
-use evchain_protocol::payment::InstallmentCount;
+use evchain_protocol::payment::{DepositRule, InstallmentCount};
 use evchain_protocol::primitives::{Amount, Epoch, Nonce, Span, TxRef, View};
 use evchain_protocol::sealed::{SealedFor, SealedPlace};
 use evchain_protocol::state::account::Roles;
 use evchain_protocol::state::auction::{Bid, BidPosition, Place};
 use evchain_protocol::state::channel::{ChannelState, CoSignedState};
 use evchain_protocol::state::key::StateKey;
+use evchain_protocol::state::read::StateRead;
 use evchain_protocol::state::value::{MAX_VALUE_BYTES, StateValue};
 use evchain_protocol::text::Text;
 use evchain_protocol::transaction::approve::Approve;
@@ -48,6 +49,8 @@ use proptest::sample::Index;
 use zeroize::Zeroizing;
 
 use crate::chain::*;
+use crate::channels::{challenge, force, state, with_channel};
+use crate::payments::{chain_locks, claim_chain, with_payment};
 use crate::values;
 
 fn one_of_each_action() -> Vec<(&'static str, Action)> {
@@ -62,7 +65,7 @@ fn one_of_each_action() -> Vec<(&'static str, Action)> {
         producer: state.state.sign(&bob(), chain.id).signature,
     };
     let indexed = IndexedPreimage { index: 6, preimage: preimage(7) };
-    let deposit = evchain_protocol::payment::DepositRule::Refund(at(5));
+    let deposit = DepositRule::Refund(at(5));
     let chained = InstallmentLocks::Chain(ChainAnchor { anchor: hash, count: count(100) });
     let hashes = InstallmentLocks::Hashes(vec![hash; 2].try_into().unwrap());
     let pay = |locks| LockInstallments { request: name, producer: to, deposit, locks };
@@ -116,6 +119,24 @@ fn one_of_each_action() -> Vec<(&'static str, Action)> {
         ("approve", Action::Approve(Approve { proposal: name })),
         ("report-votes", report(conflicting_votes())),
         ("report-unjustified", report(unjustified_vote(&chain.tip, &just))),
+    ]
+}
+
+/// What a payment, a channel and a producer's record look like when something has happened to them.
+fn objects_with_a_history() -> Vec<(&'static str, StateValue)> {
+    let (mut paid, payment) = with_payment(chain_locks(3), DepositRule::Forfeit);
+    paid.act(at(50 * MINUTE), &bob(), claim_chain(payment, 3, 1));
+    let (mut disputed, channel) = with_channel();
+    disputed.act(at(70 * MINUTE), &bob(), force(channel, None));
+    let newer = state(&disputed, &bob(), channel, 4);
+    disputed.act(at(71 * MINUTE), &alice(), challenge(newer));
+    let channel = disputed.state.channel(channel).unwrap().unwrap();
+    disputed.pass(at(76 * MINUTE));
+    let record = disputed.state.track_record(&bob().public_key()).unwrap().unwrap();
+    vec![
+        ("state-payment", StateValue::Payment(paid.state.payment(payment).unwrap().unwrap())),
+        ("state-channel", StateValue::Channel(channel)),
+        ("state-track-record", StateValue::TrackRecord(record)),
     ]
 }
 
@@ -173,6 +194,9 @@ fn encodings_are_pinned() {
     line("genesis-state-root", chain.tip.state_root.as_bytes());
     for (key, value) in chain.state.iter() {
         line(&format!("state-{}", &hex_of(&key.to_bytes())), &encode(value));
+    }
+    for (name, value) in objects_with_a_history() {
+        line(name, &encode(&value));
     }
     let opening = Opening {
         request: TxRef::MIN,

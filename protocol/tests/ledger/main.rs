@@ -17,4 +17,5 @@ mod genesis;
 mod governance;
 mod payments;
 mod random;
+mod records;
 mod values;

@@ -25,7 +25,7 @@ use crate::chain::*;
 const SEED: u8 = 77;
 const PRICE: u64 = 1003;
 
-fn lock_with(change: impl FnOnce(&mut CreateLock)) -> Action {
+pub(crate) fn lock_with(change: impl FnOnce(&mut CreateLock)) -> Action {
     let mut lock = CreateLock {
         payee: bob().public_key(),
         amount: money(500),
@@ -36,12 +36,12 @@ fn lock_with(change: impl FnOnce(&mut CreateLock)) -> Action {
     Action::CreateLock(lock)
 }
 
-fn claim_lock(lock: TxRef, preimage: Preimage) -> Action {
+pub(crate) fn claim_lock(lock: TxRef, preimage: Preimage) -> Action {
     Action::Claim(Claim::Lock(ClaimLock { lock, preimage }))
 }
 
 /// N preimages: 1, 2, ...
-fn hashes(installments: u8) -> InstallmentLocks {
+pub(crate) fn hashes(installments: u8) -> InstallmentLocks {
     let hashes = (1..=installments).map(|number| preimage(number).lock()).collect::<Vec<_>>();
     InstallmentLocks::Hashes(hashes.try_into().unwrap())
 }
@@ -50,7 +50,7 @@ fn hash_chain(installments: u32) -> HashChain {
     HashChain::new(preimage(SEED), count(installments))
 }
 
-fn chain_locks(installments: u32) -> InstallmentLocks {
+pub(crate) fn chain_locks(installments: u32) -> InstallmentLocks {
     InstallmentLocks::Chain(ChainAnchor {
         anchor: hash_chain(installments).anchor(),
         count: count(installments),
@@ -61,7 +61,7 @@ fn pay(request: TxRef, locks: InstallmentLocks, deposit: DepositRule) -> Action 
     Action::LockInstallments(LockInstallments { request, producer: bob().public_key(), deposit, locks })
 }
 
-fn claim_hashes(payment: TxRef, indexes: &[u32]) -> Action {
+pub(crate) fn claim_hashes(payment: TxRef, indexes: &[u32]) -> Action {
     let preimages = indexes
         .iter()
         .map(|index| IndexedPreimage { index: *index, preimage: preimage(u8::try_from(*index).unwrap() + 1) })
@@ -69,13 +69,13 @@ fn claim_hashes(payment: TxRef, indexes: &[u32]) -> Action {
     Action::Claim(Claim::Hashes(ClaimHashes { payment, preimages: preimages.try_into().unwrap() }))
 }
 
-fn claim_chain(payment: TxRef, installments: u32, index: u32) -> Action {
+pub(crate) fn claim_chain(payment: TxRef, installments: u32, index: u32) -> Action {
     let link = hash_chain(installments).link(index).unwrap();
     Action::Claim(Claim::Chain(ClaimChain { payment, index, link }))
 }
 
 /// A chain with a payment of 1003 for the window of minutes 60 to 120, locked at 0:04.
-fn with_payment(locks: InstallmentLocks, deposit: DepositRule) -> (Chain, TxRef) {
+pub(crate) fn with_payment(locks: InstallmentLocks, deposit: DepositRule) -> (Chain, TxRef) {
     let (mut chain, request) = with_commitment();
     let payment = chain.act(at(4 * MINUTE), &alice(), pay(request, locks, deposit));
     (chain, payment)

@@ -1,5 +1,6 @@
 //! Goal: whatever participants send and whenever, money is conserved, nobody's transaction makes us
-//! fail, the queue of due items fits the objects, and equal inputs give equal chains.
+//! fail, the queue of due items fits the objects, track records fit the events, and equal inputs give
+//! equal chains.
 //!
 //! Method: seeded random participants that mostly act sensibly (bid, decide, pay, claim, close) and
 //! sometimes at random, over blocks of random distance. `Chain::block` checks money and that leader
@@ -45,6 +46,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::chain::*;
 use crate::governance::{member, with_members};
+use crate::records::Tally;
 use crate::values;
 
 const SEEDS: u64 = 24;
@@ -82,6 +84,7 @@ struct Walk {
     chain: Chain,
     random: Random,
     cast: Vec<KeyPair>,
+    tally: Tally,
     /// For the actions that make no sense.
     noise: TestRunner,
 }
@@ -95,6 +98,7 @@ impl Walk {
             chain: Chain::of(&with_members(3, Params { epoch_length: 9, proposal_epochs: 1, ..params() })),
             random: Random(seed),
             cast: (1..=8).map(key).chain((0..3).map(member)).collect(),
+            tally: Tally::default(),
             noise: TestRunner::new_with_rng(Config::default(), rng),
         }
     }
@@ -387,6 +391,7 @@ impl Walk {
         let time = Timestamp::new(self.now().get() + 1 + self.random.below(pause));
         self.chain.block(time, transactions);
         check_queue(&self.chain);
+        self.tally.check(&self.chain);
     }
 }
 
@@ -463,6 +468,13 @@ fn walk(seed: u64, reached: &mut BTreeMap<String, u32>) -> Hash {
     // Everything ends by itself.
     walk.chain.pass(walk.now().saturating_after(Span::new(60 * 24 * 3600 * 1000)));
     assert_eq!(walk.chain.state.due(Timestamp::MAX, 1).unwrap(), []);
+    walk.tally.check(&walk.chain);
+    for record in walk.tally.records.values() {
+        // What else a record counts is too rare here to be asked for.
+        for (what, times) in [("completed", record.completed), ("broken off", record.broken_off)] {
+            *reached.entry(format!("record: {what}")).or_default() += u32::try_from(times).unwrap();
+        }
+    }
     walk.chain.tip.hash()
 }
 
@@ -475,8 +487,8 @@ fn money_is_conserved_and_the_queue_fits_on_random_walks() {
     }
     println!("{reached:#?}");
     if one.is_none() {
-        let all = 33;
-        assert_eq!(reached.len(), all, "kinds of events that were reached: {reached:#?}");
+        let (events, records) = (33, 2);
+        assert_eq!(reached.len(), events + records, "kinds of events that were reached: {reached:#?}");
         assert!(reached.values().all(|times| *times >= 5), "too rare to mean much: {reached:#?}");
     }
 }

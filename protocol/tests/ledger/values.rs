@@ -31,6 +31,7 @@ use evchain_protocol::state::channel::{
 use evchain_protocol::state::governance::{Offence, Proposal};
 use evchain_protocol::state::key::{DueItem, StateKey};
 use evchain_protocol::state::payment::{ChainLock, HashLocks, Lock, Payment};
+use evchain_protocol::state::record::TrackRecord;
 use evchain_protocol::state::value::StateValue;
 use evchain_protocol::text::Text;
 use evchain_protocol::transaction::approve::Approve;
@@ -381,23 +382,28 @@ fn payment() -> impl Strategy<Value = Payment> {
             claim_margin: Span::new(margin),
         },
     );
-    (public_key(), public_key(), tx_ref(), plan, timestamp(), locks).prop_map(
-        |(consumer, producer, request, plan, cancel_by, locks)| Payment {
+    (public_key(), public_key(), tx_ref(), plan, timestamp(), any::<u32>(), locks).prop_map(
+        |(consumer, producer, request, plan, cancel_by, installments_paid, locks)| Payment {
             consumer,
             producer,
             request,
             plan,
             cancel_by,
+            installments_paid,
             locks,
         },
     )
 }
 
 fn channel() -> impl Strategy<Value = Channel> {
-    let posted =
-        option::of((any::<u32>(), timestamp()).prop_map(|(released, until)| PostedState { released, until }));
-    (public_key(), public_key(), tx_ref(), amount(), installments(), timestamp(), timestamp(), posted)
-        .prop_map(|(consumer, producer, request, price, count, deadline, cancel_by, posted)| Channel {
+    let posted = (any::<u32>(), timestamp(), public_key()).prop_map(|(released, until, by)| PostedState {
+        released,
+        until,
+        by,
+    });
+    let disputed = (option::of(posted), any::<bool>());
+    (public_key(), public_key(), tx_ref(), amount(), installments(), timestamp(), timestamp(), disputed)
+        .prop_map(|(consumer, producer, request, price, count, deadline, cancel_by, disputed)| Channel {
             consumer,
             producer,
             request,
@@ -406,7 +412,8 @@ fn channel() -> impl Strategy<Value = Channel> {
             challenge: Span::new(price.get()),
             deadline,
             cancel_by,
-            posted,
+            posted: disputed.0,
+            dispute_lost: disputed.1,
         })
 }
 
@@ -437,6 +444,20 @@ fn request() -> impl Strategy<Value = Request> {
         )
 }
 
+fn track_record() -> impl Strategy<Value = TrackRecord> {
+    any::<[u64; 7]>().prop_map(|[completed, broken_off, unpaid, agreed, paid, shortfall, disputes_lost]| {
+        TrackRecord {
+            completed,
+            broken_off,
+            unpaid,
+            installments_agreed: agreed,
+            installments_paid: paid,
+            shortfall,
+            disputes_lost,
+        }
+    })
+}
+
 pub(crate) fn state_value() -> impl Strategy<Value = StateValue> {
     let proposal = (public_key(), change(), any::<u64>(), vec(public_key(), 0..5)).prop_map(
         |(proposer, change, last_epoch, approvals)| Proposal {
@@ -465,6 +486,7 @@ pub(crate) fn state_value() -> impl Strategy<Value = StateValue> {
         ),
         payment().prop_map(StateValue::Payment),
         channel().prop_map(StateValue::Channel),
+        track_record().prop_map(StateValue::TrackRecord),
         Just(StateValue::Due),
     ]
 }
@@ -493,6 +515,7 @@ pub(crate) fn state_key() -> impl Strategy<Value = StateKey> {
         (any::<[u64; 2]>(), public_key(), offence_kind()).prop_map(|([epoch, view], key, kind)| {
             StateKey::Offence(Epoch::new(epoch), key, View::new(view), kind)
         }),
+        public_key().prop_map(StateKey::TrackRecord),
     ]
 }
 

@@ -11,6 +11,7 @@ use evchain_protocol::primitives::{Amount, Nonce, Timestamp, TxRef};
 use evchain_protocol::session::{OnChain, PaymentKind, Settlement};
 use evchain_protocol::state::payment::{HashLocks, Payment};
 use evchain_protocol::state::read::StateRead;
+use evchain_protocol::state::record::TrackRecord;
 use evchain_protocol::transaction::cancel::Cancel;
 use evchain_protocol::transaction::channel::{CloseChannel, ForceCloseChannel};
 use evchain_protocol::transaction::claim::{Claim, ClaimChain, ClaimHashes, ClaimLock, IndexedPreimage};
@@ -39,6 +40,8 @@ pub struct Bank {
     pub posted_by: Option<PublicKey>,
     /// What others than the two bring to the next block.
     pub of_others: Vec<(KeyPair, Action)>,
+    /// Whether somebody posted a newer state than the producer had.
+    pub outdone: bool,
     /// Whether the consumer took everything back.
     pub cancelled: bool,
     /// How many transactions settled something.
@@ -58,6 +61,7 @@ impl Bank {
             returned: BTreeSet::new(),
             posted_by: None,
             of_others: Vec::new(),
+            outdone: false,
             cancelled: false,
             transactions: 0,
             refused: Vec::new(),
@@ -97,6 +101,31 @@ impl Bank {
     /// What the consumer got back, by its account.
     pub fn consumer_money(&self) -> Amount {
         Amount::new(self.chain.balance(&self.deal.consumer) - self.before[0])
+    }
+
+    /// The producer's track record: its only session, if that is settled and says anything.
+    pub fn record(&self) -> Option<TrackRecord> {
+        self.chain.state.track_record(&self.deal.producer.public_key()).unwrap()
+    }
+
+    /// H: the record says what the accounts say.
+    pub fn assert_record(&self, what: &str) {
+        let count = u64::from(self.deal.terms.plan.count.get());
+        let paid = self.paid.len() as u64;
+        let says_nothing = self.deal.terms.kind == PaymentKind::Single
+            || self.cancelled
+            || count == 1
+            || self.on_chain().is_some();
+        let expected = (!says_nothing).then(|| TrackRecord {
+            completed: u64::from(paid == count),
+            broken_off: u64::from((1..count).contains(&paid)),
+            unpaid: u64::from(paid == 0),
+            installments_agreed: if paid > 0 { count } else { 0 },
+            installments_paid: paid,
+            shortfall: if paid > 0 { ((count - paid) * 1000).div_ceil(count - 1) } else { 0 },
+            disputes_lost: u64::from(self.outdone),
+        });
+        assert_eq!(self.record(), expected, "{what}");
     }
 
     /// Makes a block of this time, with at most one settlement of each side. Gives what has to wait
@@ -221,7 +250,11 @@ impl Bank {
                     returned.clone_from(&settled);
                 }
                 Event::ChannelClosed { released, .. } => returned.extend(settled.range(released..)),
-                Event::ChannelPosted { by, .. } => self.posted_by = Some(by),
+                Event::ChannelPosted { by, .. } => {
+                    let producer = Some(self.deal.producer.public_key());
+                    self.outdone |= self.posted_by == producer && Some(by) != producer;
+                    self.posted_by = Some(by);
+                }
                 _ => {}
             }
         }

@@ -9,7 +9,7 @@ use crate::world::at_start;
 use evchain_protocol::crypto::{Preimage, PublicKey};
 use evchain_protocol::payment::{DepositRule, InstallmentCount};
 use evchain_protocol::primitives::{Amount, Position, Span, Timestamp};
-use evchain_protocol::session::decide::{Choice, Distance, Offer, Weights};
+use evchain_protocol::session::decide::{Choice, Distance, Doubt, Offer, Weights};
 use evchain_protocol::session::{
     ConsumerInput, ConsumerOutput, ConsumerPolicy, ConsumerRecord, ConsumerSession, EndReason, Message,
     OnChain, PaymentKind, ProducerPolicy, ProducerRecord, ProducerSession, RecoverError, RejectReason,
@@ -136,7 +136,7 @@ fn open_needs_a_payment_that_can_still_be_collected() {
     }
     let posted: Change = |deal, _| {
         if let Some(OnChain::Channel(channel)) = &mut deal.facts.payment {
-            channel.posted = Some(PostedState { released: 1, until: END });
+            channel.posted = Some(PostedState { released: 1, until: END, by: channel.consumer });
         }
     };
     let short: Change = |deal, _| {
@@ -210,6 +210,7 @@ fn offer(key: u8, price: u64, metres: u64, placed: u32) -> Offer {
         producer: PublicKey::from_bytes([key; 32]),
         price: Amount::new(price),
         distance: Distance::new(metres),
+        doubt: Doubt::NEWCOMER,
         placed: reference(placed),
     }
 }
@@ -221,6 +222,7 @@ fn the_consumer_weighs_price_against_way_and_breaks_ties_by_rule() {
         weights: Weights::default(),
         max_distance: Distance::new(20_000),
         max_price: Amount::new(9_000),
+        max_doubt: Doubt::MAX,
     };
     let best_by = |choice: Choice, offers: &[Offer]| {
         let forward = choice.best(offers).copied();
@@ -243,7 +245,7 @@ fn the_consumer_weighs_price_against_way_and_breaks_ties_by_rule() {
     // 5000 at 10 km, 5500 at 4 km, 8000 at 1 km: by equal weights, price alone, way alone, way thrice.
     let three = [offer(1, 5_000, 10_000, 1), offer(2, 5_500, 4_000, 2), offer(3, 8_000, 1_000, 3)];
     for (price, distance, winner) in [(1, 1, 2), (1, 0, 1), (0, 1, 3), (2, 1, 1), (1, 9, 3)] {
-        let weights = Weights { price, distance };
+        let weights = Weights { price, distance, record: 0 };
         assert_eq!(best_by(Choice { weights, ..choice }, &three), Some(winner), "{weights:?}");
     }
 }

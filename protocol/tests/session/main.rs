@@ -20,6 +20,7 @@ mod faults;
 mod garbage;
 mod margins;
 mod pricing;
+mod records;
 mod single;
 mod watch;
 mod whole;

@@ -335,8 +335,10 @@ impl Alone {
     }
 
     fn posted(&mut self, name: TxRef, released: u32) -> Vec<CoSignedState> {
-        let posted = Some(PostedState { released, until: self.now.after(CHALLENGE).unwrap() });
-        let found = Channel { posted, ..self.channel() };
+        let channel = self.channel();
+        let until = self.now.after(CHALLENGE).unwrap();
+        let posted = Some(PostedState { released, until, by: channel.consumer });
+        let found = Channel { posted, ..channel };
         self.step(&WatchInput::Found(name, Some(found))).1
     }
 
@@ -359,7 +361,10 @@ fn w1_what_is_guarded() {
     let deal = alone.deal.clone();
     let good = both(&deal, name, 4, false);
     assert_eq!(alone.guard_for(producer, good, None).0, Err(GuardRefusal::NoChannel));
-    let due = Channel { posted: Some(PostedState { released: 1, until: alone.now }), ..channel };
+    let due = Channel {
+        posted: Some(PostedState { released: 1, until: alone.now, by: channel.consumer }),
+        ..channel
+    };
     assert_eq!(alone.guard_for(producer, good, Some(due)).0, Err(GuardRefusal::NoChannel));
     for stranger in [deal.consumer.public_key(), carol().public_key()] {
         let refused = alone.guard_for(stranger, good, Some(channel)).0;
@@ -450,8 +455,10 @@ fn w4_an_older_state_is_answered_once_and_a_newer_one_never() {
     assert_eq!(alone.step(&WatchInput::Timeout).1, vec![], "it is posted");
     // At once, where the state is under guard only after an older one was posted.
     let mut late = Alone::new();
-    let posted = Some(PostedState { released: 1, until: late.now.after(CHALLENGE).unwrap() });
-    let found = Channel { posted, ..late.channel() };
+    let channel = late.channel();
+    let until = late.now.after(CHALLENGE).unwrap();
+    let posted = Some(PostedState { released: 1, until, by: channel.consumer });
+    let found = Channel { posted, ..channel };
     assert_eq!(late.guard_for(late.producer(), held, Some(found)), (Ok(5), vec![held]));
 }
 

@@ -530,6 +530,7 @@ impl World {
         assert_eq!(self.producer_loss_wh(), 0, "{what}: the producer delivered unpaid");
         let (loss, bound) = (self.consumer_loss(), self.largest_installment());
         assert!(loss <= bound, "{what}: the consumer lost {loss}, more than {bound}");
+        self.bank.assert_record(what);
     }
 
     /// Everything was delivered, paid and receipted.

@@ -6,7 +6,7 @@ use evchain_node::clock;
 use evchain_node::network::Multiaddr;
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Span, Window};
-use evchain_protocol::session::decide::{Choice, Distance, Weights};
+use evchain_protocol::session::decide::{Choice, Distance, Doubt, Weights};
 use evchain_protocol::session::pricing::{Pricing, Tariff};
 use evchain_protocol::state::account::Roles;
 use evchain_protocol::state::auction::PaymentKinds;
@@ -107,6 +107,7 @@ pub(super) fn order(consumer: &Consumer, producers: &[Producer]) -> ChargeOrder 
         weights: Weights::default(),
         max_distance: MAX_DISTANCE,
         max_price,
+        max_doubt: Doubt::MAX,
     };
     ChargeOrder {
         kinds: vec![consumer.payment],

@@ -12,7 +12,7 @@ use evchain_protocol::genesis::GenesisError;
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Energy, Position, RegionId, Span, Window};
 use evchain_protocol::session::PaymentKind;
-use evchain_protocol::session::decide::{Choice, Distance, Weights};
+use evchain_protocol::session::decide::{Choice, Distance, Doubt, Weights};
 use evchain_protocol::session::pricing::{Pricing, Tariff};
 use evchain_protocol::state::account::Roles;
 use evchain_protocol::state::auction::PaymentKinds;
@@ -232,6 +232,7 @@ fn wanted(order: Order) -> ChargeOrder {
         weights: Weights::default(),
         max_distance: Distance::new(1_000),
         max_price: Amount::new(200_000),
+        max_doubt: Doubt::MAX,
     };
     ChargeOrder {
         kinds: vec![kind],

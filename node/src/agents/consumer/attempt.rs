@@ -11,7 +11,6 @@ use evchain_protocol::params::Params;
 use evchain_protocol::payment::{DepositRule, InstallmentCount, InstallmentPlan};
 use evchain_protocol::primitives::{Amount, Span, TxRef};
 use evchain_protocol::session::{PaymentKind, Secrets, reaction};
-use evchain_protocol::state::auction::Station;
 use evchain_protocol::transaction::Action;
 use evchain_protocol::transaction::channel::OpenChannel;
 use evchain_protocol::transaction::commitment::Commit;
@@ -20,7 +19,7 @@ use evchain_protocol::transaction::lock::CreateLock;
 use evchain_protocol::transaction::transfer::Transfer;
 
 use super::config::{ChargeOrder, Deposit};
-use super::evaluate::{Candidate, Evaluation, Reader, evaluate};
+use super::evaluate::{Bidders, Candidate, Evaluation, Reader, evaluate};
 use super::record::{ChargeRecord, Decision, Landed, Sending, Step};
 use crate::agents::availability::sold_at_once;
 use crate::agents::blocks::Blocks;
@@ -209,13 +208,18 @@ impl Attempt {
             1 => self.recorder.warn(Warning::OnlyOneBid { request }),
             _ => {}
         }
-        let mut stations: BTreeMap<PublicKey, Station> = BTreeMap::new();
+        let mut bidders = Bidders::default();
+        let records = self
+            .nodes
+            .ask("ask for the bidders' records", |rpc| async move { rpc.bidder_records(request).await })
+            .await?;
+        bidders.doubts.extend(records.into_iter().flatten().map(|info| (info.producer, info.scored.doubt)));
         for producer in bids.iter().map(|bid| bid.producer) {
             let found =
                 self.nodes.ask("ask for a station", |rpc| async move { rpc.station(producer).await }).await?;
-            stations.extend(found.map(|info| (producer, info.station)));
+            bidders.stations.extend(found.map(|info| (producer, info.station)));
         }
-        let Evaluation { considered, best } = self.weigh(order, &bids, &stations, heard).await?;
+        let Evaluation { considered, best } = self.weigh(order, &bids, &bidders, heard).await?;
         for bid in &considered {
             if let Some(reason) = bid.unusable.clone() {
                 self.recorder.warn(Warning::UnusableBid { producer: bid.producer, reason });
@@ -231,18 +235,18 @@ impl Attempt {
         &self,
         order: &ChargeOrder,
         bids: &[BidInfo],
-        stations: &BTreeMap<PublicKey, Station>,
+        bidders: &Bidders,
         heard: &BTreeMap<PublicKey, TxRef>,
     ) -> Result<Evaluation, AgentError> {
         let reader = Reader { chain: self.nodes.chain(), key: &self.zeta.key };
         let mut sold_out = BTreeSet::new();
         loop {
-            let evaluation = evaluate(order, bids, &reader, stations, heard, &sold_out);
+            let evaluation = evaluate(order, bids, &reader, bidders, heard, &sold_out);
             let Some((best, _)) = &evaluation.best else {
-                return Ok(evaluate(order, bids, &reader, stations, heard, &BTreeSet::new()));
+                return Ok(evaluate(order, bids, &reader, bidders, heard, &BTreeSet::new()));
             };
             let producer = best.bid.producer;
-            let connectors = stations.get(&producer).map_or(1, |station| station.connectors);
+            let connectors = bidders.stations.get(&producer).map_or(1, |station| station.connectors);
             let sold = sold_at_once(&self.nodes, producer, order.window, |_| true).await?;
             if sold < usize::from(connectors) {
                 return Ok(evaluation);
@@ -275,6 +279,7 @@ impl Attempt {
             contact,
             power_w,
             distance_m: weighed.distance_m.unwrap_or_default(),
+            doubt_permille: weighed.doubt.get(),
         };
         self.journal.append(&ChargeRecord::Decided(decision.clone())).await?;
         self.decision = Some(decision.clone());

@@ -124,7 +124,7 @@ impl Heard {
 #[cfg(test)]
 mod tests {
     use evchain_protocol::primitives::{Energy, Position, RegionId, Span, Window};
-    use evchain_protocol::session::decide::{Choice, Distance, Weights};
+    use evchain_protocol::session::decide::{Choice, Distance, Doubt, Weights};
 
     use super::*;
 
@@ -134,6 +134,7 @@ mod tests {
             weights: Weights::default(),
             max_distance: Distance::new(1),
             max_price: Amount::new(1),
+            max_doubt: Doubt::MAX,
         };
         let (window, position) = (
             Window { start: Timestamp::new(5), end: Timestamp::new(9) },

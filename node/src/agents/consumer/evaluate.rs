@@ -6,7 +6,7 @@ use evchain_protocol::crypto::{ChainId, KeyPair, PublicKey};
 use evchain_protocol::primitives::{Position, TxRef};
 use evchain_protocol::sealed::{OpenError, SealedFor, SealedPlace};
 use evchain_protocol::session::PaymentKind;
-use evchain_protocol::session::decide::{Distance, Offer};
+use evchain_protocol::session::decide::{Distance, Doubt, Offer};
 use evchain_protocol::state::auction::{BidPosition, MAX_CONTACT_BYTES, Place, Station};
 use evchain_protocol::text::Text;
 
@@ -33,6 +33,15 @@ pub(super) struct Evaluation {
     pub(super) best: Option<(Candidate, ConsideredBid)>,
 }
 
+/// What the chain says of those who bid.
+#[derive(Debug, Default)]
+pub(super) struct Bidders {
+    /// The records of their stations.
+    pub(super) stations: BTreeMap<PublicKey, Station>,
+    /// What their track records come to.
+    pub(super) doubts: BTreeMap<PublicKey, Doubt>,
+}
+
 /// Reads what is sealed to the consumer.
 pub(super) struct Reader<'a> {
     pub(super) chain: ChainId,
@@ -47,13 +56,13 @@ impl Reader<'_> {
     }
 }
 
-/// Weighs the bids. `stations` are the bidders' records, `placed` when each was heard of, and
-/// `sold_out` those who have no connector left in the window.
+/// Weighs the bids. `placed` tells when each was heard of, `sold_out` who has no connector left in the
+/// window.
 pub(super) fn evaluate(
     order: &ChargeOrder,
     bids: &[BidInfo],
     reader: &Reader<'_>,
-    stations: &BTreeMap<PublicKey, Station>,
+    bidders: &Bidders,
     placed: &BTreeMap<PublicKey, TxRef>,
     sold_out: &BTreeSet<PublicKey>,
 ) -> Evaluation {
@@ -61,16 +70,21 @@ pub(super) fn evaluate(
     let mut candidates = Vec::new();
     for bid in bids {
         let (producer, price) = (bid.producer, bid.bid.price);
-        let offer = candidate(order, bid.clone(), reader, stations).and_then(|candidate| {
+        let doubt = bidders.doubts.get(&producer).copied().unwrap_or(Doubt::NEWCOMER);
+        let offer = candidate(order, bid.clone(), reader, &bidders.stations).and_then(|candidate| {
             if sold_out.contains(&producer) {
                 return Err("its connectors are sold in this window".to_owned());
             }
             let distance = Distance::between(order.position, candidate.position);
             let placed = placed.get(&producer).copied().unwrap_or(TxRef::MAX);
-            let offer = Offer { producer, price, distance, placed };
+            let offer = Offer { producer, price, distance, doubt, placed };
             match order.choice.cost(&offer) {
                 Some(_) => Ok((offer, candidate)),
                 None if price > order.choice.max_price => Err("it costs more than you would pay".to_owned()),
+                None if doubt > order.choice.max_doubt => Err(format!(
+                    "its record gives a doubt of {} per mille, more than you would take",
+                    doubt.get()
+                )),
                 None => Err(format!("it is {} m away, farther than you would go", distance.get())),
             }
         });
@@ -78,6 +92,7 @@ pub(super) fn evaluate(
             producer,
             price,
             distance_m: offer.as_ref().ok().map(|(offer, _)| offer.distance.get()),
+            doubt,
             unusable: offer.as_ref().err().cloned(),
         });
         candidates.extend(offer.ok());

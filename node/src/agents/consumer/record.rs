@@ -93,6 +93,8 @@ pub(in crate::agents) struct Decision {
     /// What the station gives, if it says so.
     pub(super) power_w: Option<u32>,
     pub(super) distance_m: u64,
+    /// What the producer's track record said.
+    pub(super) doubt_permille: u64,
 }
 
 impl Step {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use evchain_protocol::crypto::{KeyPair, PublicKey};
 use evchain_protocol::params::Params;
 use evchain_protocol::primitives::{Amount, Timestamp, TxRef};
+use evchain_protocol::session::decide::Doubt;
 use evchain_protocol::session::{ConsumerRecord, EndReason, Margins, RejectReason, WantedLeads};
 use tokio_util::sync::CancellationToken;
 
@@ -258,6 +259,7 @@ impl Attempt {
                         producer: decision.opening.producer,
                         price: decision.opening.price,
                         distance_m: Some(decision.distance_m),
+                        doubt: Doubt::new(decision.doubt_permille),
                         unusable: None,
                     });
                     self.decision = Some(decision);

@@ -261,8 +261,8 @@ impl Tower {
         self.signer.nodes.saw(block.header.height);
         for record in &block.events {
             let (name, posted) = match record.event {
-                Event::ChannelPosted { channel, released, until, .. } => {
-                    (channel, Some(PostedState { released, until }))
+                Event::ChannelPosted { channel, released, until, by } => {
+                    (channel, Some(PostedState { released, until, by }))
                 }
                 Event::ChannelClosed { channel, .. } | Event::ChannelCancelled { channel, .. } => {
                     (channel, None)
