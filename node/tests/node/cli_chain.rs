@@ -116,6 +116,8 @@ impl Driver {
         let request = self
             .tx("consumer", "request --region 5020 --energy 20kWh --start +1h --end +2h --bids-until +10m");
         self.tx("producer", &format!("bid {request} 8.40 --max-installments 10 --cancel-by +30m"));
+        let bids = self.text(&format!("query bids {request}"));
+        assert!(bids.contains("0 of 0 completed, doubt 250 per mille"), "{bids}");
         let producer = self.address("producer");
         self.tx("consumer", &format!("commit {request} --producer {producer} --opening {name}.json"));
         request
@@ -203,6 +205,14 @@ fn a_person_pays_in_each_way() {
     driver.tx("consumer", "channel-post --consumer-state s5.json --producer-state p5.json");
     driver.tx("producer", "channel-close --state s7.json");
     assert_eq!(driver.balance("producer") - before, 7 * 8_400);
+    check_record(&driver.json(&format!("query record {producer}")));
+}
+
+/// Of a payment under way, a payment cancelled, and a channel with 7 of 10 released: only that is settled.
+fn check_record(record: &Value) {
+    assert_eq!((&record["broken_off"], &record["completed"]), (&1.into(), &0.into()), "{record}");
+    assert_eq!((&record["installments_paid"], &record["shortfall"]), (&7.into(), &334.into()), "{record}");
+    assert_eq!((&record["doubt"], &record["disputes_lost"]), (&266.into(), &0.into()), "{record}");
 }
 
 #[test]
@@ -319,6 +329,7 @@ fn queries_answer_in_text_and_in_json_and_the_node_ends_with_its_parent() {
         &format!("tx {place}"),
         &format!("tx {id}"),
         &format!("account {producer}"),
+        &format!("record {producer}"),
         &format!("proof account/{producer}"),
     ] {
         let text = driver.text(&format!("query {query}"));
@@ -328,6 +339,8 @@ fn queries_answer_in_text_and_in_json_and_the_node_ends_with_its_parent() {
     }
     driver.refused("query tx 1-9", 4, "1-9");
     driver.refused(&format!("query station {producer}"), 4, "no station record");
+    driver.text("keys new --wallet stranger.json");
+    driver.refused(&format!("query record {}", driver.address("stranger")), 4, "has no account");
     driver.refused(&format!("query wait {} --timeout 1s", "0".repeat(64)), 4, "send it again");
 
     drop(driver.node.stdin.take());

@@ -3,6 +3,7 @@
 
 mod agents_bidding;
 mod agents_margins;
+mod agents_records;
 mod agents_recovery;
 mod agents_sessions;
 mod agents_support;
