@@ -58,14 +58,14 @@ pub(crate) fn challenge(state: SignedChannelState) -> Action {
     Action::ChallengeChannel(ChallengeChannel { state })
 }
 
-fn both(chain: &Chain, channel: TxRef, released: u32, closing: bool) -> CoSignedState {
+pub(crate) fn both(chain: &Chain, channel: TxRef, released: u32, closing: bool) -> CoSignedState {
     let state = ChannelState { channel, released, closing };
     let sign = |key: &KeyPair| state.sign(key, chain.id).signature;
     CoSignedState { state, consumer: sign(&alice()), producer: sign(&bob()) }
 }
 
 /// What anybody can post.
-fn post(state: CoSignedState) -> Action {
+pub(crate) fn post(state: CoSignedState) -> Action {
     Action::PostState(PostState { state })
 }
 

@@ -20,7 +20,7 @@ use evchain_protocol::transaction::commitment::Commit;
 use evchain_protocol::transaction::installments::InstallmentLocks;
 
 use crate::chain::*;
-use crate::channels::{challenge, close, closing, force, open_with, state, with_channel};
+use crate::channels::{both, challenge, close, closing, force, open_with, post, state, with_channel};
 use crate::payments::{chain_locks, claim_chain, claim_hashes, claim_lock, hashes, lock_with, with_payment};
 
 const FORFEIT: DepositRule = DepositRule::Forfeit;
@@ -205,6 +205,21 @@ fn h4_a_dispute_is_lost_to_somebody_elses_newer_state() {
     chain.act(at(70 * MINUTE), &bob(), force(channel, Some(state(&chain, &alice(), channel, 3))));
     chain.act(at(71 * MINUTE), &alice(), close(closing(&chain, &bob(), channel, 5)));
     assert_eq!(record_of(&chain, &bob()), Some(session(5, 10, 556)));
+}
+
+/// A watchtower corrects a producer that forgot, and answers for one that is away.
+#[test]
+fn h4_somebody_else_is_a_third_party_too() {
+    for (first, lost) in [(bob as fn() -> KeyPair, 1), (alice, 0)] {
+        let (mut chain, channel) = with_channel();
+        chain.act(at(70 * MINUTE), &first(), force(channel, None));
+        let newest = both(&chain, channel, 6, false);
+        chain.act(at(71 * MINUTE), &carol(), post(newest));
+        chain.pass(at(END));
+        let expected = TrackRecord { disputes_lost: lost, ..session(6, 10, 445) };
+        assert_eq!(record_of(&chain, &bob()), Some(expected));
+        assert_eq!(record_of(&chain, &carol()), None);
+    }
 }
 
 /// Two sessions of one producer, and one of another, at the same time.
