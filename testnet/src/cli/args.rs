@@ -7,7 +7,7 @@ use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::RegionId;
 
 use crate::cluster::ClusterOptions;
-use crate::fault::FaultKind;
+use crate::fault::{Cases, FaultKind};
 use crate::scenario::{PaymentMix, Speed};
 
 /// Many evchain nodes on one machine.
@@ -182,15 +182,18 @@ pub(super) struct TablesArgs {
 /// this machine or user cannot do is skipped, with the reason.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  evchain-testnet fault restarts --count 200\n  evchain-testnet fault partition loss"
+    after_help = "Examples:\n  evchain-testnet fault restarts --count 200\n  evchain-testnet fault partition loss\n  evchain-testnet fault agents --seed 1 --case 17"
 )]
 pub(super) struct FaultArgs {
     /// What to do; several one after the other.
     #[arg(required = true, value_enum, value_name = "KIND")]
     pub(super) kinds: Vec<FaultKind>,
-    /// restarts: how many.
-    #[arg(long, value_name = "COUNT", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=100_000))]
-    pub(super) count: u64,
+    /// restarts: how many [default: 200]; agents: so many pairs, chosen by the seed [default: all].
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(super) count: Option<u32>,
+    /// agents: only the pair with this number, as a failure names it.
+    #[arg(long, value_name = "NUMBER", conflicts_with = "count")]
+    pub(super) case: Option<usize>,
     /// stop: how long one stands still.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(super) pause: Duration,
@@ -209,6 +212,15 @@ pub(super) struct FaultArgs {
 }
 
 impl FaultArgs {
+    /// Which pairs of agents are killed.
+    pub(super) fn cases(&self) -> Cases {
+        match (self.case, self.count) {
+            (Some(number), _) => Cases::One(number),
+            (None, Some(count)) => Cases::Sample(count as usize),
+            (None, None) => Cases::All,
+        }
+    }
+
     /// The node's program.
     pub(super) fn program(&self) -> anyhow::Result<PathBuf> {
         program(self.node_bin.as_ref())

@@ -7,6 +7,9 @@ use super::folder::Folder;
 use crate::fault::{FaultKind, FaultOptions, FaultReport, Outcome, run as run_fault};
 use crate::progress::Progress;
 
+/// How often validators are restarted where nothing else is said.
+const RESTARTS: u64 = 200;
+
 /// What came of one kind, as JSON tells it.
 #[derive(Serialize)]
 struct Verdict {
@@ -40,7 +43,8 @@ async fn all(args: &FaultArgs, folder: &Folder) -> anyhow::Result<Vec<Verdict>> 
         let options = FaultOptions {
             dir: folder.path().join(format!("{}-{name}", verdicts.len() + 1)),
             node_bin: args.program()?,
-            restarts: args.count,
+            restarts: args.count.map_or(RESTARTS, u64::from),
+            cases: args.cases(),
             pause: args.pause,
             seed: args.seed.unwrap_or_else(|| clock::now().get()),
         };

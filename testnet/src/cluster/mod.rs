@@ -11,4 +11,5 @@ mod tests;
 pub use chain_files::{ChainFiles, Participant};
 pub use error::ClusterError;
 pub use launch::{Cluster, ClusterOptions, Place};
+pub(crate) use ports::free_ports;
 pub use process::{Incident, Validator};

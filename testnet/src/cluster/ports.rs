@@ -17,7 +17,7 @@ const TRIES: usize = 1_000;
 /// They lie below those that the system gives to outgoing connections: one of these could take the
 /// port of a validator that is down, and keep it. All are taken at once and then given back, so
 /// another program can take one before a validator does; who starts validators tries again then.
-pub(super) fn free_ports(count: usize) -> io::Result<Vec<u16>> {
+pub(crate) fn free_ports(count: usize) -> io::Result<Vec<u16>> {
     let range = LOWEST..first_ephemeral_port().max(LOWEST + 1);
     let width = u64::from(range.end - range.start);
     let chance = RandomState::new();

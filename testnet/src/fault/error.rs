@@ -1,6 +1,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use evchain_node::agents::AgentError;
 use evchain_node::rpc::RpcError;
 use evchain_node::wallet::WalletError;
 use evchain_protocol::genesis::GenesisError;
@@ -28,6 +29,9 @@ pub enum FaultError {
     /// The built-in scenario.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The journals of an agent.
+    #[error(transparent)]
+    Journal(#[from] AgentError),
     /// Its agents.
     #[error(transparent)]
     Agents(#[from] RunError),

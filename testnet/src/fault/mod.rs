@@ -1,5 +1,6 @@
 //! Faults that real validators have to bear, under load, and what became of the chain.
 
+mod agents;
 mod authorities;
 mod byzantine;
 mod chance;
@@ -21,6 +22,7 @@ mod tests;
 mod tool;
 mod trial;
 
+pub use agents::Cases;
 pub use error::FaultError;
 pub use report::{FaultKind, FaultReport};
 pub use run::{FaultOptions, Outcome, run};

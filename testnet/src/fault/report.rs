@@ -31,6 +31,8 @@ pub enum FaultKind {
     Loss,
     /// Four authorities become five, seven, and four again, while vehicles charge.
     Authorities,
+    /// Producers and consumers are killed between any two records of their journals.
+    Agents,
 }
 
 /// What became of a fault.

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::agents::{Cases, kill_agents};
 use super::error::FaultError;
 use super::report::{FaultKind, FaultReport};
 use super::{authorities, byzantine, clock, crash, disk, keys, links, signal};
@@ -17,6 +18,8 @@ pub struct FaultOptions {
     pub restarts: u64,
     /// How long one stands still, for [`FaultKind::Stop`].
     pub pause: Duration,
+    /// Which pairs of agents, for [`FaultKind::Agents`].
+    pub cases: Cases,
     /// Decides who is killed and when, and which packets are lost.
     pub seed: u64,
 }
@@ -52,5 +55,6 @@ pub async fn run(
         FaultKind::Partition => links::partition(options, progress).await,
         FaultKind::Loss => links::loss(options, progress).await,
         FaultKind::Authorities => authorities::grow_and_shrink(options, progress).await.map(done),
+        FaultKind::Agents => kill_agents(options, progress).await.map(done),
     }
 }

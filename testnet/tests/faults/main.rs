@@ -3,6 +3,7 @@
 //! Method: real processes under load, one fault at a time, apart from the other tests: what is measured
 //! here is progress.
 
+mod agents;
 mod authorities;
 mod byzantine;
 mod clock;

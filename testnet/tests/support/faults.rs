@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use evchain_testnet::fault::{FaultKind, FaultOptions, FaultReport, Outcome, run};
+use evchain_testnet::fault::{Cases, FaultKind, FaultOptions, FaultReport, Outcome, run};
 use evchain_testnet::progress::Progress;
 use tokio::sync::Mutex;
 
@@ -18,6 +18,7 @@ pub fn options(dir: &Path) -> FaultOptions {
         dir: dir.to_owned(),
         node_bin: node_bin(),
         restarts: number("EVCHAIN_RESTARTS").unwrap_or(12),
+        cases: Cases::Quick(30),
         pause: Duration::from_secs(30),
         seed: number("EVCHAIN_SEED").unwrap_or(1),
     }
