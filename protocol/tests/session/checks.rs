@@ -12,8 +12,8 @@ use evchain_protocol::primitives::{Amount, Position, Span, Timestamp};
 use evchain_protocol::session::decide::{Choice, Distance, Doubt, Offer, Weights};
 use evchain_protocol::session::{
     ConsumerInput, ConsumerOutput, ConsumerPolicy, ConsumerRecord, ConsumerSession, EndReason, Message,
-    OnChain, PaymentKind, ProducerPolicy, ProducerRecord, ProducerSession, RecoverError, RejectReason,
-    Settlement, check_open,
+    OnChain, PaymentKind, ProducerInput, ProducerOutput, ProducerPolicy, ProducerRecord, ProducerSession,
+    RecoverError, RejectReason, Settlement, StopReason, check_open,
 };
 use evchain_protocol::state::auction::PaymentKinds;
 use evchain_protocol::state::channel::PostedState;
@@ -146,6 +146,36 @@ fn open_needs_a_payment_that_can_still_be_collected() {
     };
     for change in [posted, short] {
         assert_eq!(answer(Shape::new(PaymentKind::Channel, 10), &[change]), Err(RejectReason::ChannelEnding));
+    }
+}
+
+#[test]
+fn an_open_that_is_repeated_hears_again_of_a_channels_deposit() {
+    for count in [1, 2] {
+        let deal = Deal::new(Shape::new(PaymentKind::Channel, count));
+        let (key, remote, policy) =
+            (deal.producer.clone(), deal.consumer.public_key(), ProducerPolicy::default());
+        let mut out = Vec::new();
+        let mut session =
+            ProducerSession::open(key, remote, &deal.open, &deal.facts, policy, START, &mut out).unwrap();
+        let mut said = |input: ProducerInput| {
+            let mut out = Vec::new();
+            session.step(START, input, &mut out).unwrap();
+            out.retain(|output| matches!(output, ProducerOutput::Send(_)));
+            out
+        };
+        let accept = ProducerOutput::Send(Message::Accept(policy.claim_lead));
+        assert_eq!(said(ProducerInput::Message(Message::Open(deal.open))), [accept.clone()], "N = {count}");
+        said(ProducerInput::ChainTime(START));
+        let delivered = said(ProducerInput::Metered(deal.terms.energy));
+        assert!(matches!(delivered[..], [ProducerOutput::Send(Message::Delivered(_))]), "N = {count}");
+        let again = [accept, delivered[0].clone()];
+        assert_eq!(said(ProducerInput::Message(Message::Open(deal.open))), again, "N = {count}");
+        // Who has ended accepts nobody.
+        said(ProducerInput::Message(Message::Stop(StopReason::Requested)));
+        if count > 1 {
+            assert!(session.step(START, ProducerInput::Message(Message::Open(deal.open)), &mut out).is_err());
+        }
     }
 }
 

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::crypto::{KeyPair, Preimage, PublicKey};
 use crate::primitives::{Energy, Timestamp};
-use crate::session::messages::{
-    Delivered, Message, Open, ReceiptMessage, RejectReason, Release, Resume, StopReason,
-};
+use crate::session::messages::{Delivered, Message, Open, ReceiptMessage, RejectReason, Release, StopReason};
 use crate::session::open::{ChainFacts, OnChain, check_open};
 use crate::session::outcome::{EndReason, Outcome, Settlement, Unexpected};
 use crate::session::proof::{Proof, Verifier, channel_state};
 use crate::session::receipt::{Receipt, ReceiptRecord, SignedReceipt};
-use crate::session::terms::{PaymentKind, Progress, Terms, after, later, reaches};
+use crate::session::terms::{PaymentKind, Progress, Terms, later, reaches};
 use crate::state::channel::SignedChannelState;
 use crate::state::payment::HashLocks;
 
@@ -165,11 +163,10 @@ impl ProducerSession {
         use ProducerInput as Input;
 
         match (self.phase, input) {
-            // P2, for an `Open` whose `Accept` was lost.
-            (Paused | Delivering, Input::Message(Message::Open(open)))
-                if open.payment == self.terms.payment =>
+            (Paused | Delivering | Closing, Input::Message(Message::Open(open)))
+                if open.payment == self.terms.payment && self.end.is_none() =>
             {
-                out.push(ProducerOutput::Send(Message::Accept(self.policy.claim_lead)));
+                self.accept_again(out); // P1
             }
             (Paused | Delivering, Input::Message(Message::Release(release))) => {
                 self.release(now, release, out); // P4, P5, P6
@@ -324,23 +321,11 @@ impl ProducerSession {
         self.go_on(now, out);
     }
 
-    fn delivered_message(&self) -> ProducerOutput {
+    pub(super) fn delivered_message(&self) -> ProducerOutput {
         let index = self.progress.last.unwrap_or(0);
         let cosignature = (self.terms.kind == PaymentKind::Channel)
             .then(|| channel_state(&self.terms, index, false).sign(&self.key, self.terms.chain).signature);
         ProducerOutput::Send(Message::Delivered(Delivered { index, energy: self.meter, cosignature }))
-    }
-
-    /// P10.
-    fn resume(&self, out: &mut Vec<ProducerOutput>) {
-        out.push(ProducerOutput::Send(Message::Resume(Resume {
-            payment: self.terms.payment,
-            released: after(self.progress.last),
-            delivered: after(self.progress.delivered),
-        })));
-        if self.progress.last.is_some() && self.progress.is_delivered() {
-            out.push(self.delivered_message());
-        }
     }
 
     /// P11, by this side.

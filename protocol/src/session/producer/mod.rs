@@ -4,6 +4,7 @@ mod guard;
 mod io;
 mod locks;
 mod machine;
+mod reconnect;
 mod recover;
 
 pub use io::{Acceptance, ProducerInput, ProducerOutput, ProducerPolicy, ProducerRecord};
