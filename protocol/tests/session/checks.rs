@@ -164,12 +164,12 @@ fn an_open_that_is_repeated_hears_again_of_a_channels_deposit() {
             out.retain(|output| matches!(output, ProducerOutput::Send(_)));
             out
         };
-        let accept = ProducerOutput::Send(Message::Accept(policy.claim_lead));
-        assert_eq!(said(ProducerInput::Message(Message::Open(deal.open))), [accept.clone()], "N = {count}");
+        let accept = || ProducerOutput::Send(Message::Accept(policy.claim_lead));
+        assert_eq!(said(ProducerInput::Message(Message::Open(deal.open))), [accept()], "N = {count}");
         said(ProducerInput::ChainTime(START));
         let delivered = said(ProducerInput::Metered(deal.terms.energy));
         assert!(matches!(delivered[..], [ProducerOutput::Send(Message::Delivered(_))]), "N = {count}");
-        let again = [accept, delivered[0].clone()];
+        let again = [accept(), delivered[0].clone()];
         assert_eq!(said(ProducerInput::Message(Message::Open(deal.open))), again, "N = {count}");
         // Who has ended accepts nobody.
         said(ProducerInput::Message(Message::Stop(StopReason::Requested)));

@@ -163,7 +163,7 @@ pub(super) struct LatencyArgs {
 
 /// Run sessions of every kind of payment, and print what the papers' tables say and what was measured.
 ///
-/// P21's Table I for N of 1, 10 and 100, P18's Table 2 and its count of transactions. Takes two minutes.
+/// P21's Table I for N of 1, 10 and 100, P18's Table 2 and its count of transactions. Takes a minute.
 /// Fails unless every session is charged and nobody risked more than one installment.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  evchain-testnet tables")]
