@@ -241,7 +241,7 @@ async fn channels(world: &World) {
             "producer",
             &["channel-close", "--state", &by_itself],
             REJECTED,
-            "not signed by the other side",
+            "the state is not signed by",
         )
         .await;
     world
