@@ -19,7 +19,7 @@ pub struct TrackRecord {
     pub installments_agreed: u64,
     /// Installments that were paid.
     pub installments_paid: u64,
-    /// The sum over the sessions broken off of [`shortfall`], in per mille.
+    /// The sum over the sessions broken off of what was missing of each, in per mille (H3).
     pub shortfall: u64,
     /// Channels in which the producer posted a state and somebody else a newer one.
     pub disputes_lost: u64,
