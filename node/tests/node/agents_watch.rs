@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use evchain_node::agents::watchtower::{self, WatchConfig};
 use evchain_node::agents::{AgentError, AgentEvent, ChargeOutcome, Warning};
-use evchain_node::rpc::NodeApiClient;
 use evchain_protocol::crypto::{KeyPair, PublicKey};
 use evchain_protocol::primitives::{Amount, Span, TxRef};
 use evchain_protocol::session::PaymentKind;
+use evchain_protocol::transaction::Action;
 use evchain_protocol::transaction::channel::ForceCloseChannel;
-use evchain_protocol::transaction::{Action, Transaction};
 use tokio_util::sync::CancellationToken;
 
 use crate::agents_support::{Events, START, Watching, World, key, order_from, soon, tariff};
@@ -57,14 +56,6 @@ async fn deserted(world: &World, tower: &Watching, length_ms: u64) -> Deserted {
     }
 }
 
-async fn send(world: &World, sender: &KeyPair, action: Action) {
-    let rpc = world.rpc().await;
-    let nonce = rpc.account(sender.public_key()).await.expect("an account").next_nonce;
-    let transaction = Transaction { sender: sender.public_key(), nonce, action };
-    let signed = transaction.sign(sender, rpc.chain_id());
-    rpc.submit_and_wait(hex::encode(signed.to_bytes()), 10_000).await.expect("it is final");
-}
-
 async fn wait_for_end(tower: &Watching, ended: TxRef) {
     let is_end =
         |event: &AgentEvent| matches!(event, AgentEvent::GuardEnded { channel } if *channel == ended);
@@ -94,10 +85,10 @@ async fn answer_an_older_state(is_killed: bool) {
     let initial = Action::ForceCloseChannel(ForceCloseChannel { channel, state: None });
     if is_killed {
         tower.kill().await;
-        send(&world, &consumer, initial).await;
+        world.submit(&consumer, initial).await;
         tower = world.watch(TOWER, |_| {}).await;
     } else {
-        send(&world, &consumer, initial).await;
+        world.submit(&consumer, initial).await;
     }
     wait_for_end(&tower, channel).await;
 
