@@ -2,16 +2,23 @@
 //! and the user is warned where the choice is no secret.
 //! Method: a real node and real agents in one process; bids are read from the reports and from the chain.
 
-use evchain_node::agents::consumer::{BiddingEnd, ChargeOrder};
+use std::sync::Mutex;
+
+use evchain_node::agents::consumer::{BiddingEnd, ChargeOrder, Deposit};
 use evchain_node::agents::producer::{Mobility, ProducerTariff, Reservation};
 use evchain_node::agents::{AgentEvent, ChargeOutcome, ChargeReport, Phase, Warning};
 use evchain_node::rpc::{NodeApiClient, RequestFilter};
+use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Span};
 use evchain_protocol::session::pricing::{Pricing, Tariff};
 use evchain_protocol::session::{EndReason, PaymentKind, RejectReason};
-use evchain_protocol::state::auction::{BidPosition, BiddingMode};
+use evchain_protocol::state::auction::{Bid, BidPosition, BiddingMode};
+use evchain_protocol::transaction::Action;
+use evchain_protocol::transaction::bid::PlaceBid;
+use tokio::runtime::Handle;
+use tokio::task::block_in_place;
 
-use crate::agents_support::{World, key, order, order_from, tariff};
+use crate::agents_support::{World, key, order, order_from, submit, tariff};
 
 /// 0.50 a kWh, in steps of a euro down to this floor. The order is for 44 kWh.
 fn undercutting(floor_cents: u64) -> ProducerTariff {
@@ -94,6 +101,61 @@ async fn a_vehicles_lone_bid_is_sealed_warned_of_and_taken_at_once() {
     let lone = |warning: &Warning| matches!(warning, Warning::OnlyOneBid { request } if Some(*request) == report.request);
     assert!(report.warnings.iter().any(lone), "{:?}", report.warnings);
     producer.finish().await;
+}
+
+/// Charges at a producer that changes its bid between the consumer's choice and its commitment.
+async fn changed_after_the_choice(kind: PaymentKind, change: fn(&mut Bid)) -> ChargeReport {
+    let world = World::start(&[1], 0).await;
+    let offer = ProducerTariff { early_tolerance: Span::new(60_000), ..tariff(40) };
+    let producer = world.produce(1, offer).await;
+    let deposit = if kind == PaymentKind::Single { Deposit::Refund(Span::new(1_000)) } else { Deposit::Forfeit };
+    let wanted = ChargeOrder {
+        enough_bids: Some(1),
+        bidding: Span::new(20_000),
+        max_attempts: 1,
+        deposit,
+        ..order_from(kind, 3, 40_000, 6_000)
+    };
+    let (rpc, handle) = (world.rpc().await, Handle::current());
+    let asked = Mutex::new(None);
+    let charging = world.charge_observed(wanted, move |event| match event {
+        AgentEvent::Requested { request, .. } => *asked.lock().expect("no panic") = Some(*request),
+        AgentEvent::Chosen { .. } => block_in_place(|| {
+            handle.block_on(async {
+                let request = asked.lock().expect("no panic").take().expect("a request");
+                let mut bid = rpc.bids(request).await.expect("bids").remove(0).bid;
+                change(&mut bid);
+                let place = PlaceBid::new(request, bid).expect("a bid");
+                submit(&rpc, &key(1), Action::PlaceBid(place)).await;
+            });
+        }),
+        _ => {}
+    });
+    let report = charging.await.report().await;
+    producer.finish().await;
+    report
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_bid_that_falls_after_the_choice_costs_less() {
+    for kind in [PaymentKind::Channel, PaymentKind::Single] {
+        let lower = |bid: &mut Bid| bid.price = Amount::new(170_000);
+        let report = changed_after_the_choice(kind, lower).await;
+        assert_eq!(report.outcome, ChargeOutcome::Charged, "{kind:?}: {report:#?}");
+        assert_eq!(report.paid, Amount::new(170_000), "{kind:?}: {report:#?}");
+        assert_eq!(report.chosen.map(|bid| bid.price), Some(report.paid), "{kind:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_bid_that_changes_otherwise_after_the_choice_is_not_paid() {
+    let fewer = |bid: &mut Bid| {
+        bid.price = Amount::new(170_000);
+        bid.max_installments = InstallmentCount::ONE;
+    };
+    let report = changed_after_the_choice(PaymentKind::Channel, fewer).await;
+    assert_eq!((report.outcome.clone(), report.paid), (ChargeOutcome::NoUsableBid, Amount::ZERO), "{report:#?}");
+    assert_eq!(report.returned.saturating_add(report.fees), START, "{report:#?}");
 }
 
 /// Two ask for one connector in the same hours, the second while the first decides. Gives what the

@@ -261,9 +261,22 @@ impl World {
 
     /// Charges in the background.
     pub async fn charge(&self, order: ChargeOrder) -> Charging {
+        self.charge_observed(order, |_| {}).await
+    }
+
+    /// The same; the agent goes on with what it tells when `observe` has returned.
+    pub async fn charge_observed(
+        &self,
+        order: ChargeOrder,
+        observe: impl Fn(&AgentEvent) + Send + Sync + 'static,
+    ) -> Charging {
         let (events, stop) = (Events::default(), CancellationToken::new());
         let (rpc, config) = (self.rpc().await, self.consumer_config());
-        let (observer, token) = (events.observer(), stop.clone());
+        let (told, token) = (events.observer(), stop.clone());
+        let observer: Observer = Arc::new(move |event| {
+            told(event);
+            observe(event);
+        });
         let wallet = Wallet::open(self.wallet.path()).expect("the wallet");
         let task = tokio::spawn(async move {
             Box::pin(consumer::run(&config, &order, rpc, &wallet, observer, token)).await
@@ -304,11 +317,7 @@ impl World {
 
     /// Brings an action to the chain.
     pub async fn submit(&self, sender: &KeyPair, action: Action) {
-        let rpc = self.rpc().await;
-        let account = rpc.account(sender.public_key()).await;
-        let nonce = account.map_or(Nonce::ZERO, |account| account.next_nonce);
-        let signed = Transaction { sender: sender.public_key(), nonce, action }.sign(sender, rpc.chain_id());
-        rpc.submit_and_wait(hex::encode(signed.to_bytes()), 10_000).await.expect("final");
+        submit(&self.rpc().await, sender, action).await;
     }
 
     /// Ends a charge that was interrupted.
@@ -333,6 +342,14 @@ impl World {
         );
         soon("the resumed charges", resumed).await.expect("they go on")
     }
+}
+
+/// Brings an action to the chain.
+pub async fn submit(rpc: &RpcClient, sender: &KeyPair, action: Action) {
+    let account = rpc.account(sender.public_key()).await;
+    let nonce = account.map_or(Nonce::ZERO, |account| account.next_nonce);
+    let signed = Transaction { sender: sender.public_key(), nonce, action }.sign(sender, rpc.chain_id());
+    rpc.submit_and_wait(hex::encode(signed.to_bytes()), 10_000).await.expect("final");
 }
 
 async fn wait_until_free(folder: &Path) {

@@ -147,8 +147,8 @@ pub enum RejectReason {
     /// O3: the producer has no bid for it.
     #[error("the final chain has no bid of this producer for the request")]
     NoBid,
-    /// O4: the price opened is not the bid's.
-    #[error("the price is not the bid's")]
+    /// O4: the price opened is below the bid's.
+    #[error("the price committed to is below the bid's")]
     OtherPrice,
     /// O4: c is not the hash of what was opened.
     #[error("the commitment does not open to this")]

@@ -96,8 +96,8 @@ pub fn check_open(
     // O3
     let request = facts.request.as_ref().filter(|it| it.consumer == remote).ok_or(RejectReason::NoRequest)?;
     let bid = facts.bid.as_ref().ok_or(RejectReason::NoBid)?;
-    // O4
-    if opening.price != bid.price {
+    // O4. What is paid is the bid's price, O6, which an update may have lowered since.
+    if opening.price < bid.price {
         return Err(RejectReason::OtherPrice);
     }
     if request.commitment != Some(opening.commitment(facts.chain)) {

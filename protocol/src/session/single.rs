@@ -13,24 +13,24 @@ use super::open::OnChain;
 
 impl OnChain {
     /// What the single locks that are open from the consumer to the producer amount to, for an `Open` of
-    /// this kind (O8). `None` if they are not the installments of the price opened over the request's
-    /// window, the first one named by the `Open`.
+    /// this kind (O8). `None` if they are not the installments of their sum over the request's window, the
+    /// first one named by the `Open`. Whether the sum is the bid's price is O6.
     pub fn of_locks(open: &Open, request: &Request, locks: &[(TxRef, Lock)]) -> Option<Self> {
         locks.first().filter(|(name, _)| *name == open.payment)?;
         let locks: Vec<Lock> = locks.iter().map(|(_, lock)| *lock).collect();
-        let opening = &open.opening;
-        payment_of_locks(opening.request, request.window, opening.price, &locks).map(Self::Installments)
+        payment_of_locks(open.opening.request, request.window, &locks).map(Self::Installments)
     }
 }
 
 /// The payment that these locks amount to, in their order: lock k is installment k. `None` where they
-/// are not the installments of this price over this window, all from one payer to one payee.
+/// are not the installments of one price over this window, all from one payer to one payee.
 ///
 /// The first lock is a deposit that returns at its deadline, `t_max`. The last one's deadline says
 /// how long after its slice of the window an installment can be claimed. The ledger does not know
 /// that the locks belong together, so nobody can cancel them together.
-fn payment_of_locks(request: TxRef, window: Window, price: Amount, locks: &[Lock]) -> Option<Payment> {
+fn payment_of_locks(request: TxRef, window: Window, locks: &[Lock]) -> Option<Payment> {
     let (first, last) = locks.first().zip(locks.last())?;
+    let price = locks.iter().try_fold(Amount::ZERO, |sum, lock| sum.checked_add(lock.amount)).ok()?;
     let count = InstallmentCount::new(u32::try_from(locks.len()).ok()?).ok()?;
     let claim_margin = match count {
         InstallmentCount::ONE => Span::ZERO,

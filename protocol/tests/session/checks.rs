@@ -1,11 +1,11 @@
-//! Goal: the producer serves exactly whom it should (O1-O7, in this order), recovery refuses what is
+//! Goal: the producer serves exactly whom it should (O1 to O7, in this order), recovery refuses what is
 //! not one session's records, and the decision functions decide as documented.
 //!
 //! Method: tables. For `Open`, one agreement in order, and for each check the change that breaks it,
 //! together with a change that breaks a later one.
 
-use crate::deal::{Deal, END, KINDS, START, Shape, reference};
-use crate::world::at_start;
+use crate::deal::{ALL_KINDS, Deal, END, KINDS, PRICE, START, Shape, reference};
+use crate::world::{World, at_start};
 use evchain_protocol::crypto::{Preimage, PublicKey};
 use evchain_protocol::payment::{DepositRule, InstallmentCount};
 use evchain_protocol::primitives::{Amount, Position, Span, Timestamp};
@@ -87,6 +87,27 @@ fn open_is_checked_in_the_order_of_its_lines() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_bid_that_fell_after_the_choice_is_served_at_the_lower_price() {
+    let higher = Amount::new(PRICE.get() + 1);
+    for kind in ALL_KINDS {
+        let deal = Deal::new(Shape { chosen_at: higher, ..Shape::new(kind, 10) });
+        let on_chain = deal.facts.bid.as_ref().map(|bid| bid.price);
+        assert_eq!((deal.open.opening.price, on_chain), (higher, Some(PRICE)), "{kind:?}");
+        assert_eq!(deal.terms.plan.price, PRICE, "{kind:?}");
+        let begin = if kind == PaymentKind::Single { Timestamp::new(START.get() - 290_000) } else { START };
+        let mut world = World::new(deal, begin);
+        world.run();
+        world.assert_complete(&format!("{kind:?}"));
+        // A bid does not rise; a consumer that opens less than the bid has never seen that.
+        let dearer: Change = |deal, _| deal.facts.bid.as_mut().unwrap().price = Amount::new(PRICE.get() + 2);
+        assert_eq!(
+            answer(Shape { chosen_at: higher, ..Shape::new(kind, 10) }, &[dearer]),
+            Err(RejectReason::OtherPrice)
+        );
     }
 }
 

@@ -46,6 +46,9 @@ pub struct Shape {
     pub deposit: DepositRule,
     pub claim_margin: Span,
     pub cancel_by: Timestamp,
+    /// The bid's price when the consumer chose. If it is higher than `PRICE`, the bid fell to that before
+    /// the commitment was final.
+    pub chosen_at: Amount,
 }
 
 impl Shape {
@@ -61,6 +64,7 @@ impl Shape {
             },
             claim_margin: Span::new(600_000),
             cancel_by: Timestamp::ZERO,
+            chosen_at: PRICE,
         }
     }
 }
@@ -94,7 +98,7 @@ impl Deal {
         let (consumer, producer) = (alice(), bob());
         let count = InstallmentCount::new(shape.count).unwrap();
         let mut chain = start(shape.claim_margin);
-        let opening = agree(&mut chain, count, shape.cancel_by);
+        let opening = agree(&mut chain, count, &shape);
         let secrets = secrets(shape.kind, count);
         let payments = pay(&shape, opening.request, &secrets);
         let transactions = (0..).zip(payments).map(|(nth, action)| {
@@ -188,7 +192,7 @@ fn start(claim_margin: Span) -> Chain {
 }
 
 /// Request, bid and commitment.
-fn agree(chain: &mut Chain, count: InstallmentCount, cancel_by: Timestamp) -> Opening {
+fn agree(chain: &mut Chain, count: InstallmentCount, shape: &Shape) -> Opening {
     let (consumer, producer) = (alice(), bob());
     let terms = RequestTerms {
         window: Window { start: START, end: END },
@@ -197,12 +201,17 @@ fn agree(chain: &mut Chain, count: InstallmentCount, cancel_by: Timestamp) -> Op
         ..a_request()
     };
     let request = chain.act(ASKED, &consumer, Action::PlaceRequest(terms.try_into().unwrap()));
-    let bid = Bid { price: PRICE, max_installments: count, cancel_by, ..a_bid() };
-    let place = Action::PlaceBid(PlaceBid::new(request, bid).unwrap());
-    chain.act(Timestamp::new(ASKED.get() + 1_000), &producer, place);
+    let Shape { cancel_by, chosen_at, .. } = *shape;
+    let mut prices = vec![chosen_at, PRICE];
+    prices.dedup();
+    for (nth, price) in (1..).zip(prices) {
+        let bid = Bid { price, max_installments: count, cancel_by, ..a_bid() };
+        let place = Action::PlaceBid(PlaceBid::new(request, bid).unwrap());
+        chain.act(Timestamp::new(ASKED.get() + nth * 500), &producer, place);
+    }
     let opening = Opening {
         request,
-        price: PRICE,
+        price: chosen_at,
         consumer: consumer.public_key(),
         producer: producer.public_key(),
         secret: Preimage::from_bytes([3; 32]),

@@ -10,7 +10,7 @@ use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::payment::{DepositRule, InstallmentCount, InstallmentPlan};
 use evchain_protocol::primitives::{Amount, Span, Timestamp, TxRef, Window};
 use evchain_protocol::session::{
-    OnChain, PaymentKind, ProducerPolicy, ProducerSession, RejectReason, Secrets, Settlement,
+    OnChain, PaymentKind, ProducerPolicy, ProducerSession, RejectReason, Secrets, Settlement, check_open,
 };
 use evchain_protocol::state::payment::{HashLocks, Lock};
 
@@ -73,9 +73,15 @@ fn locks_that_are_not_the_installments_are_none() {
         change(&mut locks);
         assert_eq!(payment(&deal, &locks), None, "{what}");
     }
-    let mut dearer = deal.clone();
-    dearer.open.opening.price = Amount::new(deal.open.opening.price.get() + 10);
-    assert_eq!(payment(&dearer, &locks(&deal)), None, "another price");
+    // Locks of another price are a payment, of that price (O6).
+    let mut cheaper = deal.clone();
+    cheaper.facts.bid.as_mut().unwrap().price = Amount::new(PRICE.get() - 10);
+    let remote = deal.consumer.public_key();
+    let policy = ProducerPolicy::default();
+    let now = Timestamp::new(START.get() - 290_000);
+    cheaper.facts.time = now;
+    let answer = check_open(deal.producer.public_key(), remote, &deal.open, &cheaper.facts, &policy, now);
+    assert_eq!(answer.err(), Some(RejectReason::OtherPayment), "another price");
 }
 
 #[test]

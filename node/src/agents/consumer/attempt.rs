@@ -74,6 +74,8 @@ pub(super) enum Auction {
     NoBids,
     /// Nobody bid what can be taken.
     NoUsableBid,
+    /// The bid chosen changed in more than its price before the commitment was final.
+    BidChanged,
     /// The window is too near for another request.
     TooLate,
 }
@@ -262,7 +264,7 @@ impl Attempt {
         candidate: Candidate,
         weighed: ConsideredBid,
     ) -> Result<Auction, AgentError> {
-        let Candidate { bid, contact, power_w, kind, .. } = candidate;
+        let Candidate { bid, contact, power_w, kind, .. } = candidate.clone();
         let count = order.installments.min(bid.bid.max_installments);
         let opening = Opening {
             request,
@@ -291,9 +293,17 @@ impl Attempt {
         self.chosen = Some(weighed);
         let commit = Action::Commit(Commit { commitment: opening.commitment(self.nodes.chain()) });
         self.take_step(Step::Commit, &commit).await?;
+        let Some(price) = self.frozen_price(&candidate, count).await? else { return Ok(Auction::BidChanged) };
         self.recorder.begin(Phase::Deposit);
         if let (PaymentKind::Single, Secrets::Hashes(preimages)) = (kind, &decision.secrets) {
-            self.lock_singly(order, &decision, count, preimages).await?;
+            let plan = InstallmentPlan {
+                price,
+                count,
+                window: order.window,
+                deposit: deposit_rule(order),
+                claim_margin: self.params.claim_margin,
+            };
+            self.lock_singly(&plan, bid.producer, preimages).await?;
         } else {
             let pay = self.payment(order, &decision, count);
             self.take_step(Step::Pay, &pay).await?;
@@ -301,17 +311,33 @@ impl Attempt {
         Ok(Auction::Paid)
     }
 
+    /// The price of the bid that was chosen, now that the commitment ended the bidding: an update that came
+    /// before it may have lowered the price, and that is what the ledger locks. `None`, with a warning,
+    /// where it changed in something else, too.
+    async fn frozen_price(
+        &mut self,
+        chosen: &Candidate,
+        count: InstallmentCount,
+    ) -> Result<Option<Amount>, AgentError> {
+        let BidInfo { request, producer, .. } = chosen.bid;
+        let bids = self.nodes.ask("ask for the bids", |rpc| async move { rpc.bids(request).await }).await?;
+        let frozen = bids.into_iter().flatten().find(|bid| bid.producer == producer);
+        let reader = Reader { chain: self.nodes.chain(), key: &self.zeta.key };
+        let kept = frozen.filter(|bid| chosen.is_kept_by(bid, count, &reader)).map(|bid| bid.bid.price);
+        if kept.is_none() {
+            let reason = "it changed in more than its price before the decision was final".to_owned();
+            self.recorder.warn(Warning::UnusableBid { producer, reason });
+        }
+        Ok(kept)
+    }
+
     /// Locks the price by one transaction for each installment (P21 III-D). The first names the payment.
     async fn lock_singly(
         &mut self,
-        order: &ChargeOrder,
-        decision: &Decision,
-        count: InstallmentCount,
+        plan: &InstallmentPlan,
+        producer: PublicKey,
         preimages: &[Preimage],
     ) -> Result<(), AgentError> {
-        let Opening { price, producer, .. } = decision.opening;
-        let (window, deposit) = (order.window, deposit_rule(order));
-        let plan = InstallmentPlan { price, count, window, deposit, claim_margin: self.params.claim_margin };
         let mut first = None;
         for (index, preimage) in (0..).zip(preimages) {
             let (amount, deadline) = (plan.amount(index), plan.deadline(index));

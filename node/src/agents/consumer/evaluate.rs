@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evchain_protocol::crypto::{ChainId, KeyPair, PublicKey};
+use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Position, TxRef};
-use evchain_protocol::sealed::{OpenError, SealedFor, SealedPlace};
+use evchain_protocol::sealed::{OpenError, SealedFor};
 use evchain_protocol::session::PaymentKind;
 use evchain_protocol::session::decide::{Distance, Doubt, Offer};
 use evchain_protocol::state::auction::{BidPosition, MAX_CONTACT_BYTES, Place, Station};
@@ -24,6 +25,23 @@ pub(super) struct Candidate {
     /// What the station gives; vehicles do not say.
     pub(super) power_w: Option<u32>,
     pub(super) kind: PaymentKind,
+}
+
+impl Candidate {
+    /// Whether the bid, as the commitment froze it (B5 of the ledger), is the one that was chosen, or differs
+    /// by a lower price alone.
+    pub(super) fn is_kept_by(&self, frozen: &BidInfo, count: InstallmentCount, reader: &Reader<'_>) -> bool {
+        let (chosen, now) = (&self.bid.bid, &frozen.bid);
+        let same_place = match (reader.place(&self.bid), reader.place(frozen)) {
+            (Ok(before), Ok(now)) => before == now,
+            _ => false,
+        };
+        same_place
+            && now.price <= chosen.price
+            && now.cancel_by >= chosen.cancel_by
+            && now.kinds.contains(self.kind.offered())
+            && count <= now.max_installments
+    }
 }
 
 /// The bids as they were weighed, and the best.
@@ -50,9 +68,16 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn open(&self, sealed: &SealedPlace, bid: &BidInfo) -> Result<Place, OpenError> {
-        let context = SealedFor { chain: self.chain, request: bid.request, producer: bid.producer };
-        sealed.open(self.key, &context)
+    /// Where the bid itself says that it is; none for a station's, whose record tells.
+    fn place(&self, bid: &BidInfo) -> Result<Option<Place>, OpenError> {
+        match &bid.bid.position {
+            BidPosition::Public(place) => Ok(Some(place.clone())),
+            BidPosition::Sealed(sealed) => {
+                let context = SealedFor { chain: self.chain, request: bid.request, producer: bid.producer };
+                sealed.open(self.key, &context).map(Some)
+            }
+            BidPosition::Station => Ok(None),
+        }
     }
 }
 
@@ -113,14 +138,10 @@ fn candidate(
     reader: &Reader<'_>,
     stations: &BTreeMap<PublicKey, Station>,
 ) -> Result<Candidate, String> {
-    let (position, contact, power_w) = match &bid.bid.position {
-        BidPosition::Public(place) => (place.position, place.contact.clone(), None),
-        BidPosition::Sealed(sealed) => {
-            let place =
-                reader.open(sealed, &bid).map_err(|error| format!("its place cannot be read: {error}"))?;
-            (place.position, place.contact, None)
-        }
-        BidPosition::Station => {
+    let place = reader.place(&bid).map_err(|error| format!("its place cannot be read: {error}"))?;
+    let (position, contact, power_w) = match place {
+        Some(place) => (place.position, place.contact, None),
+        None => {
             let station = stations.get(&bid.producer).ok_or("its station has no record")?;
             (station.position, station.contact.clone(), Some(station.power_w))
         }

@@ -57,17 +57,17 @@ pub async fn run(
             () = stop.cancelled() => None,
         };
         attempt.finish_pending().await?;
+        let found_nobody = matches!(auction, Some(Ok(Auction::NoBids | Auction::BidChanged)));
         let outcome = match auction {
             Some(Ok(Auction::Paid)) => ChargeOutcome::NotServed,
             Some(Ok(Auction::NoBids)) => ChargeOutcome::NoBids,
-            Some(Ok(Auction::NoUsableBid)) => ChargeOutcome::NoUsableBid,
+            Some(Ok(Auction::NoUsableBid | Auction::BidChanged)) => ChargeOutcome::NoUsableBid,
             Some(Ok(Auction::TooLate)) if attempts > 1 => ChargeOutcome::NoBids,
             Some(Ok(Auction::TooLate)) => given_up("the window starts too soon to find somebody"),
             None => given_up("stopped by the user"),
             Some(Err(error @ AgentError::Rejected { .. })) => given_up(&error.to_string()),
             Some(Err(error)) => return Err(error),
         };
-        let found_nobody = outcome == ChargeOutcome::NoBids;
         let finished = attempt.finish(&setup, outcome, Vec::new(), &stop).await?;
         let (summary, kept) = finished;
         let asks_again = (found_nobody || summary.came_too_late()) && attempts < order.max_attempts;

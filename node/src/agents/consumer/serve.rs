@@ -53,6 +53,8 @@ impl Attempt {
                 self.nodes.observe(&AgentEvent::Resumed { payment });
             }
             let terms = *session.terms();
+            // What is paid, where the bid fell after the choice.
+            self.chosen.iter_mut().for_each(|bid| bid.price = terms.plan.price);
             let driven = self.drive(config, decision, session, out, stop).await?;
             let outcome = driven.outcome;
             if let EndReason::Rejected(RejectReason::TooEarly(from)) = outcome.reason
