@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evchain_protocol::codec::List;
 use evchain_protocol::crypto::Preimage;
-use evchain_protocol::primitives::{Timestamp, TxRef};
+use evchain_protocol::primitives::{Span, Timestamp, TxRef};
 use evchain_protocol::session::{OnChain, PaymentKind, Settlement, Terms};
 use evchain_protocol::state::payment::{Lock, Payment};
 use evchain_protocol::transaction::Action;
@@ -41,9 +41,14 @@ impl Settlements {
     pub(super) fn begin(&mut self, signer: &Arc<Signer>, terms: &Terms, settlement: Settlement) {
         let (signer, terms) = (Arc::clone(signer), *terms);
         self.tasks.spawn(async move {
-            let (mut sent, mut pause) = (Vec::new(), FIRST_PAUSE);
+            let (mut sent, mut pause, mut spare) = (Vec::new(), FIRST_PAUSE, Span::ZERO);
             loop {
-                match settle(&signer, &terms, &settlement, &mut sent).await {
+                match settle(&signer, &terms, &settlement, spare, &mut sent).await {
+                    // What was left out is tried by itself.
+                    Ok(()) if spare > Span::ZERO => {
+                        spare = Span::ZERO;
+                        continue;
+                    }
                     Ok(()) => return Ok(sent),
                     // What stands against it may pass: too little money for the fee, a block in between.
                     Err(error @ AgentError::Rejected { .. }) => {
@@ -54,6 +59,7 @@ impl Settlements {
                 }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
+                spare = Span::new(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
             }
         });
     }
@@ -66,17 +72,20 @@ impl Settlements {
     }
 }
 
+/// `spare` is how much time an installment must have until its deadline to be claimed with others: the
+/// ledger takes all of a claim or nothing (I6), and time goes on until a block has it.
 async fn settle(
     signer: &Signer,
     terms: &Terms,
     settlement: &Settlement,
+    spare: Span,
     sent: &mut Vec<TransactionReport>,
 ) -> Result<(), AgentError> {
     match (terms.kind, settlement) {
         (PaymentKind::Single, Settlement::ClaimHashes(preimages)) => {
             claim_locks(signer, terms, preimages, sent).await
         }
-        (kind, settlement) => settle_one(signer, kind, terms.payment, settlement, sent).await,
+        (_, settlement) => settle_one(signer, terms, settlement, spare, sent).await,
     }
 }
 
@@ -110,14 +119,14 @@ async fn claim_locks(
 /// chain already, or the chain settled in another way meanwhile.
 async fn settle_one(
     signer: &Signer,
-    kind: PaymentKind,
-    name: TxRef,
+    terms: &Terms,
     settlement: &Settlement,
+    spare: Span,
     sent: &mut Vec<TransactionReport>,
 ) -> Result<(), AgentError> {
-    let time = chain_time(signer).await?;
-    let Some(state) = signer.nodes.payment(kind, name).await? else { return Ok(()) };
-    let Some(action) = action(name, settlement, &state, time) else { return Ok(()) };
+    let (name, time) = (terms.payment, chain_time(signer).await?);
+    let Some(state) = signer.nodes.payment(terms.kind, name).await? else { return Ok(()) };
+    let Some(action) = action(name, settlement, &state, time, spare) else { return Ok(()) };
     sent.push(signer.send(Phase::Settlement, &action).await?.1);
     Ok(())
 }
@@ -128,15 +137,24 @@ async fn chain_time(signer: &Signer) -> Result<Timestamp, AgentError> {
 }
 
 /// What is to be sent in this state of the payment; none if it is settled as far as it can be.
-fn action(name: TxRef, settlement: &Settlement, state: &OnChain, time: Timestamp) -> Option<Action> {
+fn action(
+    name: TxRef,
+    settlement: &Settlement,
+    state: &OnChain,
+    time: Timestamp,
+    spare: Span,
+) -> Option<Action> {
     match (settlement, state) {
         (Settlement::ClaimHashes(preimages), OnChain::Installments(payment)) => {
-            let open: Vec<IndexedPreimage> = preimages
-                .iter()
-                .filter(|(index, _)| is_collectable(payment, *index, time))
-                .map(|(index, preimage)| IndexedPreimage { index: *index, preimage: *preimage })
-                .collect();
-            let preimages = List::new(open).ok().filter(|open| !open.is_empty())?;
+            let open = |time| {
+                let open = preimages.iter().filter(move |(index, _)| is_collectable(payment, *index, time));
+                open.map(|(index, preimage)| IndexedPreimage { index: *index, preimage: *preimage })
+            };
+            let mut chosen: Vec<_> = open(time.saturating_after(spare)).collect();
+            if chosen.is_empty() {
+                chosen = open(time).collect();
+            }
+            let preimages = List::new(chosen).ok().filter(|chosen| !chosen.is_empty())?;
             Some(Action::Claim(Claim::Hashes(ClaimHashes { payment: name, preimages })))
         }
         (Settlement::ClaimChain { index, link }, OnChain::Installments(payment)) => {

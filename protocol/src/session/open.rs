@@ -1,4 +1,4 @@
-//! What the producer checks before it serves anybody (O1-O7).
+//! What the producer checks before it serves anybody (O1 to O7; O8 stands in `single.rs`).
 
 use crate::crypto::{ChainId, PublicKey};
 use crate::payment::{DepositRule, InstallmentPlan};

@@ -74,7 +74,7 @@ impl Bank {
     }
 
     /// What is left of a payment that has begun to settle.
-    fn left(&self) -> Option<OnChain> {
+    pub fn left(&self) -> Option<OnChain> {
         if self.deal.terms.kind != PaymentKind::Single {
             return self.on_chain();
         }

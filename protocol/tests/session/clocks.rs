@@ -8,10 +8,11 @@
 //! A chain that makes no block at all while a deadline passes is not among them: what was not claimed
 //! then is late in its next block (D7).
 
+use evchain_protocol::payment::DepositRule;
 use evchain_protocol::primitives::{Span, Timestamp};
-use evchain_protocol::session::Message;
+use evchain_protocol::session::{Message, PaymentKind};
 
-use crate::deal::{ALL_KINDS, Deal, END, KINDS, START, Shape};
+use crate::deal::{ALL_KINDS, Deal, END, KINDS, START, Shape, T_MAX};
 use crate::world::{BlockTime, Tamper, World, at_start};
 
 /// Two seconds of skew are four times the default; the machines' leads must be longer than any.
@@ -29,9 +30,13 @@ fn slow(deal: &Deal) -> World {
 
 /// Runs sessions of all shapes over a chain with such times.
 fn each_session(what: &str, block_time: impl Fn() -> BlockTime, check: fn(&World, &str)) {
-    for kind in ALL_KINDS {
+    let refund = DepositRule::Refund(T_MAX);
+    let with_refund = [PaymentKind::Hashes, PaymentKind::Chain].map(|kind| (kind, refund));
+    let kinds = ALL_KINDS.map(|kind| (kind, Shape::new(kind, 1).deposit));
+    for (kind, deposit) in kinds.into_iter().chain(with_refund) {
         for count in [1, 2, 10, 100] {
-            let deal = Deal::new(Shape { claim_margin: Span::new(180_000), ..Shape::new(kind, count) });
+            let claim_margin = Span::new(180_000);
+            let deal = Deal::new(Shape { deposit, claim_margin, ..Shape::new(kind, count) });
             for silent_at in [None, Some(3_333)] {
                 let mut world = slow(&deal);
                 world.block_time = Some(block_time());
@@ -39,7 +44,7 @@ fn each_session(what: &str, block_time: impl Fn() -> BlockTime, check: fn(&World
                     world.tamper = Some(silence(&deal, at));
                 }
                 world.run();
-                let what = format!("{what}: {kind:?}, N = {count}, silent at {silent_at:?} Wh");
+                let what = format!("{what}: {kind:?}, {deposit:?}, N = {count}, silent at {silent_at:?} Wh");
                 world.assert_risk_bounds(&what);
                 assert_eq!(world.bank.refused, [], "{what}: the ledger takes what the machines settle");
                 if silent_at.is_none() {
@@ -76,9 +81,11 @@ fn a_chain_that_runs_ahead_of_every_clock_delays_nothing() {
 /// While it stands still no deadline passes on the chain, and on the own clock they do.
 #[test]
 fn a_chain_that_stands_still_and_catches_up_costs_nobody_money() {
-    let minutes = |minutes: u64| Span::new(minutes * 60_000);
-    for (from, to) in [(0, 20), (2, 9), (10, 25), (25, 62), (55, 64), (0, 120)] {
-        let (from, to) = (START.after(minutes(from)).unwrap(), START.after(minutes(to)).unwrap());
+    // Minutes from five before the start on, when a deposit with `refund` is released and claimed.
+    let from_early =
+        |minutes: u64| START.before(Span::new(300_000)).after(Span::new(minutes * 60_000)).unwrap();
+    for (from, to) in [(0, 3), (2, 8), (5, 25), (7, 14), (15, 30), (30, 67), (60, 69), (5, 125)] {
+        let (from, to) = (from_early(from), from_early(to));
         // Zero is above no parent's time: the least that is, one millisecond more, takes its place.
         let still = move || -> BlockTime {
             Box::new(move |now| match now {
@@ -88,6 +95,15 @@ fn a_chain_that_stands_still_and_catches_up_costs_nobody_money() {
         };
         each_session(&format!("stands still from {from} to {to}"), still, complete);
     }
+}
+
+/// Claims are in time by the chain's clock also where the own clock is far behind it (P15).
+#[test]
+fn a_producer_whose_clock_is_behind_the_chains_claims_in_time() {
+    // More than `settle_lead`, less than `claim_lead`.
+    let behind = Span::new(45_000);
+    let ahead = || -> BlockTime { Box::new(move |now| now.after(behind).unwrap()) };
+    each_session("behind by 45 s", ahead, |_, _| {});
 }
 
 #[test]

@@ -7,6 +7,7 @@
 #![allow(unreachable_pub)]
 
 mod bank;
+mod cancels;
 #[path = "../ledger/chain.rs"]
 #[allow(dead_code)] // the ledger's tests use the rest
 mod chain;

@@ -73,6 +73,10 @@ pub struct World {
     /// Until when a side's process is down, by [`Side`].
     down_until: [Option<Timestamp>; 2],
     told_posted: [bool; 2],
+    /// Whether the producer's process was there when the consumer took everything back.
+    producer_saw_cancel: bool,
+    /// A consumer that does not want to know that it took everything back.
+    pub denies_cancel: bool,
 }
 
 impl World {
@@ -120,6 +124,8 @@ impl World {
             outputs: [0, 0],
             down_until: [None; 2],
             told_posted: [false; 2],
+            producer_saw_cancel: false,
+            denies_cancel: false,
             deal,
         }
     }
@@ -131,7 +137,7 @@ impl World {
             self.tick();
             let open = self.bank.settled_below() < self.deal.terms.plan.count.get();
             let over = self.down_until == [None; 2]
-                && self.consumer.is_over()
+                && (self.consumer.is_over() || self.denies_cancel)
                 && self.producer.as_ref().is_none_or(ProducerSession::is_over);
             if over && !open && self.wire.is_empty() {
                 return;
@@ -140,7 +146,7 @@ impl World {
             let to_block = BLOCK_MS * 12 - self.now.get() % BLOCK_MS;
             self.now = self.now.after(Span::new(if over { to_block } else { 1000 })).unwrap();
         }
-        assert!(self.consumer.is_over(), "the consumer's machine never ends");
+        assert!(self.consumer.is_over() || self.denies_cancel, "the consumer's machine never ends");
         assert!(
             self.producer.as_ref().is_none_or(ProducerSession::is_over),
             "the producer's machine never ends"
@@ -206,19 +212,25 @@ impl World {
         self.pending = on_their_way;
         let come: Vec<(Timestamp, Side, Settlement)> = come;
         let settlements = come.into_iter().map(|(_, side, settlement)| (side, settlement)).collect();
+        let was_cancelled = self.bank.cancelled;
         let left = self.bank.block(self.chain_time, settlements);
+        self.producer_saw_cancel |= !was_cancelled && self.bank.cancelled && !self.is_down(Side::Producer);
         self.pending.extend(left.into_iter().map(|(side, settlement)| (self.now, side, settlement)));
         self.consumer_step(ConsumerInput::ChainTime(self.chain_time));
         self.producer_step(ProducerInput::ChainTime(self.chain_time));
         self.tell_what_is_final();
     }
 
-    /// What a driver tells its machine of the payment, after a block and after a restart alike.
+    /// What a driver tells its machine of the payment after a block.
     fn tell_what_is_final(&mut self) {
         let below = self.bank.settled_below();
         if self.bank.cancelled {
-            self.consumer_step(ConsumerInput::Cancelled);
-            self.producer_step(ProducerInput::Cancelled);
+            if !self.denies_cancel {
+                self.consumer_step(ConsumerInput::Cancelled);
+            }
+            if self.producer_saw_cancel {
+                self.producer_step(ProducerInput::Cancelled);
+            }
         } else if below > 0 {
             if self.deal.terms.kind == PaymentKind::Channel {
                 self.consumer_step(ConsumerInput::PaidOut);
@@ -327,9 +339,25 @@ impl World {
         self.told_posted[side as usize] = false;
         match side {
             Side::Consumer => self.recover_consumer(),
-            Side::Producer => self.recover_producer(),
+            Side::Producer => {
+                self.producer_saw_cancel = false;
+                self.recover_producer();
+            }
         }
+        self.look(side);
         self.tell_what_is_final();
+    }
+
+    /// What a driver finds when it asks the chain after a restart: whether the payment is there, and not how
+    /// it ended.
+    fn look(&mut self, side: Side) {
+        let is_there = self.bank.left().is_some_and(|payment| match payment {
+            OnChain::Installments(payment) => payment.unsettled().next().is_some(),
+            OnChain::Channel(_) => true,
+        });
+        if side == Side::Producer && !is_there {
+            self.producer_step(ProducerInput::Gone);
+        }
     }
 
     pub fn disconnect(&mut self, for_ms: u64) {

@@ -139,12 +139,11 @@ fn candidate(
     stations: &BTreeMap<PublicKey, Station>,
 ) -> Result<Candidate, String> {
     let place = reader.place(&bid).map_err(|error| format!("its place cannot be read: {error}"))?;
-    let (position, contact, power_w) = match place {
-        Some(place) => (place.position, place.contact, None),
-        None => {
-            let station = stations.get(&bid.producer).ok_or("its station has no record")?;
-            (station.position, station.contact.clone(), Some(station.power_w))
-        }
+    let (position, contact, power_w) = if let Some(place) = place {
+        (place.position, place.contact, None)
+    } else {
+        let station = stations.get(&bid.producer).ok_or("its station has no record")?;
+        (station.position, station.contact.clone(), Some(station.power_w))
     };
     if let Err(error) = contact.as_str().parse::<Multiaddr>() {
         return Err(format!("its contact is no address for a session ({error})"));

@@ -110,21 +110,24 @@ async fn is_sold_out(
 /// What the final chain says about an `Open`.
 ///
 /// The questions go to one node, one after the other, and blocks may come between. That is as good
-/// as one state: a commitment stands when the payment does and ends the bidding, a payment only
-/// ever loses installments and time only grows, and those two are asked for last.
+/// as one state: a commitment stands when the payment does and ends the bidding, and a payment only
+/// ever loses installments. The time comes before the payment: what is still there later was not cancelled
+/// until then (S8).
 async fn facts(nodes: &Nodes, own: PublicKey, open: &Open) -> Result<ChainFacts, AgentError> {
     wait_for(nodes, open.payment).await?;
     let name = open.opening.request;
     let request = nodes.ask("ask for a request", |rpc| async move { rpc.energy_request(name).await }).await?;
     let bids =
         nodes.ask("ask for bids", |rpc| async move { rpc.bids(name).await }).await?.unwrap_or_default();
+    let status = status(nodes).await?;
+    nodes.saw(status.height);
     let payment = match &request {
         Some(request) => nodes.paying(open, &request.value).await?,
         None => None,
     };
     Ok(ChainFacts {
         chain: nodes.chain(),
-        time: status(nodes).await?.time,
+        time: status.time,
         request: request.map(|found| found.value),
         bid: bids.into_iter().find(|bid| bid.producer == own).map(|bid| bid.bid),
         payment,

@@ -159,6 +159,8 @@ impl Driver {
         let terms = self.session.terms();
         let (all, own) = (terms.plan.count.get(), terms.producer);
         match change {
+            // A claim of independent hashes may leave some out below its last.
+            Change::SettledBelow(_) if terms.kind == PaymentKind::Hashes => self.look_at_chain().await,
             Change::SettledBelow(below) => self.step(ProducerInput::Settled(below)).await,
             Change::Ended => self.step(ProducerInput::Settled(all)).await,
             Change::Cancelled => self.step(ProducerInput::Cancelled).await,
@@ -167,32 +169,34 @@ impl Driver {
         }
     }
 
-    /// Asks for what the news did not tell.
+    /// Asks for what the news did not tell. The time comes first: what is still there later was not cancelled
+    /// until then (S8).
     async fn look_at_chain(&mut self) -> Result<(), AgentError> {
         let terms = *self.session.terms();
         let nodes = &self.signer.nodes;
-        let state = nodes.payment(terms.kind, terms.payment).await?;
-        let locks = match terms.kind {
-            PaymentKind::Single => Some(nodes.locks(terms.consumer, terms.producer).await?),
-            _ => None,
-        };
-        let time =
-            nodes.need("ask for the chain's time", |rpc| async move { rpc.status().await }).await?.time;
-        self.step(ProducerInput::ChainTime(time)).await?;
-        if let Some(locks) = locks {
+        let status = nodes.need("ask for the chain's time", |rpc| async move { rpc.status().await }).await?;
+        nodes.saw(status.height);
+        let time = ProducerInput::ChainTime(status.time);
+        if terms.kind == PaymentKind::Single {
+            let locks = nodes.locks(terms.consumer, terms.producer).await?;
+            self.step(time).await?;
             return self.step(ProducerInput::Settled(self.session.settled_locks(&locks))).await;
         }
+        let Some(state) = nodes.payment(terms.kind, terms.payment).await? else {
+            self.step(ProducerInput::Gone).await?;
+            return self.step(time).await;
+        };
+        self.step(time).await?;
         match state {
-            None => self.step(ProducerInput::Settled(terms.plan.count.get())).await,
-            Some(OnChain::Installments(payment)) => {
+            OnChain::Installments(payment) => {
                 let below = payment.unsettled().next().unwrap_or(terms.plan.count.get());
                 self.step(ProducerInput::Settled(below)).await
             }
             // The producer posts nothing itself: it closes.
-            Some(OnChain::Channel(channel)) if channel.posted.is_some() => {
+            OnChain::Channel(channel) if channel.posted.is_some() => {
                 self.step(ProducerInput::ForceClosed).await
             }
-            Some(OnChain::Channel(_)) => Ok(()),
+            OnChain::Channel(_) => Ok(()),
         }
     }
 

@@ -55,13 +55,16 @@ pub enum ProducerInput {
     Message(Message),
     /// The station's meter since the session's start (D5).
     Metered(Energy),
-    /// A block with this time is final.
+    /// A block with this time is final, and the payment was not cancelled up to it (S8). So whoever asks the
+    /// chain asks for the time first and for the payment then.
     ChainTime(Timestamp),
     /// The chain has settled the installments below this index, by claim or deadline; of a channel:
     /// it paid out.
     Settled(u32),
     /// The consumer took everything back (I8, C11), and it is final.
     Cancelled,
+    /// The chain does not have the payment or channel any more, and nobody saw how it ended.
+    Gone,
     /// The consumer started a forced close of the channel, and it is final.
     ForceClosed,
     /// The operator or the station ends the session.
@@ -131,6 +134,7 @@ impl ProducerInput {
             Self::ChainTime(_) => "a block's time",
             Self::Settled(_) => "a settlement",
             Self::Cancelled => "a cancel",
+            Self::Gone => "the end of the payment",
             Self::ForceClosed => "a forced close",
             Self::Stop(_) => "the own stop",
             Self::Timeout => "a timeout",

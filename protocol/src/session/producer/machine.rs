@@ -142,11 +142,7 @@ impl ProducerSession {
 
     /// When to call [`Self::step`] with [`ProducerInput::Timeout`], unless something comes before.
     pub fn deadline(&self) -> Option<Timestamp> {
-        let reminder = match self.phase {
-            Phase::Paused | Phase::Delivering | Phase::Closing => self.claim_reminder(),
-            Phase::Settling | Phase::Done => None,
-        };
-        [self.timer, reminder].into_iter().flatten().min()
+        [self.timer, self.claim_reminder()].into_iter().flatten().min()
     }
 
     /// Takes one input at this moment of the own clock and appends what is to be done.
@@ -182,6 +178,9 @@ impl ProducerSession {
                 if phase == Delivering {
                     self.deliver(now, out); // P9
                 }
+                if self.claim_reminder().is_some_and(|at| at <= self.chain_time) {
+                    self.settle_early(out); // P15
+                }
             }
             (Paused | Delivering | Closing, Input::Message(Message::Resume(resume)))
                 if resume.payment == self.terms.payment =>
@@ -195,9 +194,7 @@ impl ProducerSession {
             (Paused | Closing, Input::Message(Message::Receipt(message))) => {
                 self.sign_receipt(&message, out); // P12, P13
             }
-            (Paused | Delivering | Closing, Input::Timeout)
-                if self.claim_reminder().is_some_and(|at| at <= now) =>
-            {
+            (_, Input::Timeout) if self.claim_reminder().is_some_and(|at| at <= now) => {
                 self.settle_early(out); // P15
             }
             (Paused | Delivering, Input::Timeout) if self.is_due(now) => {
@@ -211,6 +208,12 @@ impl ProducerSession {
                 self.finish_energy(EndReason::ClosedOnChain, out);
                 self.settled(now, self.terms.plan.count.get(), out); // P16
             }
+            (Paused | Delivering | Closing | Settling, Input::Gone) => {
+                if self.may_be_cancelled() {
+                    self.finish_energy(EndReason::ClosedOnChain, out);
+                }
+                self.settled(now, self.terms.plan.count.get(), out); // P16
+            }
             (Paused | Delivering | Closing, Input::ForceClosed) => {
                 self.finish_energy(EndReason::ConsumerStopped(StopReason::PaymentClosing), out); // P17
                 self.settle(out);
@@ -220,7 +223,7 @@ impl ProducerSession {
             }
             // P19, and timeouts that are not due.
             (_, Input::Timeout)
-            | (Done, Input::Settled(_) | Input::Cancelled)
+            | (Done, Input::Settled(_) | Input::Cancelled | Input::Gone)
             | (Settling | Done, Input::ForceClosed)
             | (Closing | Settling | Done, Input::Stop(_) | Input::Message(Message::Stop(_))) => {}
             (phase, input) => {
@@ -302,8 +305,7 @@ impl ProducerSession {
     /// P7, P9: lets the installment flow when it may, and reports it when it did.
     fn deliver(&mut self, now: Timestamp, out: &mut Vec<ProducerOutput>) {
         if !self.flowing {
-            // S8
-            if self.chain_time < self.terms.cancel_by && self.settled_below == 0 {
+            if self.may_be_cancelled() {
                 return;
             }
             self.flowing = true;
@@ -319,6 +321,14 @@ impl ProducerSession {
             out.push(self.delivered_message());
         }
         self.go_on(now, out);
+    }
+
+    /// S8: whether all that is known leaves it open that the consumer takes everything back, or has done so.
+    /// What was delivered says that it once was not.
+    fn may_be_cancelled(&self) -> bool {
+        self.chain_time < self.terms.cancel_by
+            && self.settled_below == 0
+            && self.progress.delivered_energy == Energy::ZERO
     }
 
     pub(super) fn delivered_message(&self) -> ProducerOutput {
@@ -430,6 +440,9 @@ impl ProducerSession {
 
     /// P15: when something released and unclaimed comes near its deadline.
     fn claim_reminder(&self) -> Option<Timestamp> {
+        if matches!(self.phase, Phase::Settling | Phase::Done) {
+            return None;
+        }
         let deadline = if self.terms.kind == PaymentKind::Channel {
             self.newest_state.and(self.terms.channel_deadline)
         } else {
@@ -460,17 +473,18 @@ impl ProducerSession {
         if below <= self.settled_below {
             return;
         }
+        if self.terms.kind == PaymentKind::Channel {
+            self.finish_energy(EndReason::ClosedOnChain, out); // D3: before it is written that the channel is gone
+        }
         out.push(ProducerOutput::Persist(ProducerRecord::Settled(below)));
         self.book_settled(below);
-        match (self.phase, self.terms.kind) {
-            (Phase::Settling, _) => self.finish_if_settled(out),
+        match self.phase {
+            Phase::Settling => self.finish_if_settled(out),
             // The payment is gone, and nothing more can be paid with it.
-            _ if self.end == Some(EndReason::ClosedOnChain) => self.settle(out),
-            (_, PaymentKind::Channel) => {
-                self.finish_energy(EndReason::ClosedOnChain, out);
+            _ if self.terms.kind == PaymentKind::Channel || self.end == Some(EndReason::ClosedOnChain) => {
                 self.settle(out);
             }
-            (Phase::Delivering, _) => self.deliver(now, out), // P9
+            Phase::Delivering => self.deliver(now, out), // P9
             _ => {}
         }
     }
