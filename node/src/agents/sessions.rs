@@ -203,6 +203,7 @@ impl Reader {
             ProducerRecord::Delivered((index, energy)) => self.deliver(*index, *energy),
             ProducerRecord::Ended(reason) => self.entry.stage = shown(reason),
             ProducerRecord::Receipted(_) => self.entry.receipt = true,
+            ProducerRecord::Binding => {}
             ProducerRecord::Settled(below) => self.entry.stage = format!("{below} installments are settled"),
         }
     }

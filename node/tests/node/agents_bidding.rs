@@ -112,6 +112,7 @@ async fn changed_after_the_choice(kind: PaymentKind, change: fn(&mut Bid)) -> (C
     let deposit =
         if kind == PaymentKind::Single { Deposit::Refund(Span::new(1_000)) } else { Deposit::Forfeit };
     let wanted = ChargeOrder {
+        mode: BiddingMode::Updates,
         enough_bids: Some(1),
         bidding: Span::new(20_000),
         max_attempts: 1,

@@ -10,7 +10,7 @@ use evchain_protocol::primitives::{Span, Timestamp};
 use evchain_protocol::session::{Message, PaymentKind, ProducerRecord, Settlement};
 
 use crate::bank::Side;
-use crate::deal::{Deal, KINDS, START, Shape, T_MAX};
+use crate::deal::{Deal, START, Shape, shapes};
 use crate::world::World;
 
 /// While there is still time to cancel the producer serves already.
@@ -18,20 +18,9 @@ const EARLY: Timestamp = Timestamp::new(START.get() - 290_000);
 const CANCEL_BY: Timestamp = Timestamp::new(START.get() - 100_000);
 
 /// Everything that can be cancelled, with its name.
-fn shapes() -> Vec<(String, Shape)> {
-    let mut shapes = Vec::new();
-    for count in [1, 2, 10] {
-        for kind in KINDS {
-            for deposit in [DepositRule::Forfeit, DepositRule::Refund(T_MAX)] {
-                if kind == PaymentKind::Channel && deposit != DepositRule::Forfeit {
-                    continue;
-                }
-                let shape = Shape { deposit, cancel_by: CANCEL_BY, ..Shape::new(kind, count) };
-                shapes.push((format!("{kind:?}, {deposit:?}, N = {count}"), shape));
-            }
-        }
-    }
-    shapes
+fn cancellable() -> Vec<(String, Shape)> {
+    let shapes = [1, 2, 10].into_iter().flat_map(shapes);
+    shapes.filter(|shape| shape.cancel_by == CANCEL_BY).map(|shape| (format!("{shape:?}"), shape)).collect()
 }
 
 /// The producer has accepted, and the consumer has released what it releases then.
@@ -50,7 +39,7 @@ fn accepted(shape: Shape) -> World {
 
 #[test]
 fn what_was_taken_back_while_the_producer_was_down_is_not_delivered() {
-    for (what, shape) in shapes() {
+    for (what, shape) in cancellable() {
         let mut world = accepted(shape);
         let records = world.producer_disk.len();
         world.kill(Side::Producer, records, Span::new(60_000));
@@ -67,7 +56,7 @@ fn what_was_taken_back_while_the_producer_was_down_is_not_delivered() {
 
 #[test]
 fn a_payment_that_is_gone_when_it_can_no_longer_be_cancelled_was_paid() {
-    for (what, shape) in shapes() {
+    for (what, shape) in cancellable() {
         // The deposit of an only installment with `refund` is gone before the window: claimed, or returned.
         if shape.kind == PaymentKind::Channel || (shape.count == 1 && shape.deposit != DepositRule::Forfeit) {
             continue;
@@ -90,7 +79,7 @@ fn a_payment_that_is_gone_when_it_can_no_longer_be_cancelled_was_paid() {
 #[test]
 fn a_cancel_and_a_crash_together_cost_nobody_more_than_an_installment() {
     let mut cancelled = 0;
-    for (what, shape) in shapes() {
+    for (what, shape) in cancellable() {
         for after in [5_000, 60_000, 180_000] {
             for output in 0..10 {
                 let mut world = accepted(shape);

@@ -74,6 +74,19 @@ pub const KINDS: [PaymentKind; 3] = [PaymentKind::Hashes, PaymentKind::Chain, Pa
 pub const ALL_KINDS: [PaymentKind; 4] =
     [PaymentKind::Hashes, PaymentKind::Chain, PaymentKind::Channel, PaymentKind::Single];
 
+/// Each kind of payment with each rule for its deposit, and with a time until which it can be cancelled.
+pub fn shapes(count: u32) -> Vec<Shape> {
+    let plain = ALL_KINDS.map(|kind| Shape::new(kind, count));
+    let refund = |shape: &Shape| Shape { deposit: DepositRule::Refund(T_MAX), ..*shape };
+    let cancel_by = |shape: &Shape| Shape { cancel_by: Timestamp::new(START.get() - 100_000), ..*shape };
+    let [hashes, chain, channel, _] = &plain;
+    let mut shapes = plain.to_vec();
+    shapes.extend([hashes, chain].map(refund));
+    shapes.extend([hashes, chain, channel].map(cancel_by));
+    shapes.extend([hashes, chain].map(refund).each_ref().map(cancel_by));
+    shapes
+}
+
 /// An agreement with its keys, its secrets and the chain that it stands on.
 #[derive(Clone)]
 pub struct Deal {

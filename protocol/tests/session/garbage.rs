@@ -10,11 +10,11 @@ use std::collections::BTreeSet;
 use crate::deal::{ALL_KINDS, Deal, START, Shape, T_MAX};
 use evchain_protocol::crypto::{Preimage, Signature};
 use evchain_protocol::hash_chain;
-use evchain_protocol::primitives::{Energy, Span, Timestamp};
+use evchain_protocol::primitives::{Amount, Energy, Span, Timestamp};
 use evchain_protocol::session::{
     ChainFacts, ConsumerInput, ConsumerOutput, ConsumerPolicy, ConsumerSession, Delivered, MAX_MESSAGE_BYTES,
-    Message, PaymentKind, ProducerInput, ProducerOutput, ProducerPolicy, ProducerSession, Proof, Release,
-    Resume, StopReason,
+    Message, PaymentKind, ProducerInput, ProducerOutput, ProducerPolicy, ProducerSession, Progress, Proof,
+    Receipt, ReceiptMessage, RejectReason, Release, Resume, StopReason,
 };
 use evchain_protocol::state::channel::{ChannelState, SignedChannelState};
 use evchain_protocol::state::payment::HashLocks;
@@ -70,10 +70,32 @@ fn producer_input(deal: &Deal, (what, index, number): Step, now: Timestamp) -> P
         10 => ProducerInput::ChainTime(now),
         11 => message(resume(deal, index)),
         12 => ProducerInput::Timeout,
-        13 if number % 8 == 0 => message(Message::Stop(StopReason::Requested)),
+        13 => match number % 16 {
+            0 => message(Message::Stop(StopReason::Requested)),
+            1 => ProducerInput::Settled(index),
+            2 => ProducerInput::Cancelled,
+            3 => ProducerInput::Gone,
+            4 => ProducerInput::ForceClosed,
+            5 => ProducerInput::Stop(StopReason::Fault),
+            6 => message(Message::Reject(RejectReason::NoBid)),
+            _ => message(receipt(deal, index, number)),
+        },
         14 => message(Message::Open(deal.open)),
         _ => message(Message::Accept(Span::new(number))),
     }
+}
+
+/// A receipt that the consumer signs, true or not.
+fn receipt(deal: &Deal, index: u32, number: u64) -> Message {
+    let amount: u64 = (0..index.min(COUNT)).map(|below| deal.terms.plan.amount(below).get()).sum();
+    let progress = Progress { released: index, amount: Amount::new(amount), ..deal.terms.start() };
+    let receipt = Receipt::new(&deal.terms, &progress, Energy::new(number));
+    let signature = receipt.sign(&deal.consumer, deal.terms.chain);
+    let closing = (deal.terms.kind == PaymentKind::Channel && index > 0).then(|| {
+        let state = ChannelState { channel: deal.terms.payment, released: index, closing: true };
+        state.sign(&deal.consumer, deal.terms.chain).signature
+    });
+    Message::Receipt(ReceiptMessage { receipt, signature, closing })
 }
 
 fn consumer_input(deal: &Deal, (what, index, number): Step, now: Timestamp) -> ConsumerInput {
@@ -87,7 +109,15 @@ fn consumer_input(deal: &Deal, (what, index, number): Step, now: Timestamp) -> C
         10 => ConsumerInput::ChainTime(now),
         11 => message(resume(deal, index)),
         12 => ConsumerInput::Timeout,
-        13 if number % 8 == 0 => message(Message::Stop(StopReason::Fault)),
+        13 => match number % 16 {
+            0 => message(Message::Stop(StopReason::Fault)),
+            1 => ConsumerInput::PaidOut,
+            2 => ConsumerInput::Cancelled,
+            3 => ConsumerInput::ForceClosed,
+            4 => ConsumerInput::Stop(StopReason::Requested),
+            5 => message(Message::Reject(RejectReason::NoBid)),
+            _ => message(receipt(deal, index, number)),
+        },
         14 => ConsumerInput::Connected,
         _ => message(Message::Release(Release { index, proof: forged(deal) })),
     }
@@ -113,7 +143,7 @@ proptest! {
                 .unwrap();
         let deposit = (deal.terms.kind == PaymentKind::Channel).then_some(0);
         let mut collectable: BTreeSet<u32> = deposit.into_iter().collect();
-        let mut now = early(&deal);
+        let (mut now, mut is_gone) = (early(&deal), false);
         for step in steps {
             let input = producer_input(&deal, step, now);
             if let ProducerInput::Message(Message::Release(release)) = &input
@@ -121,11 +151,22 @@ proptest! {
             {
                 collectable.insert(release.index);
             }
+            // What was taken back, paid out or is about to be pays for nothing more.
+            is_gone |= matches!(input, ProducerInput::Cancelled)
+                || (deal.terms.kind == PaymentKind::Channel
+                    && matches!(input, ProducerInput::ForceClosed | ProducerInput::Settled(1..) | ProducerInput::Gone));
             let before = out.len();
             let _ = session.step(now, input, &mut out);
             for output in &out[before..] {
-                if let ProducerOutput::Deliver(up_to) = output {
-                    prop_assert!(up_to.get() <= deal.energy_of(collectable.iter().copied()));
+                match output {
+                    ProducerOutput::Deliver(up_to) => {
+                        prop_assert!(!is_gone && up_to.get() <= deal.energy_of(collectable.iter().copied()));
+                    }
+                    ProducerOutput::Send(Message::Receipt(signed)) => {
+                        let Progress { released, amount, .. } = *session.progress();
+                        prop_assert_eq!((signed.receipt.released, signed.receipt.amount), (released, amount));
+                    }
+                    _ => {}
                 }
             }
             now = now.after(Span::new(step.2 * 20)).unwrap();

@@ -588,8 +588,10 @@ impl World {
     }
 }
 
-/// A session from the window's start on, or as long before it as the deposit needs.
+/// A session from the window's start on, or as long before it as the deposit needs, or as there is
+/// something to cancel.
 pub fn at_start(deal: Deal) -> World {
     let is_refund = deal.terms.kind != PaymentKind::Channel && !deal.terms.deposit_is_forfeit();
-    World::new(deal, if is_refund { Timestamp::new(START.get() - 290_000) } else { START })
+    let is_early = is_refund || deal.terms.cancel_by > Timestamp::ZERO;
+    World::new(deal, if is_early { Timestamp::new(START.get() - 290_000) } else { START })
 }

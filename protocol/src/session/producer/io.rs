@@ -106,6 +106,8 @@ pub enum ProducerRecord {
     Receipted(ReceiptRecord),
     /// The chain has settled the installments below this index.
     Settled(u32),
+    /// The consumer can no longer take its money back (S8).
+    Binding,
 }
 
 tagged_enum!(ProducerRecord {
@@ -115,6 +117,7 @@ tagged_enum!(ProducerRecord {
     3 => Ended(EndReason),
     4 => Receipted(ReceiptRecord),
     5 => Settled(u32),
+    6 => Binding,
 });
 
 /// What the producer's session began with.

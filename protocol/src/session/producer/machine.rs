@@ -52,6 +52,8 @@ pub struct ProducerSession {
     pub(super) flowing: bool,
     pub(super) meter: Energy,
     pub(super) chain_time: Timestamp,
+    /// Whether it is known that the consumer cannot cancel any more (S8).
+    pub(super) is_binding: bool,
     /// Preimages received that the chain has not settled, without a forfeited deposit.
     pub(super) unsettled: BTreeMap<u32, Preimage>,
     /// Preimages below this index were given out in a claim.
@@ -116,6 +118,7 @@ impl ProducerSession {
             flowing: false,
             meter: Energy::ZERO,
             chain_time: Timestamp::ZERO,
+            is_binding: false,
             unsettled: BTreeMap::new(),
             claimed_below: 0,
             settled_below: 0,
@@ -308,6 +311,10 @@ impl ProducerSession {
             if self.may_be_cancelled() {
                 return;
             }
+            if self.terms.cancel_by > Timestamp::ZERO && !self.is_binding {
+                self.is_binding = true;
+                out.push(ProducerOutput::Persist(ProducerRecord::Binding));
+            }
             self.flowing = true;
             out.push(ProducerOutput::Deliver(self.progress.energy));
         }
@@ -324,11 +331,8 @@ impl ProducerSession {
     }
 
     /// S8: whether all that is known leaves it open that the consumer takes everything back, or has done so.
-    /// What was delivered says that it once was not.
     fn may_be_cancelled(&self) -> bool {
-        self.chain_time < self.terms.cancel_by
-            && self.settled_below == 0
-            && self.progress.delivered_energy == Energy::ZERO
+        !self.is_binding && self.chain_time < self.terms.cancel_by && self.settled_below == 0
     }
 
     pub(super) fn delivered_message(&self) -> ProducerOutput {

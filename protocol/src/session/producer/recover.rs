@@ -58,6 +58,7 @@ impl ProducerSession {
             ProducerRecord::Ended(reason) if self.end.is_none() => self.end = Some(*reason),
             ProducerRecord::Receipted(record) if self.end.is_some() => self.receipt = Some(*record),
             ProducerRecord::Settled(below) => self.book_settled(*below),
+            ProducerRecord::Binding => self.is_binding = true,
             _ => return None,
         }
         Some(())
