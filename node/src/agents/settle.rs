@@ -99,10 +99,10 @@ async fn claim_locks(
     let mut rejected = Ok(());
     let locks = signer.nodes.locks(terms.consumer, terms.producer).await?;
     let time = chain_time(signer).await?;
-    for (_, preimage) in preimages {
+    for (index, preimage) in preimages {
         // No two have the same hash (O8).
         let hash = preimage.lock();
-        let is_collectable = |lock: &Lock| lock.hash == hash && time < lock.deadline;
+        let is_collectable = |lock: &Lock| terms.is_lock_of(*index, hash, lock) && time < lock.deadline;
         let Some((lock, _)) = locks.iter().find(|(_, lock)| is_collectable(lock)) else { continue };
         let claim = ClaimLock { lock: *lock, preimage: *preimage };
         match signer.send(Phase::Settlement, &Action::Claim(Claim::Lock(claim))).await {

@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Decode, Encode};
-use crate::crypto::{ChainId, PublicKey};
+use crate::crypto::{ChainId, Hash, PublicKey};
 use crate::payment::{DepositRule, InstallmentPlan};
 use crate::primitives::{Amount, Energy, Span, Timestamp, TxRef};
 use crate::state::auction::PaymentKinds;
 use crate::state::channel::INITIAL_RELEASED;
+use crate::state::payment::Lock;
 use crate::tagged_enum;
 
 /// How a session is paid.
@@ -80,6 +81,12 @@ impl Terms {
     /// Whether the deposit pays itself (I5).
     pub fn deposit_is_forfeit(&self) -> bool {
         self.kind != PaymentKind::Channel && self.plan.deposit == DepositRule::Forfeit
+    }
+
+    /// Whether a single lock of this hash is that of installment `index` (O8). Whoever knows a hash can make
+    /// another lock of it.
+    pub fn is_lock_of(&self, index: u32, hash: Hash, lock: &Lock) -> bool {
+        (lock.hash, lock.amount, lock.deadline) == (hash, self.plan.amount(index), self.plan.deadline(index))
     }
 
     /// The moment by which an installment paid at `now` must be delivered: its share of the window

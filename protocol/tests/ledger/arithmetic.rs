@@ -82,6 +82,20 @@ proptest! {
         prop_assert_eq!(n.money_of(Amount::new(price), n.get()), Amount::ZERO);
     }
 
+    /// What rounding adds to what a session can cost (docs/session.md, "Who has lost what"): less than what a Wh
+    /// is worth for the consumer, and less than a unit of money for the producer. All times e.
+    #[test]
+    fn rounding_costs_a_wh_or_a_unit(price in 1..1_u64 << 60, energy in 1..1_u64 << 60, n in values::installments()) {
+        let (b, e) = (u128::from(price), u128::from(energy));
+        let paid = |released| u128::from(n.money_released(money(price), released).get()) * e;
+        let worth = |released| u128::from(n.energy_released(Energy::new(energy), released).get()) * b;
+        let largest = b.div_ceil(u128::from(n.get())) * e;
+        for k in 0..n.get() {
+            prop_assert!(paid(k + 1) < worth(k) + largest + b, "the consumer, {k} delivered");
+            prop_assert!(worth(k) < paid(k) + e, "the producer, {k} delivered");
+        }
+    }
+
     #[test]
     fn deadlines_never_fall(start in any::<u64>(), length in any::<u32>(), n in values::installments()) {
         let start = Timestamp::new(start);
