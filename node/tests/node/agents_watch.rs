@@ -104,6 +104,27 @@ async fn answer_an_older_state(is_killed: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_tower_that_starts_at_a_node_that_is_behind_forgets_nothing() {
+    let world = world(6_000).await;
+    let tower = world.watch(TOWER, |_| {}).await;
+    let Deserted { channel, consumer, held, .. } = deserted(&world, &tower, 12_000).await;
+    tower.kill().await;
+    let blank = world.start_blank_node().await;
+    let tower = world.watch_at(TOWER, blank.rpc().await, |_| {}).await;
+    // Long enough to look, and to believe that the channel has ended.
+    tokio::time::sleep(AWAY).await;
+    let report = tower.finish().await;
+    assert_eq!((report.ended, report.guarded), (0, 1));
+    blank.stop().await;
+
+    let tower = world.watch(TOWER, |_| {}).await;
+    world.submit(&consumer, Action::ForceCloseChannel(ForceCloseChannel { channel, state: None })).await;
+    wait_for_end(&tower, channel).await;
+    assert!(held >= 4 && has_posted(&tower, held), "{held}");
+    tower.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_tower_posts_before_the_deadline_what_nobody_closed_though_its_node_was_away() {
     let mut world = world(3_000).await;
     let tower = world.watch(TOWER, |_| {}).await;

@@ -63,6 +63,8 @@ pub async fn run(
     let machine = Watchtower::recover(nodes.chain(), config.policy, &records)
         .map_err(|source| AgentError::Damaged { path: journal.path().to_owned(), source })?;
     let journal = journal.replace(&machine.records())?;
+    // Each was on the final chain: a node that is below it cannot tell that it has ended.
+    machine.guards().keys().for_each(|name| nodes.saw(name.height()));
     let (endpoint, streams) = SessionEndpoint::start(
         Service::Watching,
         Some(config.listen.clone()),
@@ -123,7 +125,7 @@ fn open_journal(config: &WatchConfig) -> Result<(Journal<WatchRecord>, Vec<Watch
 /// What the chain has of some channels under guard, or of all.
 struct Looked {
     is_all: bool,
-    found: Vec<(TxRef, Option<Channel>)>,
+    found: Vec<(TxRef, Result<Option<Channel>, AgentError>)>,
 }
 
 struct Tower {
@@ -139,7 +141,7 @@ struct Tower {
     /// Channels that are looked up for the first time; at most one for each client.
     lookups: JoinSet<(Asked, Result<Option<Channel>, AgentError>)>,
     /// A look at all channels under guard, and one at each channel that was looked up.
-    looks: JoinSet<Result<Looked, AgentError>>,
+    looks: JoinSet<Looked>,
     /// Whether a look at all is under way, and another is to follow.
     is_looking: bool,
     look_again: bool,
@@ -167,11 +169,8 @@ impl Tower {
                 Some(_) = clients.join_next() => {}
                 Some(asked) = self.asked.recv() => self.ask(asked).await?,
                 Some(found) = self.lookups.join_next() => {
-                    if let Ok((asked, Ok(found))) = found {
-                        let name = asked.state.state.channel;
-                        self.guard(asked, found).await?;
-                        // A block may have come between the answer and the guard.
-                        self.look_at(vec![name], false);
+                    if let Ok((asked, found)) = found {
+                        self.found(asked, found).await?;
                     }
                 }
                 news = self.news.next() => match news {
@@ -181,7 +180,7 @@ impl Tower {
                 _ = look.tick() => self.look(),
                 Some(looked) = self.looks.join_next() => {
                     if let Ok(looked) = looked {
-                        self.looked(looked?).await?;
+                        self.looked(looked).await?;
                     }
                 }
                 Some(posted) = self.posts.join_next() => {
@@ -213,7 +212,34 @@ impl Tower {
             return self.guard(asked, None).await;
         }
         let nodes = self.signer.nodes.clone();
-        self.lookups.spawn(async move { (asked, channel(&nodes, name).await) });
+        self.lookups.spawn(async move { (asked, look_up(&nodes, name).await) });
+        Ok(())
+    }
+
+    /// A channel was looked up for the first time.
+    async fn found(
+        &mut self,
+        asked: Asked,
+        found: Result<Option<Channel>, AgentError>,
+    ) -> Result<(), AgentError> {
+        let name = asked.state.state.channel;
+        let found = match found {
+            Ok(found) => found,
+            // The client is left without answer, and comes again.
+            Err(error) => {
+                self.trouble("look up", name, &error);
+                return Ok(());
+            }
+        };
+        if found.is_some() {
+            // Never for a name that the chain does not have: a client could invent any height.
+            self.signer.nodes.saw(name.height());
+        }
+        self.guard(asked, found).await?;
+        if self.machine.guards().contains_key(&name) {
+            // A block may have come between the answer and the guard.
+            self.look_at(vec![name], false);
+        }
         Ok(())
     }
 
@@ -238,15 +264,24 @@ impl Tower {
         self.looks.spawn(async move {
             let mut found = Vec::new();
             for name in names {
-                found.push((name, channel(&nodes, name).await?));
+                found.push((name, channel(&nodes, name).await));
             }
-            Ok(Looked { is_all, found })
+            Looked { is_all, found }
         });
     }
 
     async fn looked(&mut self, looked: Looked) -> Result<(), AgentError> {
+        let mut failed = None;
         for (name, found) in looked.found {
-            self.step(&WatchInput::Found(name, found), None).await?;
+            match found {
+                Ok(found) => self.step(&WatchInput::Found(name, found), None).await?,
+                // Guarded as before, and looked at again.
+                Err(error) => failed = Some((name, error)),
+            }
+        }
+        // One for all: there may be thousands.
+        if let Some((name, error)) = failed {
+            self.trouble("look at", name, &error);
         }
         if looked.is_all {
             self.is_looking = false;
@@ -283,11 +318,15 @@ impl Tower {
                 self.step(&WatchInput::Found(name, found), None).await
             }
             Err(error) => {
-                let reason = format!("cannot post the state of {name}: {error}");
-                self.signer.nodes.warn(Warning::Trouble { reason });
+                self.trouble("post the state of", name, &error);
                 self.step(&WatchInput::Failed(name), None).await
             }
         }
+    }
+
+    fn trouble(&self, action: &str, name: TxRef, error: &AgentError) {
+        let reason = format!("cannot {action} {name}: {error}");
+        self.signer.nodes.warn(Warning::Trouble { reason });
     }
 
     /// Gives the machine an input and carries out its outputs in their order. Records that follow each
@@ -381,8 +420,17 @@ async fn post(signer: &Signer, state: CoSignedState) -> Result<Posted, AgentErro
     Ok(Posted { sent, found: channel(&signer.nodes, name).await? })
 }
 
-/// What the final chain has of a channel.
+/// What the final chain has of a channel that was on it. None ends a guard, so it is asked for twice: a node
+/// that catches up may have missed it at first, and be up to date when asked how far it is.
 async fn channel(nodes: &Nodes, name: TxRef) -> Result<Option<Channel>, AgentError> {
+    match look_up(nodes, name).await? {
+        Some(channel) => Ok(Some(channel)),
+        None => look_up(nodes, name).await,
+    }
+}
+
+/// What the final chain has under any name.
+async fn look_up(nodes: &Nodes, name: TxRef) -> Result<Option<Channel>, AgentError> {
     Ok(match nodes.payment(PaymentKind::Channel, name).await? {
         Some(OnChain::Channel(channel)) => Some(channel),
         _ => None,
