@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use evchain_node::agents::watchtower::{self, WatchConfig};
 use evchain_node::agents::{AgentError, AgentEvent, ChargeOutcome, Warning};
-use evchain_protocol::crypto::{KeyPair, PublicKey};
+use evchain_node::network::{NetworkLimits, Service, SessionEndpoint, SessionError, SessionStream};
+use evchain_protocol::crypto::{KeyPair, PublicKey, Signature};
 use evchain_protocol::primitives::{Amount, Span, TxRef};
-use evchain_protocol::session::PaymentKind;
+use evchain_protocol::session::{GuardRefusal, PaymentKind, Refused, WatchMessage};
+use evchain_protocol::state::channel::{ChannelState, CoSignedState};
 use evchain_protocol::transaction::Action;
 use evchain_protocol::transaction::channel::ForceCloseChannel;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::agents_support::{Events, START, Watching, World, key, order_from, soon, tariff};
+use crate::agents_support::{Events, PATIENCE, START, Watching, World, key, order_from, soon, tariff};
 
 const FEE: u64 = 10;
 /// One of 8 installments of 44 kWh at 40 cents.
@@ -170,4 +173,49 @@ async fn a_tower_without_money_says_so_at_once() {
     let ended = soon("the tower's refusal", running).await;
     let Err(AgentError::Settings(reason)) = ended else { panic!("{ended:?}") };
     assert!(reason.contains("has no account") && reason.contains("evchain tx transfer"), "{reason}");
+}
+
+/// An endpoint that speaks a tower's protocol.
+async fn endpoint(world: &World, seed: u8) -> (SessionEndpoint, mpsc::Receiver<SessionStream>) {
+    let listen = Some("/ip4/127.0.0.1/tcp/0".parse().expect("an address"));
+    let (chain, limits) = (world.rpc().await.chain_id(), NetworkLimits::default());
+    SessionEndpoint::start(Service::Watching, listen, chain, &key(seed), limits).expect("an endpoint")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn strangers_do_not_keep_a_producer_away() {
+    let world = world(1_000).await;
+    let tower = world.watch(TOWER, |config| config.max_streams = 2).await;
+    let mut strangers = Vec::new();
+    for seed in 50..53 {
+        let (endpoint, _) = endpoint(&world, seed).await;
+        let peer = key(TOWER).public_key();
+        let stream = endpoint.open_session(peer, vec![tower.address.clone()]).await.expect("a stream");
+        strangers.push((endpoint, stream));
+    }
+    let (_, first) = &mut strangers[0];
+    let ended = first.receive(PATIENCE).await;
+    assert!(
+        matches!(ended, Err(SessionError::Closed | SessionError::Failed(_))),
+        "the idlest goes: {ended:?}"
+    );
+    // Nonsense is answered once.
+    let (_, last) = &mut strangers[2];
+    let signature = Signature::from_bytes([0; 64]);
+    let state = ChannelState { channel: TxRef::MAX, released: 2, closing: false };
+    let nonsense = CoSignedState { state, consumer: signature, producer: signature };
+    last.send(&WatchMessage::Guard(nonsense).encode()).await.expect("it is there");
+    let refused = Refused { channel: TxRef::MAX, reason: GuardRefusal::NoChannel };
+    let answer = last.receive(PATIENCE).await.expect("an answer");
+    assert_eq!(WatchMessage::decode(&answer), Ok(WatchMessage::Refused(refused)));
+    assert!(matches!(last.receive(PATIENCE).await, Err(SessionError::Closed)));
+
+    let seller = world.produce_guarded(1, tariff(40), &tower.address).await;
+    let charging = world.charge(order_from(PaymentKind::Channel, 8, 4_000, 6_000)).await;
+    let is_told = |event: &AgentEvent| matches!(event, AgentEvent::Guarded { .. });
+    seller.events.wait("a guarded state", is_told).await;
+    let report = charging.report().await;
+    assert_eq!(report.outcome, ChargeOutcome::Charged, "{report:#?}");
+    seller.finish().await;
+    tower.finish().await;
 }

@@ -1,5 +1,6 @@
 //! Drives the tower's machine: carries out its outputs in order, and feeds it what happens.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,8 +8,7 @@ use evchain_protocol::crypto::{KeyPair, PublicKey};
 use evchain_protocol::event::Event;
 use evchain_protocol::primitives::{Amount, TxRef};
 use evchain_protocol::session::{
-    GuardRecord, GuardRefusal, OnChain, PaymentKind, Refused, WatchInput, WatchMessage, WatchOutput,
-    WatchRecord, Watchtower,
+    GuardRecord, OnChain, PaymentKind, WatchInput, WatchMessage, WatchOutput, WatchRecord, Watchtower,
 };
 use evchain_protocol::state::channel::{Channel, CoSignedState, PostedState};
 use evchain_protocol::transaction::Action;
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::clients::{Asked, limits, serve};
+use super::clients::{Asked, Clients, limits};
 use super::config::{WatchConfig, WatchReport};
 use crate::agents::address::reachable;
 use crate::agents::blocks::{Blocks, News, NewsReader};
@@ -70,19 +70,19 @@ pub async fn run(
         Some(config.listen.clone()),
         nodes.chain(),
         &key,
-        limits(),
+        limits(config.max_streams),
     )?;
     let address = reachable(&config.listen, config.advertise.as_ref(), &endpoint).await?.to_string();
     let meter = FinalityMeter::of_recent_blocks(&nodes).await?;
     let blocks = Blocks::follow(rpc, Arc::clone(&observer), meter);
-    let (questions, asked) = mpsc::channel(QUESTIONS);
+    let (clients, asked) = Clients::new(config.max_streams, config.allow.clone(), QUESTIONS);
     let mut tower = Tower {
         written: machine.records().len(),
         machine,
         journal: Some(journal),
-        config,
         signer: Arc::new(Signer::new(nodes, key)),
         news: blocks.reader(),
+        clients,
         asked,
         lookups: JoinSet::new(),
         looks: JoinSet::new(),
@@ -92,7 +92,7 @@ pub async fn run(
         report: WatchReport::default(),
     };
     observer(&AgentEvent::Watching { address, channels: tower.machine.guards().len() });
-    tower.work(streams, questions, stop).await?;
+    tower.work(streams, stop).await?;
     // It lives as long as its clients.
     drop(endpoint);
     Ok(tower.report)
@@ -134,9 +134,9 @@ struct Tower {
     journal: Option<Journal<WatchRecord>>,
     /// Records in the journal.
     written: usize,
-    config: WatchConfig,
     signer: Arc<Signer>,
     news: NewsReader,
+    clients: Clients,
     asked: mpsc::Receiver<Asked>,
     /// Channels that are looked up for the first time; at most one for each client.
     lookups: JoinSet<(Asked, Result<Option<Channel>, AgentError>)>,
@@ -154,19 +154,17 @@ impl Tower {
     async fn work(
         &mut self,
         mut streams: mpsc::Receiver<SessionStream>,
-        questions: mpsc::Sender<Asked>,
         stop: CancellationToken,
     ) -> Result<(), AgentError> {
-        let mut clients = JoinSet::new();
         let mut look = tokio::time::interval(LOOK);
         loop {
             let deadline = self.machine.deadline().map(|at| Instant::now() + until(at));
             tokio::select! {
                 stream = streams.recv() => match stream {
-                    Some(stream) => drop(clients.spawn(serve(stream, questions.clone()))),
+                    Some(stream) => self.clients.take(stream, || producers(&self.machine)),
                     None => return Err(crate::network::SessionError::Stopped.into()),
                 },
-                Some(_) = clients.join_next() => {}
+                Some(()) = self.clients.closed() => {}
                 Some(asked) = self.asked.recv() => self.ask(asked).await?,
                 Some(found) = self.lookups.join_next() => {
                     if let Ok((asked, found)) = found {
@@ -202,12 +200,7 @@ impl Tower {
     /// A channel that is guarded already needs no look at the chain.
     async fn ask(&mut self, asked: Asked) -> Result<(), AgentError> {
         let name = asked.state.state.channel;
-        if self.config.allow.as_ref().is_some_and(|allowed| !allowed.contains(&asked.from)) {
-            let refused = Refused { channel: name, reason: GuardRefusal::NotAllowed };
-            // The client may have gone.
-            let _ = asked.answer.send(WatchMessage::Refused(refused));
-            return Ok(());
-        }
+        self.clients.heard(asked.client);
         if self.machine.guards().contains_key(&name) {
             return self.guard(asked, None).await;
         }
@@ -244,7 +237,7 @@ impl Tower {
     }
 
     async fn guard(&mut self, asked: Asked, found: Option<Channel>) -> Result<(), AgentError> {
-        let Asked { from, state, answer } = asked;
+        let Asked { from, state, answer, .. } = asked;
         self.step(&WatchInput::Guard { from, state, found }, Some(answer)).await
     }
 
@@ -398,6 +391,11 @@ impl Tower {
         let signer = Arc::clone(&self.signer);
         self.posts.spawn(async move { (name, post(&signer, state).await) });
     }
+}
+
+/// Whose channels are under guard.
+fn producers(machine: &Watchtower) -> BTreeSet<PublicKey> {
+    machine.guards().values().map(|guard| guard.channel().producer).collect()
 }
 
 /// What came of a post.
