@@ -10,7 +10,7 @@ use evchain_node::agents::{AgentError, AgentEvent, ChargeOutcome, Warning};
 use evchain_node::network::{NetworkLimits, Service, SessionEndpoint, SessionError, SessionStream};
 use evchain_protocol::crypto::{KeyPair, PublicKey, Signature};
 use evchain_protocol::primitives::{Amount, Span, TxRef};
-use evchain_protocol::session::{GuardRefusal, PaymentKind, Refused, WatchMessage};
+use evchain_protocol::session::{GuardRefusal, Guarded, PaymentKind, Refused, WatchMessage};
 use evchain_protocol::state::channel::{ChannelState, CoSignedState};
 use evchain_protocol::transaction::Action;
 use evchain_protocol::transaction::channel::ForceCloseChannel;
@@ -180,6 +180,36 @@ async fn endpoint(world: &World, seed: u8) -> (SessionEndpoint, mpsc::Receiver<S
     let listen = Some("/ip4/127.0.0.1/tcp/0".parse().expect("an address"));
     let (chain, limits) = (world.rpc().await.chain_id(), NetworkLimits::default());
     SessionEndpoint::start(Service::Watching, listen, chain, &key(seed), limits).expect("an endpoint")
+}
+
+async fn question(stream: &mut SessionStream) -> CoSignedState {
+    let bytes = stream.receive(PATIENCE).await.expect("a question");
+    let Ok(WatchMessage::Guard(state)) = WatchMessage::decode(&bytes) else { panic!("{bytes:?}") };
+    state
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_refusal_that_may_pass_is_asked_again_without_a_further_installment() {
+    let world = world(1_000).await;
+    let (tower, mut streams) = endpoint(&world, TOWER).await;
+    let address = tower.listen_addresses().await.expect("an address").remove(0);
+    let seller = world.produce_guarded(1, tariff(40), &address).await;
+    let charging = world.charge(order_from(PaymentKind::Channel, 8, 4_000, 12_000)).await;
+    let mut stream = soon("a stream", streams.recv()).await.expect("a stream");
+    let first = question(&mut stream).await;
+    charging.kill().await;
+    let channel = first.state.channel;
+    let refused = WatchMessage::Refused(Refused { channel, reason: GuardRefusal::NoChannel });
+    stream.send(&refused.encode()).await.expect("it is there");
+    stream.close().await;
+    let mut stream = soon("another stream", streams.recv()).await.expect("a stream");
+    let again = question(&mut stream).await.state;
+    assert_eq!(again.channel, channel);
+    let guarded = WatchMessage::Guarded(Guarded { channel, released: again.released });
+    stream.send(&guarded.encode()).await.expect("it is there");
+    let is_told = |event: &AgentEvent| matches!(event, AgentEvent::Guarded { released, .. } if *released == again.released);
+    seller.events.wait("the tower's answer", is_told).await;
+    seller.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
