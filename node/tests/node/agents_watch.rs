@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use evchain_node::agents::watchtower::{self, WatchConfig};
-use evchain_node::agents::{AgentError, AgentEvent, ChargeOutcome, Warning};
+use evchain_node::agents::{AgentError, AgentEvent, ChargeOutcome, Warning, sessions};
 use evchain_node::network::{NetworkLimits, Service, SessionEndpoint, SessionError, SessionStream};
 use evchain_protocol::crypto::{KeyPair, PublicKey, Signature};
 use evchain_protocol::primitives::{Amount, Span, TxRef};
@@ -173,6 +173,57 @@ async fn a_tower_without_money_says_so_at_once() {
     let ended = soon("the tower's refusal", running).await;
     let Err(AgentError::Settings(reason)) = ended else { panic!("{ended:?}") };
     assert!(reason.contains("has no account") && reason.contains("evchain tx transfer"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_tower_answers_for_several_channels_together() {
+    let world = world(6_000).await;
+    let tower = world.watch(TOWER, |_| {}).await;
+    let seller = world.produce_guarded(1, tariff(40), &tower.address).await;
+    let wanted = || {
+        let mut order = order_from(PaymentKind::Channel, 8, 5_000, 12_000);
+        // The main key funds both.
+        order.choice.max_price = Amount::new(300_000);
+        order
+    };
+    let (first, second) = (world.charge(wanted()).await, world.charge(wanted()).await);
+    soon("two guarded channels", async {
+        while guarded(&seller.events).len() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    seller.kill().await;
+    first.kill().await;
+    second.kill().await;
+    tower.kill().await;
+    let entries = sessions::list(&world.state_dir("consumer")).expect("a list");
+    let keys: Vec<KeyPair> = (1..9).map(|index| world.wallet.key(index)).collect();
+    let mut channels = Vec::new();
+    for entry in entries {
+        let channel = entry.payment.expect("it has paid");
+        let consumer = keys.iter().find(|key| Some(key.public_key()) == entry.consumer).expect("a key");
+        world.submit(consumer, Action::ForceCloseChannel(ForceCloseChannel { channel, state: None })).await;
+        channels.push(channel);
+    }
+    assert_eq!(channels.len(), 2);
+    let tower = world.watch(TOWER, |_| {}).await;
+    for channel in channels {
+        wait_for_end(&tower, channel).await;
+    }
+    let report = tower.finish().await;
+    assert_eq!((report.posted, report.ended, report.guarded), (2, 2, 0));
+    assert_eq!(tower_balance(&world).await, START.saturating_sub(Amount::new(2 * FEE)), "one fee each");
+}
+
+/// The channels that a producer was told to be under guard.
+fn guarded(events: &Events) -> BTreeSet<TxRef> {
+    let told = events.told().into_iter();
+    told.filter_map(|event| match event {
+        AgentEvent::Guarded { payment, .. } => Some(payment),
+        _ => None,
+    })
+    .collect()
 }
 
 /// An endpoint that speaks a tower's protocol.

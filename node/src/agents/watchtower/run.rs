@@ -1,6 +1,6 @@
 //! Drives the tower's machine: carries out its outputs in order, and feeds it what happens.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,11 +8,9 @@ use evchain_protocol::crypto::{KeyPair, PublicKey};
 use evchain_protocol::event::Event;
 use evchain_protocol::primitives::{Amount, TxRef};
 use evchain_protocol::session::{
-    GuardRecord, OnChain, PaymentKind, WatchInput, WatchMessage, WatchOutput, WatchRecord, Watchtower,
+    GuardRecord, WatchInput, WatchMessage, WatchOutput, WatchRecord, Watchtower,
 };
 use evchain_protocol::state::channel::{Channel, CoSignedState, PostedState};
-use evchain_protocol::transaction::Action;
-use evchain_protocol::transaction::post::PostState;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -20,14 +18,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::clients::{Asked, Clients, limits};
 use super::config::{WatchConfig, WatchReport};
+use super::posts::{BATCH, Outcomes, Posted, channel, look_up, post_all};
 use crate::agents::address::reachable;
 use crate::agents::blocks::{Blocks, News, NewsReader};
 use crate::agents::error::AgentError;
 use crate::agents::event::{AgentEvent, Observer, Warning};
 use crate::agents::finality::FinalityMeter;
 use crate::agents::journal::{self, Journal};
-use crate::agents::nodes::{Nodes, Signer};
-use crate::agents::report::Phase;
+use crate::agents::nodes::Nodes;
 use crate::agents::timing::{sleep_until, until};
 use crate::clock;
 use crate::network::{Service, SessionEndpoint, SessionStream};
@@ -80,7 +78,8 @@ pub async fn run(
         written: machine.records().len(),
         machine,
         journal: Some(journal),
-        signer: Arc::new(Signer::new(nodes, key)),
+        nodes,
+        key: Arc::new(key),
         news: blocks.reader(),
         clients,
         asked,
@@ -88,6 +87,7 @@ pub async fn run(
         looks: JoinSet::new(),
         is_looking: false,
         look_again: false,
+        due: BTreeMap::new(),
         posts: JoinSet::new(),
         report: WatchReport::default(),
     };
@@ -134,7 +134,8 @@ struct Tower {
     journal: Option<Journal<WatchRecord>>,
     /// Records in the journal.
     written: usize,
-    signer: Arc<Signer>,
+    nodes: Nodes,
+    key: Arc<KeyPair>,
     news: NewsReader,
     clients: Clients,
     asked: mpsc::Receiver<Asked>,
@@ -145,8 +146,10 @@ struct Tower {
     /// Whether a look at all is under way, and another is to follow.
     is_looking: bool,
     look_again: bool,
-    /// At most one for each channel.
-    posts: JoinSet<(TxRef, Result<Posted, AgentError>)>,
+    /// What is to be posted after those under way.
+    due: BTreeMap<TxRef, CoSignedState>,
+    /// At most one batch: the key's nonces are its own.
+    posts: JoinSet<Outcomes>,
     report: WatchReport,
 }
 
@@ -182,13 +185,12 @@ impl Tower {
                     }
                 }
                 Some(posted) = self.posts.join_next() => {
-                    if let Ok((name, posted)) = posted {
-                        self.posted(name, posted).await?;
-                    }
+                    self.posted(posted.unwrap_or_default()).await?;
                 }
                 () = sleep_until(deadline) => self.step(&WatchInput::Timeout, None).await?,
                 () = stop.cancelled() => break,
             }
+            self.start_posts();
         }
         let all_posted = async { while self.posts.join_next().await.is_some() {} };
         // What is not final then is posted again at the next start.
@@ -204,7 +206,7 @@ impl Tower {
         if self.machine.guards().contains_key(&name) {
             return self.guard(asked, None).await;
         }
-        let nodes = self.signer.nodes.clone();
+        let nodes = self.nodes.clone();
         self.lookups.spawn(async move { (asked, look_up(&nodes, name).await) });
         Ok(())
     }
@@ -226,7 +228,7 @@ impl Tower {
         };
         if found.is_some() {
             // Never for a name that the chain does not have: a client could invent any height.
-            self.signer.nodes.saw(name.height());
+            self.nodes.saw(name.height());
         }
         self.guard(asked, found).await?;
         if self.machine.guards().contains_key(&name) {
@@ -253,7 +255,7 @@ impl Tower {
 
     /// Asks for these channels. Everything else goes on meanwhile: the node may be away.
     fn look_at(&mut self, names: Vec<TxRef>, is_all: bool) {
-        let nodes = self.signer.nodes.clone();
+        let nodes = self.nodes.clone();
         self.looks.spawn(async move {
             let mut found = Vec::new();
             for name in names {
@@ -272,7 +274,6 @@ impl Tower {
                 Err(error) => failed = Some((name, error)),
             }
         }
-        // One for all: there may be thousands.
         if let Some((name, error)) = failed {
             self.trouble("look at", name, &error);
         }
@@ -286,7 +287,7 @@ impl Tower {
     }
 
     async fn take_block(&mut self, block: &BlockNotice) -> Result<(), AgentError> {
-        self.signer.nodes.saw(block.header.height);
+        self.nodes.saw(block.header.height);
         for record in &block.events {
             let (name, posted) = match record.event {
                 Event::ChannelPosted { channel, released, until, by } => {
@@ -304,22 +305,31 @@ impl Tower {
         self.step(&WatchInput::ChainTime(block.header.time_ms), None).await
     }
 
-    async fn posted(&mut self, name: TxRef, posted: Result<Posted, AgentError>) -> Result<(), AgentError> {
-        match posted {
-            Ok(Posted { sent, found }) => {
-                self.report.posted += u64::from(sent);
-                self.step(&WatchInput::Found(name, found), None).await
-            }
-            Err(error) => {
-                self.trouble("post the state of", name, &error);
-                self.step(&WatchInput::Failed(name), None).await
-            }
+    async fn posted(&mut self, outcomes: Outcomes) -> Result<(), AgentError> {
+        let mut failed = None;
+        for (name, posted) in outcomes {
+            let input = match posted {
+                Ok(Posted { sent, found }) => {
+                    self.report.posted += u64::from(sent);
+                    WatchInput::Found(name, found)
+                }
+                Err(error) => {
+                    failed = Some((name, error));
+                    WatchInput::Failed(name)
+                }
+            };
+            self.step(&input, None).await?;
         }
+        if let Some((name, error)) = failed {
+            self.trouble("post the state of", name, &error);
+        }
+        Ok(())
     }
 
+    /// Tells the user of one channel, where several have the same trouble.
     fn trouble(&self, action: &str, name: TxRef, error: &AgentError) {
         let reason = format!("cannot {action} {name}: {error}");
-        self.signer.nodes.warn(Warning::Trouble { reason });
+        self.nodes.warn(Warning::Trouble { reason });
     }
 
     /// Gives the machine an input and carries out its outputs in their order. Records that follow each
@@ -346,7 +356,7 @@ impl Tower {
                         let _ = asker.send(answer);
                     }
                 }
-                WatchOutput::Post(state) => self.post(state),
+                WatchOutput::Post(state) => drop(self.due.insert(state.state.channel, state)),
             }
         }
         self.write(&records).await
@@ -379,58 +389,36 @@ impl Tower {
                 self.report.ended += 1;
                 AgentEvent::GuardEnded { channel: *name }
             }
-            // `post` tells.
+            // `start_posts` tells.
             WatchRecord::Posted(_) => return,
         };
-        self.signer.nodes.observe(&event);
+        self.nodes.observe(&event);
     }
 
-    fn post(&mut self, state: CoSignedState) {
-        let (name, released) = (state.state.channel, state.state.released);
-        self.signer.nodes.observe(&AgentEvent::Posting { channel: name, released });
-        let signer = Arc::clone(&self.signer);
-        self.posts.spawn(async move { (name, post(&signer, state).await) });
+    /// Posts as many as may be under way together, those first whose channels pay out first.
+    fn start_posts(&mut self) {
+        if self.due.is_empty() || !self.posts.is_empty() {
+            return;
+        }
+        let guards = self.machine.guards();
+        let mut due: Vec<_> = std::mem::take(&mut self.due)
+            .into_iter()
+            .filter_map(|(name, state)| Some((guards.get(&name)?.channel().due(), name, state)))
+            .collect();
+        due.sort_unstable_by_key(|(at, name, _)| (*at, *name));
+        let later = due.split_off(due.len().min(BATCH));
+        self.due = later.into_iter().map(|(_, name, state)| (name, state)).collect();
+        let states: Vec<_> = due.into_iter().map(|(.., state)| state).collect();
+        for state in &states {
+            let (channel, released) = (state.state.channel, state.state.released);
+            self.nodes.observe(&AgentEvent::Posting { channel, released });
+        }
+        let (nodes, key) = (self.nodes.clone(), Arc::clone(&self.key));
+        self.posts.spawn(async move { post_all(&nodes, &key, states).await });
     }
 }
 
 /// Whose channels are under guard.
 fn producers(machine: &Watchtower) -> BTreeSet<PublicKey> {
     machine.guards().values().map(|guard| guard.channel().producer).collect()
-}
-
-/// What came of a post.
-struct Posted {
-    /// Whether it took a transaction.
-    sent: bool,
-    /// The channel after it.
-    found: Option<Channel>,
-}
-
-/// Brings a state to the chain, if the chain shows none that is as new.
-async fn post(signer: &Signer, state: CoSignedState) -> Result<Posted, AgentError> {
-    let name = state.state.channel;
-    let is_needed =
-        |channel: &Channel| channel.posted.is_none_or(|posted| posted.released < state.state.released);
-    let sent = channel(&signer.nodes, name).await?.as_ref().is_some_and(is_needed);
-    if sent {
-        signer.send(Phase::Settlement, &Action::PostState(PostState { state })).await?;
-    }
-    Ok(Posted { sent, found: channel(&signer.nodes, name).await? })
-}
-
-/// What the final chain has of a channel that was on it. None ends a guard, so it is asked for twice: a node
-/// that catches up may have missed it at first, and be up to date when asked how far it is.
-async fn channel(nodes: &Nodes, name: TxRef) -> Result<Option<Channel>, AgentError> {
-    match look_up(nodes, name).await? {
-        Some(channel) => Ok(Some(channel)),
-        None => look_up(nodes, name).await,
-    }
-}
-
-/// What the final chain has under any name.
-async fn look_up(nodes: &Nodes, name: TxRef) -> Result<Option<Channel>, AgentError> {
-    Ok(match nodes.payment(PaymentKind::Channel, name).await? {
-        Some(OnChain::Channel(channel)) => Some(channel),
-        _ => None,
-    })
 }
