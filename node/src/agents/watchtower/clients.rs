@@ -82,7 +82,7 @@ impl Clients {
         if self.served.len() >= self.max {
             let idlest = idlest(self.served.iter().map(|(id, it)| (*id, it.from, it.heard)), &guarded());
             let Some(client) = idlest.and_then(|id| self.served.remove(&id)) else { return };
-            tracing::info!(from = %client.from, "watchtower: a stream has to go for another");
+            tracing::debug!(from = %client.from, "watchtower: a stream has to go for another");
             client.task.abort();
         }
         let (id, from) = (self.arrived, stream.remote());
@@ -100,7 +100,7 @@ impl Clients {
         self.served.insert(id, Client { from, heard: Instant::now(), task });
     }
 
-    /// A client has asked something that the tower can go by.
+    /// A client has asked something.
     pub(super) fn heard(&mut self, id: u64) {
         if let Some(client) = self.served.get_mut(&id) {
             client.heard = Instant::now();
