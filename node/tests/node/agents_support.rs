@@ -70,6 +70,32 @@ struct Running {
     task: JoinHandle<()>,
 }
 
+impl Running {
+    async fn stop(self) {
+        self.server.stop().await;
+        self.stop.send(()).expect("the node waits for it");
+        self.task.await.expect("the node ends in order");
+    }
+}
+
+/// To be stopped before its test ends.
+pub struct BlankNode(Running);
+
+impl BlankNode {
+    pub async fn rpc(&self) -> RpcClient {
+        connect(&format!("http://{}", self.0.server.address())).await
+    }
+
+    pub async fn stop(self) {
+        self.0.stop().await;
+    }
+}
+
+async fn connect(url: &str) -> RpcClient {
+    let endpoint = url.parse().expect("an endpoint");
+    RpcClient::connect(&[endpoint]).await.expect("the node answers")
+}
+
 impl Drop for World {
     /// A database that is still open when the process ends makes RocksDB abort it.
     fn drop(&mut self) {
@@ -121,13 +147,25 @@ impl World {
 
     /// Starts the node on what it kept; its RPC has the same address each time.
     pub async fn start_node(&mut self) {
-        let data_dir = self.folder.path().join("node");
+        let running = self.run_node("node", key(200), self.rpc_config).await;
+        self.rpc_config.listen = running.server.address();
+        self.running = Some(running);
+    }
+
+    /// A node that has no block yet, and nobody to get one from: like one that has just begun to catch up.
+    pub async fn start_blank_node(&self) -> BlankNode {
+        let rpc_config = RpcConfig { listen: ([127, 0, 0, 1], 0).into(), ..self.rpc_config };
+        BlankNode(self.run_node("blank", key(201), rpc_config).await)
+    }
+
+    async fn run_node(&self, name: &str, key: KeyPair, rpc_config: RpcConfig) -> Running {
+        let data_dir = self.folder.path().join(name);
         std::fs::create_dir_all(&data_dir).expect("a folder");
         let config = NodeConfig {
             key_file: data_dir.join("key"),
             data_dir,
             genesis: self.genesis.clone(),
-            key: key(200),
+            key,
             network: NetworkConfig {
                 listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")],
                 ..NetworkConfig::default()
@@ -137,23 +175,18 @@ impl World {
             vote_without_log: false,
         };
         let node = Node::start(config, &mut Registry::default()).await.expect("the node starts");
-        let server =
-            RpcServer::start(self.rpc_config, node.handle(), Registry::default()).await.expect("the RPC");
-        self.rpc_config.listen = server.address();
+        let server = RpcServer::start(rpc_config, node.handle(), Registry::default()).await.expect("the RPC");
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             node.run_until(async move { drop(stopped.await) })
                 .await
                 .expect("the node runs until it is stopped");
         });
-        self.running = Some(Running { server, stop, task });
+        Running { server, stop, task }
     }
 
     pub async fn stop_node(&mut self) {
-        let Running { server, stop, task } = self.running.take().expect("the node runs");
-        server.stop().await;
-        stop.send(()).expect("the node waits for it");
-        task.await.expect("the node ends in order");
+        self.running.take().expect("the node runs").stop().await;
     }
 
     pub fn rpc_url(&self) -> String {
@@ -161,8 +194,7 @@ impl World {
     }
 
     pub async fn rpc(&self) -> RpcClient {
-        let endpoint = self.rpc_url().parse().expect("an endpoint");
-        RpcClient::connect(&[endpoint]).await.expect("the node answers")
+        connect(&self.rpc_url()).await
     }
 
     pub async fn balance(&self, key: PublicKey) -> Amount {
@@ -239,12 +271,22 @@ impl World {
 
     /// Starts a watchtower and waits until it takes channels under guard.
     pub async fn watch(&self, seed: u8, change: impl FnOnce(&mut WatchConfig)) -> Watching {
+        self.watch_at(seed, self.rpc().await, change).await
+    }
+
+    /// The same, at another node.
+    pub async fn watch_at(
+        &self,
+        seed: u8,
+        rpc: RpcClient,
+        change: impl FnOnce(&mut WatchConfig),
+    ) -> Watching {
         let (events, stop) = (Events::default(), CancellationToken::new());
         let state_dir = self.state_dir(&format!("tower-{seed}"));
         wait_until_free(&state_dir).await;
         let mut config = WatchConfig::new(state_dir, "/ip4/127.0.0.1/tcp/0".parse().expect("an address"));
         change(&mut config);
-        let running = watchtower::run(config, self.rpc().await, key(seed), events.observer(), stop.clone());
+        let running = watchtower::run(config, rpc, key(seed), events.observer(), stop.clone());
         let task = tokio::spawn(running);
         events.wait("a watching tower", |event| matches!(event, AgentEvent::Watching { .. })).await;
         let address = events.told().into_iter().find_map(|event| match event {

@@ -6,18 +6,22 @@ use std::time::Duration;
 
 use evchain_protocol::crypto::{KeyPair, PublicKey};
 use evchain_protocol::primitives::TxRef;
-use evchain_protocol::session::WatchMessage;
+use evchain_protocol::session::{GuardRefusal, WatchMessage};
 use evchain_protocol::state::channel::CoSignedState;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::sync::watch::error::RecvError;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
+use self::questions::{Newest, Next, Questions};
 use crate::agents::error::AgentError;
 use crate::agents::event::{AgentEvent, Warning};
 use crate::agents::nodes::Nodes;
 use crate::network::{
     Multiaddr, NetworkLimits, Service, SessionEndpoint, SessionError, SessionStream, key_in,
 };
+
+mod questions;
 
 /// The first pause after the tower could not be reached; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -27,9 +31,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long a connection stays that nothing is said on.
 const IDLE: Duration = Duration::from_secs(30);
-
-/// The newest state of each session that runs.
-type Newest = BTreeMap<TxRef, CoSignedState>;
 
 /// Where sessions leave their newest states. Never waits; without a tower it does nothing.
 #[derive(Clone, Default)]
@@ -57,9 +58,9 @@ impl Guarding {
             peer,
             address: address.clone(),
             states,
-            answered: BTreeMap::new(),
+            questions: Questions::default(),
             stream: None,
-            said: None,
+            said: BTreeMap::new(),
         };
         let client = AbortOnDropHandle::new(tokio::spawn(client.run()));
         Ok(Self(Some(Arc::new(Tower { newest, _client: client }))))
@@ -90,35 +91,35 @@ struct Client {
     peer: PublicKey,
     address: Multiaddr,
     states: watch::Receiver<Newest>,
-    /// What the tower has answered to, by channel: installments released.
-    answered: BTreeMap<TxRef, u32>,
+    questions: Questions,
     stream: Option<SessionStream>,
-    /// The trouble that the user was told of.
-    said: Option<String>,
+    /// The trouble that the user was told of: with a channel, or with the tower itself.
+    said: BTreeMap<Option<TxRef>, String>,
 }
 
 impl Client {
     async fn run(mut self) {
         let mut pause = FIRST_PAUSE;
         loop {
-            let Some(state) = self.next_unanswered() else {
-                match timeout(IDLE, self.states.changed()).await {
-                    Ok(Ok(())) => {}
-                    // The agent has ended.
-                    Ok(Err(_)) => return,
-                    Err(_) => self.stream = None,
+            let state = match self.next() {
+                Next::Ask(state) => state,
+                Next::Wait(again) => {
+                    if self.wait(again).await.is_err() {
+                        // The agent has ended.
+                        return;
+                    }
+                    continue;
                 }
-                continue;
             };
             match self.ask(&state).await {
                 Ok(answer) => {
                     pause = FIRST_PAUSE;
-                    self.said = None;
+                    self.said.remove(&None);
                     self.hear(&state, answer);
                 }
                 Err(error) => {
                     self.stream = None;
-                    self.warn(&error.to_string());
+                    self.warn(None, error.to_string());
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
@@ -126,22 +127,29 @@ impl Client {
         }
     }
 
-    /// A state that the tower has not answered to.
-    fn next_unanswered(&mut self) -> Option<CoSignedState> {
+    fn next(&mut self) -> Next {
         let newest = self.states.borrow_and_update();
-        self.answered.retain(|channel, _| newest.contains_key(channel));
-        let is_new = |state: &CoSignedState| {
-            self.answered.get(&state.state.channel).is_none_or(|released| *released < state.state.released)
-        };
-        newest.values().copied().find(is_new)
+        self.said.retain(|about, _| about.is_none_or(|channel| newest.contains_key(&channel)));
+        self.questions.next(&newest, Instant::now())
+    }
+
+    /// Waits for a change, or until then; lets go of a stream that nothing is said on meanwhile.
+    async fn wait(&mut self, again: Option<Instant>) -> Result<(), RecvError> {
+        let idle = Instant::now() + IDLE;
+        let until = again.map_or(idle, |again| again.min(idle));
+        match timeout_at(until, self.states.changed()).await {
+            Ok(changed) => changed?,
+            Err(_) if until == idle => self.stream = None,
+            Err(_) => {}
+        }
+        Ok(())
     }
 
     async fn ask(&mut self, state: &CoSignedState) -> Result<WatchMessage, SessionError> {
         if self.stream.is_none() {
             let opened = self.endpoint.open_session(self.peer, vec![self.address.clone()]).await?;
             self.stream = Some(opened);
-            // The tower may have come back without what it had.
-            self.answered.clear();
+            self.questions.connected();
         }
         let stream = self.stream.as_mut().ok_or(SessionError::Closed)?;
         stream.send(&WatchMessage::Guard(*state).encode()).await?;
@@ -151,23 +159,30 @@ impl Client {
 
     fn hear(&mut self, state: &CoSignedState, answer: WatchMessage) {
         let (payment, released) = (state.state.channel, state.state.released);
-        self.answered.insert(payment, released);
-        match answer {
+        let (reason, why) = match answer {
             WatchMessage::Guarded(it) if it.channel == payment && it.released >= released => {
+                self.questions.guarded(state);
+                self.said.remove(&Some(payment));
                 self.nodes.observe(&AgentEvent::Guarded { payment, released: it.released });
+                return;
             }
-            WatchMessage::Refused(it) if it.channel == payment => {
-                self.warn(&format!("{payment}: {}", it.reason));
-            }
-            _ => self.warn(&format!("{payment}: the watchtower answers something else")),
+            WatchMessage::Refused(it) if it.channel == payment => (Some(it.reason), it.reason.to_string()),
+            _ => (None, "the watchtower answers something else".to_owned()),
+        };
+        if reason != Some(GuardRefusal::Answered) {
+            // The tower closes it.
+            self.stream = None;
         }
+        self.questions.refused(state, reason, Instant::now());
+        self.warn(Some(payment), format!("{payment}: {why}"));
     }
 
-    fn warn(&mut self, reason: &str) {
-        if self.said.as_deref() != Some(reason) {
-            self.said = Some(reason.to_owned());
-            let reason = format!("not under guard by {}: {reason}", self.peer);
-            self.nodes.warn(Warning::Trouble { reason });
+    /// Tells the user once.
+    fn warn(&mut self, about: Option<TxRef>, reason: String) {
+        if self.said.get(&about) != Some(&reason) {
+            let warning = format!("not under guard by {}: {reason}", self.peer);
+            self.said.insert(about, reason);
+            self.nodes.warn(Warning::Trouble { reason: warning });
         }
     }
 }

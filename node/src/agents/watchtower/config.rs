@@ -6,6 +6,9 @@ use evchain_protocol::session::WatchPolicy;
 
 use crate::network::Multiaddr;
 
+/// Streams that are usually open at the same time.
+const MAX_STREAMS: usize = 256;
+
 /// How a watchtower works.
 #[derive(Debug, Clone)]
 pub struct WatchConfig {
@@ -17,6 +20,8 @@ pub struct WatchConfig {
     pub advertise: Option<Multiaddr>,
     /// For whom it works; none for every producer that has a channel on the chain.
     pub allow: Option<BTreeSet<PublicKey>>,
+    /// Streams that are open at the same time, of all clients.
+    pub max_streams: usize,
     /// How careful it is, and for how many it works.
     pub policy: WatchPolicy,
 }
@@ -24,7 +29,8 @@ pub struct WatchConfig {
 impl WatchConfig {
     /// With the usual settings.
     pub fn new(state_dir: PathBuf, listen: Multiaddr) -> Self {
-        Self { state_dir, listen, advertise: None, allow: None, policy: WatchPolicy::default() }
+        let policy = WatchPolicy::default();
+        Self { state_dir, listen, advertise: None, allow: None, max_streams: MAX_STREAMS, policy }
     }
 }
 

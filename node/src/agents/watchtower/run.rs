@@ -1,5 +1,6 @@
 //! Drives the tower's machine: carries out its outputs in order, and feeds it what happens.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,27 +8,24 @@ use evchain_protocol::crypto::{KeyPair, PublicKey};
 use evchain_protocol::event::Event;
 use evchain_protocol::primitives::{Amount, TxRef};
 use evchain_protocol::session::{
-    GuardRecord, GuardRefusal, OnChain, PaymentKind, Refused, WatchInput, WatchMessage, WatchOutput,
-    WatchRecord, Watchtower,
+    GuardRecord, WatchInput, WatchMessage, WatchOutput, WatchRecord, Watchtower,
 };
 use evchain_protocol::state::channel::{Channel, CoSignedState, PostedState};
-use evchain_protocol::transaction::Action;
-use evchain_protocol::transaction::post::PostState;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::clients::{Asked, limits, serve};
+use super::clients::{Asked, Clients, limits};
 use super::config::{WatchConfig, WatchReport};
+use super::posts::{BATCH, Outcomes, Posted, channel, look_up, post_all};
 use crate::agents::address::reachable;
 use crate::agents::blocks::{Blocks, News, NewsReader};
 use crate::agents::error::AgentError;
 use crate::agents::event::{AgentEvent, Observer, Warning};
 use crate::agents::finality::FinalityMeter;
 use crate::agents::journal::{self, Journal};
-use crate::agents::nodes::{Nodes, Signer};
-use crate::agents::report::Phase;
+use crate::agents::nodes::Nodes;
 use crate::agents::timing::{sleep_until, until};
 use crate::clock;
 use crate::network::{Service, SessionEndpoint, SessionStream};
@@ -63,34 +61,38 @@ pub async fn run(
     let machine = Watchtower::recover(nodes.chain(), config.policy, &records)
         .map_err(|source| AgentError::Damaged { path: journal.path().to_owned(), source })?;
     let journal = journal.replace(&machine.records())?;
+    // Each was on the final chain: a node that is below it cannot tell that it has ended.
+    machine.guards().keys().for_each(|name| nodes.saw(name.height()));
     let (endpoint, streams) = SessionEndpoint::start(
         Service::Watching,
         Some(config.listen.clone()),
         nodes.chain(),
         &key,
-        limits(),
+        limits(config.max_streams),
     )?;
     let address = reachable(&config.listen, config.advertise.as_ref(), &endpoint).await?.to_string();
     let meter = FinalityMeter::of_recent_blocks(&nodes).await?;
     let blocks = Blocks::follow(rpc, Arc::clone(&observer), meter);
-    let (questions, asked) = mpsc::channel(QUESTIONS);
+    let (clients, asked) = Clients::new(config.max_streams, config.allow.clone(), QUESTIONS);
     let mut tower = Tower {
         written: machine.records().len(),
         machine,
         journal: Some(journal),
-        config,
-        signer: Arc::new(Signer::new(nodes, key)),
+        nodes,
+        key: Arc::new(key),
         news: blocks.reader(),
+        clients,
         asked,
         lookups: JoinSet::new(),
         looks: JoinSet::new(),
         is_looking: false,
         look_again: false,
+        due: BTreeMap::new(),
         posts: JoinSet::new(),
         report: WatchReport::default(),
     };
     observer(&AgentEvent::Watching { address, channels: tower.machine.guards().len() });
-    tower.work(streams, questions, stop).await?;
+    tower.work(streams, stop).await?;
     // It lives as long as its clients.
     drop(endpoint);
     Ok(tower.report)
@@ -123,7 +125,7 @@ fn open_journal(config: &WatchConfig) -> Result<(Journal<WatchRecord>, Vec<Watch
 /// What the chain has of some channels under guard, or of all.
 struct Looked {
     is_all: bool,
-    found: Vec<(TxRef, Option<Channel>)>,
+    found: Vec<(TxRef, Result<Option<Channel>, AgentError>)>,
 }
 
 struct Tower {
@@ -132,19 +134,22 @@ struct Tower {
     journal: Option<Journal<WatchRecord>>,
     /// Records in the journal.
     written: usize,
-    config: WatchConfig,
-    signer: Arc<Signer>,
+    nodes: Nodes,
+    key: Arc<KeyPair>,
     news: NewsReader,
+    clients: Clients,
     asked: mpsc::Receiver<Asked>,
     /// Channels that are looked up for the first time; at most one for each client.
     lookups: JoinSet<(Asked, Result<Option<Channel>, AgentError>)>,
     /// A look at all channels under guard, and one at each channel that was looked up.
-    looks: JoinSet<Result<Looked, AgentError>>,
+    looks: JoinSet<Looked>,
     /// Whether a look at all is under way, and another is to follow.
     is_looking: bool,
     look_again: bool,
-    /// At most one for each channel.
-    posts: JoinSet<(TxRef, Result<Posted, AgentError>)>,
+    /// What is to be posted after those under way.
+    due: BTreeMap<TxRef, CoSignedState>,
+    /// At most one batch: the key's nonces are its own.
+    posts: JoinSet<Outcomes>,
     report: WatchReport,
 }
 
@@ -152,26 +157,21 @@ impl Tower {
     async fn work(
         &mut self,
         mut streams: mpsc::Receiver<SessionStream>,
-        questions: mpsc::Sender<Asked>,
         stop: CancellationToken,
     ) -> Result<(), AgentError> {
-        let mut clients = JoinSet::new();
         let mut look = tokio::time::interval(LOOK);
         loop {
             let deadline = self.machine.deadline().map(|at| Instant::now() + until(at));
             tokio::select! {
                 stream = streams.recv() => match stream {
-                    Some(stream) => drop(clients.spawn(serve(stream, questions.clone()))),
+                    Some(stream) => self.clients.take(stream, || producers(&self.machine)),
                     None => return Err(crate::network::SessionError::Stopped.into()),
                 },
-                Some(_) = clients.join_next() => {}
+                Some(()) = self.clients.closed() => {}
                 Some(asked) = self.asked.recv() => self.ask(asked).await?,
                 Some(found) = self.lookups.join_next() => {
-                    if let Ok((asked, Ok(found))) = found {
-                        let name = asked.state.state.channel;
-                        self.guard(asked, found).await?;
-                        // A block may have come between the answer and the guard.
-                        self.look_at(vec![name], false);
+                    if let Ok((asked, found)) = found {
+                        self.found(asked, found).await?;
                     }
                 }
                 news = self.news.next() => match news {
@@ -181,17 +181,16 @@ impl Tower {
                 _ = look.tick() => self.look(),
                 Some(looked) = self.looks.join_next() => {
                     if let Ok(looked) = looked {
-                        self.looked(looked?).await?;
+                        self.looked(looked).await?;
                     }
                 }
                 Some(posted) = self.posts.join_next() => {
-                    if let Ok((name, posted)) = posted {
-                        self.posted(name, posted).await?;
-                    }
+                    self.posted(posted.unwrap_or_default()).await?;
                 }
                 () = sleep_until(deadline) => self.step(&WatchInput::Timeout, None).await?,
                 () = stop.cancelled() => break,
             }
+            self.start_posts();
         }
         let all_posted = async { while self.posts.join_next().await.is_some() {} };
         // What is not final then is posted again at the next start.
@@ -203,22 +202,44 @@ impl Tower {
     /// A channel that is guarded already needs no look at the chain.
     async fn ask(&mut self, asked: Asked) -> Result<(), AgentError> {
         let name = asked.state.state.channel;
-        if self.config.allow.as_ref().is_some_and(|allowed| !allowed.contains(&asked.from)) {
-            let refused = Refused { channel: name, reason: GuardRefusal::NotAllowed };
-            // The client may have gone.
-            let _ = asked.answer.send(WatchMessage::Refused(refused));
-            return Ok(());
-        }
+        self.clients.heard(asked.client);
         if self.machine.guards().contains_key(&name) {
             return self.guard(asked, None).await;
         }
-        let nodes = self.signer.nodes.clone();
-        self.lookups.spawn(async move { (asked, channel(&nodes, name).await) });
+        let nodes = self.nodes.clone();
+        self.lookups.spawn(async move { (asked, look_up(&nodes, name).await) });
+        Ok(())
+    }
+
+    /// A channel was looked up for the first time.
+    async fn found(
+        &mut self,
+        asked: Asked,
+        found: Result<Option<Channel>, AgentError>,
+    ) -> Result<(), AgentError> {
+        let name = asked.state.state.channel;
+        let found = match found {
+            Ok(found) => found,
+            // The client is left without answer, and comes again.
+            Err(error) => {
+                self.trouble("look up", name, &error);
+                return Ok(());
+            }
+        };
+        if found.is_some() {
+            // Never for a name that the chain does not have: a client could invent any height.
+            self.nodes.saw(name.height());
+        }
+        self.guard(asked, found).await?;
+        if self.machine.guards().contains_key(&name) {
+            // A block may have come between the answer and the guard.
+            self.look_at(vec![name], false);
+        }
         Ok(())
     }
 
     async fn guard(&mut self, asked: Asked, found: Option<Channel>) -> Result<(), AgentError> {
-        let Asked { from, state, answer } = asked;
+        let Asked { from, state, answer, .. } = asked;
         self.step(&WatchInput::Guard { from, state, found }, Some(answer)).await
     }
 
@@ -234,19 +255,27 @@ impl Tower {
 
     /// Asks for these channels. Everything else goes on meanwhile: the node may be away.
     fn look_at(&mut self, names: Vec<TxRef>, is_all: bool) {
-        let nodes = self.signer.nodes.clone();
+        let nodes = self.nodes.clone();
         self.looks.spawn(async move {
             let mut found = Vec::new();
             for name in names {
-                found.push((name, channel(&nodes, name).await?));
+                found.push((name, channel(&nodes, name).await));
             }
-            Ok(Looked { is_all, found })
+            Looked { is_all, found }
         });
     }
 
     async fn looked(&mut self, looked: Looked) -> Result<(), AgentError> {
+        let mut failed = None;
         for (name, found) in looked.found {
-            self.step(&WatchInput::Found(name, found), None).await?;
+            match found {
+                Ok(found) => self.step(&WatchInput::Found(name, found), None).await?,
+                // Guarded as before, and looked at again.
+                Err(error) => failed = Some((name, error)),
+            }
+        }
+        if let Some((name, error)) = failed {
+            self.trouble("look at", name, &error);
         }
         if looked.is_all {
             self.is_looking = false;
@@ -258,7 +287,7 @@ impl Tower {
     }
 
     async fn take_block(&mut self, block: &BlockNotice) -> Result<(), AgentError> {
-        self.signer.nodes.saw(block.header.height);
+        self.nodes.saw(block.header.height);
         for record in &block.events {
             let (name, posted) = match record.event {
                 Event::ChannelPosted { channel, released, until, by } => {
@@ -276,18 +305,31 @@ impl Tower {
         self.step(&WatchInput::ChainTime(block.header.time_ms), None).await
     }
 
-    async fn posted(&mut self, name: TxRef, posted: Result<Posted, AgentError>) -> Result<(), AgentError> {
-        match posted {
-            Ok(Posted { sent, found }) => {
-                self.report.posted += u64::from(sent);
-                self.step(&WatchInput::Found(name, found), None).await
-            }
-            Err(error) => {
-                let reason = format!("cannot post the state of {name}: {error}");
-                self.signer.nodes.warn(Warning::Trouble { reason });
-                self.step(&WatchInput::Failed(name), None).await
-            }
+    async fn posted(&mut self, outcomes: Outcomes) -> Result<(), AgentError> {
+        let mut failed = None;
+        for (name, posted) in outcomes {
+            let input = match posted {
+                Ok(Posted { sent, found }) => {
+                    self.report.posted += u64::from(sent);
+                    WatchInput::Found(name, found)
+                }
+                Err(error) => {
+                    failed = Some((name, error));
+                    WatchInput::Failed(name)
+                }
+            };
+            self.step(&input, None).await?;
         }
+        if let Some((name, error)) = failed {
+            self.trouble("post the state of", name, &error);
+        }
+        Ok(())
+    }
+
+    /// Tells the user of one channel, where several have the same trouble.
+    fn trouble(&self, action: &str, name: TxRef, error: &AgentError) {
+        let reason = format!("cannot {action} {name}: {error}");
+        self.nodes.warn(Warning::Trouble { reason });
     }
 
     /// Gives the machine an input and carries out its outputs in their order. Records that follow each
@@ -314,7 +356,7 @@ impl Tower {
                         let _ = asker.send(answer);
                     }
                 }
-                WatchOutput::Post(state) => self.post(state),
+                WatchOutput::Post(state) => drop(self.due.insert(state.state.channel, state)),
             }
         }
         self.write(&records).await
@@ -347,44 +389,36 @@ impl Tower {
                 self.report.ended += 1;
                 AgentEvent::GuardEnded { channel: *name }
             }
-            // `post` tells.
+            // `start_posts` tells.
             WatchRecord::Posted(_) => return,
         };
-        self.signer.nodes.observe(&event);
+        self.nodes.observe(&event);
     }
 
-    fn post(&mut self, state: CoSignedState) {
-        let (name, released) = (state.state.channel, state.state.released);
-        self.signer.nodes.observe(&AgentEvent::Posting { channel: name, released });
-        let signer = Arc::clone(&self.signer);
-        self.posts.spawn(async move { (name, post(&signer, state).await) });
+    /// Posts as many as may be under way together, those first whose channels pay out first.
+    fn start_posts(&mut self) {
+        if self.due.is_empty() || !self.posts.is_empty() {
+            return;
+        }
+        let guards = self.machine.guards();
+        let mut due: Vec<_> = std::mem::take(&mut self.due)
+            .into_iter()
+            .filter_map(|(name, state)| Some((guards.get(&name)?.channel().due(), name, state)))
+            .collect();
+        due.sort_unstable_by_key(|(at, name, _)| (*at, *name));
+        let later = due.split_off(due.len().min(BATCH));
+        self.due = later.into_iter().map(|(_, name, state)| (name, state)).collect();
+        let states: Vec<_> = due.into_iter().map(|(.., state)| state).collect();
+        for state in &states {
+            let (channel, released) = (state.state.channel, state.state.released);
+            self.nodes.observe(&AgentEvent::Posting { channel, released });
+        }
+        let (nodes, key) = (self.nodes.clone(), Arc::clone(&self.key));
+        self.posts.spawn(async move { post_all(&nodes, &key, states).await });
     }
 }
 
-/// What came of a post.
-struct Posted {
-    /// Whether it took a transaction.
-    sent: bool,
-    /// The channel after it.
-    found: Option<Channel>,
-}
-
-/// Brings a state to the chain, if the chain shows none that is as new.
-async fn post(signer: &Signer, state: CoSignedState) -> Result<Posted, AgentError> {
-    let name = state.state.channel;
-    let is_needed =
-        |channel: &Channel| channel.posted.is_none_or(|posted| posted.released < state.state.released);
-    let sent = channel(&signer.nodes, name).await?.as_ref().is_some_and(is_needed);
-    if sent {
-        signer.send(Phase::Settlement, &Action::PostState(PostState { state })).await?;
-    }
-    Ok(Posted { sent, found: channel(&signer.nodes, name).await? })
-}
-
-/// What the final chain has of a channel.
-async fn channel(nodes: &Nodes, name: TxRef) -> Result<Option<Channel>, AgentError> {
-    Ok(match nodes.payment(PaymentKind::Channel, name).await? {
-        Some(OnChain::Channel(channel)) => Some(channel),
-        _ => None,
-    })
+/// Whose channels are under guard.
+fn producers(machine: &Watchtower) -> BTreeSet<PublicKey> {
+    machine.guards().values().map(|guard| guard.channel().producer).collect()
 }
