@@ -34,7 +34,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone)]
 pub struct RpcClient {
     nodes: Arc<[Node]>,
+    /// Which node is asked first. An index of `nodes`, shared by all clones and subscriptions.
     current: Arc<AtomicUsize>,
+    /// The only node that is asked, in a view that [`RpcClient::pinned`] gave.
+    pin: Option<usize>,
     chain: ChainId,
 }
 
@@ -53,7 +56,7 @@ impl RpcClient {
         let nodes = endpoints.iter().map(Node::new).collect::<Result<Arc<[Node]>, _>>()?;
         // The chain is not known yet, and nothing reads it before it is.
         let chain = ChainId(evchain_protocol::crypto::Hash::ZERO);
-        let mut client = Self { nodes, current: Arc::default(), chain };
+        let mut client = Self { nodes, current: Arc::default(), pin: None, chain };
         client.chain = NodeApiClient::chain(&client).await?.id;
         Ok(client)
     }
@@ -66,6 +69,29 @@ impl RpcClient {
     /// The node that answered last.
     pub fn current(&self) -> &Endpoint {
         &self.nodes[self.first()].endpoint
+    }
+
+    /// How many nodes there are, those that do not answer among them.
+    pub fn count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Which of the nodes is asked first, from 0.
+    pub fn index(&self) -> usize {
+        self.first()
+    }
+
+    /// A view that asks the current node alone, for questions whose answers must come from one node. It
+    /// stays at that node when the others move on, and reports a failure in place of asking another.
+    #[must_use]
+    pub fn pinned(&self) -> Self {
+        Self { pin: Some(self.first()), ..self.clone() }
+    }
+
+    /// Leaves this client's node for the next one: it answers, and not with what is needed. All clones
+    /// follow, unless they have left that node already: of several that find it wanting one moves on.
+    pub fn skip(&self) {
+        leave(&self.current, self.first(), self.nodes.len());
     }
 
     /// Follows the final blocks from now on.
@@ -104,14 +130,14 @@ impl RpcClient {
         &self,
         subscribe: impl super::follow::Subscribe<T> + 'static,
     ) -> Result<Follow<T>, RpcError> {
-        Follow::start(Arc::clone(&self.nodes), self.first(), Box::new(subscribe)).await
+        Follow::start(Arc::clone(&self.nodes), Arc::clone(&self.current), Box::new(subscribe)).await
     }
 
     fn first(&self) -> usize {
-        self.current.load(Ordering::Relaxed)
+        self.pin.unwrap_or_else(|| self.current.load(Ordering::Relaxed))
     }
 
-    /// Calls the current node, and the others in turn while they do not answer.
+    /// Calls the current node, and the others in turn while they do not answer; in a pinned view no others.
     async fn call<R: DeserializeOwned>(
         &self,
         method: &str,
@@ -123,7 +149,8 @@ impl RpcClient {
         };
         let mut tried = Vec::new();
         let first = self.first();
-        for index in (0..self.nodes.len()).map(|offset| (first + offset) % self.nodes.len()) {
+        let reach = if self.pin.is_some() { 1 } else { self.nodes.len() };
+        for index in (0..reach).map(|offset| (first + offset) % self.nodes.len()) {
             let node = &self.nodes[index];
             let call = ClientT::request(&node.http, method, Params(params.clone()));
             let answer =
@@ -139,7 +166,11 @@ impl RpcClient {
                     ));
                 }
                 answer => {
-                    self.current.store(index, Ordering::Relaxed);
+                    if index != first {
+                        // Unless somebody has found a better one meanwhile.
+                        let _ =
+                            self.current.compare_exchange(first, index, Ordering::Relaxed, Ordering::Relaxed);
+                    }
                     return answer;
                 }
             }
@@ -192,6 +223,12 @@ impl ClientT for RpcClient {
     {
         self.nodes[self.first()].http.batch_request(batch).await
     }
+}
+
+/// Moves on from the node with this index, if it is the current one still.
+pub(super) fn leave(current: &AtomicUsize, index: usize, count: usize) {
+    let next = (index + 1) % count.max(1);
+    let _ = current.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
 }
 
 /// What is really wrong, below the layers that only say that something is.

@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -7,7 +8,8 @@ use jsonrpsee::core::client::{Error as ClientError, Subscription};
 use jsonrpsee::ws_client::{PingConfig, WsClient, WsClientBuilder};
 use serde::de::DeserializeOwned;
 
-use super::client::{Node, innermost};
+use super::client::{Node, innermost, leave};
+use super::endpoint::Endpoint;
 use super::error::{RpcError, Unreachable};
 use super::types::{MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES};
 
@@ -36,7 +38,10 @@ impl<T, F> Subscribe<T> for F where
 /// A subscription that outlives the connection it came by: it goes on at the next node that answers.
 pub struct Follow<T> {
     nodes: Arc<[Node]>,
-    current: usize,
+    /// The node at which it subscribes first: the one that the client uses for its calls.
+    current: Arc<AtomicUsize>,
+    /// The node at which it is subscribed, or was last.
+    at: usize,
     subscribe: Box<dyn Subscribe<T>>,
     live: Option<Live<T>>,
     pause: Duration,
@@ -60,10 +65,11 @@ struct Live<T> {
 impl<T: DeserializeOwned> Follow<T> {
     pub(super) async fn start(
         nodes: Arc<[Node]>,
-        current: usize,
+        current: Arc<AtomicUsize>,
         subscribe: Box<dyn Subscribe<T>>,
     ) -> Result<Self, RpcError> {
-        let mut follow = Self { nodes, current, subscribe, live: None, pause: FIRST_PAUSE };
+        let at = current.load(Ordering::Relaxed);
+        let mut follow = Self { nodes, current, at, subscribe, live: None, pause: FIRST_PAUSE };
         follow.resume().await?;
         Ok(follow)
     }
@@ -90,20 +96,40 @@ impl<T: DeserializeOwned> Follow<T> {
         }
     }
 
+    /// The node that it is subscribed at.
+    pub fn node(&self) -> &Endpoint {
+        &self.nodes[self.at].endpoint
+    }
+
+    /// Gives the node up that it is subscribed at, which is alive and brings nothing: the client's calls
+    /// leave it, too, and the next item comes from where they go. Nothing where it is not subscribed.
+    pub fn skip(&mut self) {
+        if self.live.take().is_some() {
+            leave(&self.current, self.at, self.nodes.len());
+        }
+    }
+
+    /// Subscribes anew, at the node that the client's calls use now.
+    pub fn restart(&mut self) {
+        self.live = None;
+    }
+
     /// Subscribes at the first node that takes it.
     async fn resume(&mut self) -> Result<(), RpcError> {
-        let mut tried = Vec::new();
+        let (mut tried, mut refused) = (Vec::new(), None);
+        let first = self.current.load(Ordering::Relaxed);
         let order: VecDeque<usize> =
-            (0..self.nodes.len()).map(|offset| (self.current + offset) % self.nodes.len()).collect();
+            (0..self.nodes.len()).map(|offset| (first + offset) % self.nodes.len()).collect();
         for index in order {
             let endpoint = &self.nodes[index].endpoint;
             let attempt = open(endpoint.ws_url(), &*self.subscribe);
             match tokio::time::timeout(SUBSCRIBE_TIMEOUT, attempt).await {
                 Ok(Ok(live)) => {
-                    (self.live, self.current, self.pause) = (Some(live), index, FIRST_PAUSE);
+                    (self.live, self.at, self.pause) = (Some(live), index, FIRST_PAUSE);
                     return Ok(());
                 }
-                Ok(Err(ClientError::Call(refusal))) => return Err(ClientError::Call(refusal).into()),
+                // One with too many subscriptions says so; another may take it.
+                Ok(Err(ClientError::Call(refusal))) => refused = Some(ClientError::Call(refusal)),
                 Ok(Err(error)) => tried.push((endpoint.to_string(), innermost(&error))),
                 Err(_) => tried.push((
                     endpoint.to_string(),
@@ -111,7 +137,7 @@ impl<T: DeserializeOwned> Follow<T> {
                 )),
             }
         }
-        Err(Unreachable { tried }.into())
+        Err(refused.map_or_else(|| Unreachable { tried }.into(), RpcError::from))
     }
 }
 
