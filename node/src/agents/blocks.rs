@@ -13,12 +13,17 @@ use tokio_util::task::AbortOnDropHandle;
 use super::event::{AgentEvent, Observer, Warning};
 use super::finality::FinalityMeter;
 use crate::clock;
-use crate::rpc::{BlockNotice, Followed, RpcClient};
+use crate::rpc::{BlockNotice, Follow, Followed, NodeApiClient, RpcClient};
 
 /// Blocks that wait for a slow reader; above, it is told of a gap.
 const QUEUE: usize = 256;
 /// The pause between attempts to subscribe for the first time.
 const PAUSE: Duration = Duration::from_millis(500);
+/// A node that tells of no block for so many of the chain's hop bounds is given up: a chain with nothing to
+/// do makes a block within each, and a few leaders may be away one after the other.
+const QUIET_HOPS: u32 = 20;
+/// The same at least.
+const LEAST_QUIET: Duration = Duration::from_secs(10);
 
 /// Follows the chain as long as it lives.
 pub(super) struct Blocks {
@@ -77,29 +82,65 @@ async fn follow(
     news: broadcast::Sender<News>,
     meter: watch::Sender<FinalityMeter>,
 ) {
-    let mut blocks = loop {
-        match rpc.follow_blocks().await {
-            Ok(blocks) => break blocks,
-            Err(error) => {
-                let action = "follow the chain".to_owned();
-                let warning = Warning::Unreachable { action, reason: error.to_string() };
-                observer(&AgentEvent::Warned(warning));
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    };
+    let blocks = subscribe(&rpc, &observer).await;
+    let quiet = longest_quiet(&rpc).await;
+    relay(blocks, quiet, observer, news, meter).await;
+}
+
+/// Tells of the blocks, and leaves a node that tells of none for so long.
+async fn relay(
+    mut blocks: Follow<BlockNotice>,
+    quiet: Duration,
+    observer: Observer,
+    news: broadcast::Sender<News>,
+    meter: watch::Sender<FinalityMeter>,
+) {
     // No reader yet is no failure.
     let _ = news.send(News::Gap);
+    let mut has_warned = false;
     loop {
-        let _ = news.send(match blocks.next().await {
-            Followed::Item(block) => {
+        let followed = tokio::time::timeout(quiet, blocks.next()).await;
+        let _ = news.send(match followed {
+            Ok(Followed::Item(block)) => {
+                has_warned = false;
                 let (height, time) = (block.header.height, block.header.time_ms);
                 meter.send_modify(|meter| meter.heard(height, time, clock::now()));
                 News::Block(Arc::new(block))
             }
-            Followed::Resumed => News::Gap,
+            Ok(Followed::Resumed) => News::Gap,
+            // Its connection lives, and the chain goes on elsewhere, or nowhere.
+            Err(_) => {
+                let reason = format!("{} tells of no block for {} s", blocks.node(), quiet.as_secs());
+                if !std::mem::replace(&mut has_warned, true) {
+                    unreachable(&observer, reason);
+                }
+                blocks.skip();
+                continue;
+            }
         });
     }
+}
+
+async fn subscribe(rpc: &RpcClient, observer: &Observer) -> Follow<BlockNotice> {
+    loop {
+        match rpc.follow_blocks().await {
+            Ok(blocks) => return blocks,
+            Err(error) => unreachable(observer, error.to_string()),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn unreachable(observer: &Observer, reason: String) {
+    let action = "follow the chain".to_owned();
+    observer(&AgentEvent::Warned(Warning::Unreachable { action, reason }));
+}
+
+/// How long a node may tell of no block.
+async fn longest_quiet(rpc: &RpcClient) -> Duration {
+    // Whoever follows asks the same nodes for more than that; a chain is rarely slower than by default.
+    let params = rpc.params().await.unwrap_or_default();
+    (Duration::from_millis(params.hop_bound.get()) * QUIET_HOPS).max(LEAST_QUIET)
 }
 
 /// What a block did to a payment or channel.
@@ -150,3 +191,6 @@ fn change(event: &Event, name: TxRef) -> Option<Change> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,8 @@ mod recorder;
 mod report;
 pub mod sessions;
 mod settle;
+#[cfg(test)]
+mod stub;
 mod timing;
 pub mod watchtower;
 

@@ -13,29 +13,38 @@ use evchain_protocol::state::payment::Lock;
 use evchain_protocol::transaction::{Action, SignedTransaction, Transaction};
 use jsonrpsee::core::client::Error as ClientError;
 
+use self::patience::{Patience, Trouble};
 use super::error::AgentError;
 use super::event::{AgentEvent, Observer, Warning};
 use super::report::{Phase, TransactionReport};
 use crate::clock;
 use crate::rpc::{CallError, Finality, NodeApiClient, Page, RpcClient, RpcError, TransactionKey};
 
-/// How long one call waits for finality. The transaction is sent again after it.
+mod patience;
+
+/// How long one call waits for finality. The transaction is sent again after it, to another node.
 const WAIT_MS: u64 = 10_000;
-/// The first pause after a failure; it doubles.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The same at a node that misses blocks: it passes the transaction on, and hears late of its place.
+const WAIT_BEHIND_MS: u64 = 1_000;
+/// A question that has no answer for so long is worth a warning, whatever it waits for.
+const SLOW: Duration = Duration::from_secs(10);
 /// How often an action is signed anew because somebody else used its nonce.
 pub(super) const MAX_SIGNINGS: u32 = 8;
 
 /// The nodes that an agent asks. Cheap to clone.
+///
+/// A question goes to one node as a whole, to another one as a whole when that fails, and to none that is
+/// known to miss a block: what such a node says, finds or rejects may be different by now.
 #[derive(Clone)]
 pub(super) struct Nodes {
     pub(super) rpc: RpcClient,
     pub(super) observer: Observer,
-    /// The height of the newest block that the agent knows something of. A node below it is behind,
-    /// and what it does not find, or rejects, may be there.
+    /// The height of the newest block that the agent knows something of.
     newest: Arc<AtomicU64>,
+    /// The height that each node said last, which is one that it has reached.
+    heights: Arc<[AtomicU64]>,
+    /// See [`SLOW`].
+    slow: Duration,
 }
 
 /// What became of a signed transaction.
@@ -49,7 +58,8 @@ pub(super) enum Brought {
 
 impl Nodes {
     pub(super) fn new(rpc: RpcClient, observer: Observer) -> Self {
-        Self { rpc, observer, newest: Arc::default() }
+        let heights = (0..rpc.count()).map(|_| AtomicU64::new(0)).collect();
+        Self { rpc, observer, newest: Arc::default(), heights, slow: SLOW }
     }
 
     pub(super) fn chain(&self) -> ChainId {
@@ -69,25 +79,27 @@ impl Nodes {
         self.newest.fetch_max(height.get(), Ordering::Relaxed);
     }
 
-    /// Asks until a node answers; `None` where what was asked for is not on the chain.
+    /// Asks until a node answers that misses no block that is known of; `None` where what was asked for is
+    /// not on the chain. All that `call` does it does at one node.
     pub(super) async fn ask<T, F, A>(&self, what: &str, call: F) -> Result<Option<T>, AgentError>
     where
         F: Fn(RpcClient) -> A,
         A: Future<Output = Result<T, ClientError>>,
     {
-        let mut patience = Patience::default();
+        let mut patience = Patience::new(self, what);
         loop {
-            match call(self.rpc.clone()).await.map_err(RpcError::from) {
-                Ok(answer) => return Ok(Some(answer)),
-                Err(RpcError::Call(CallError::NotFound(_))) => {
-                    if !self.is_behind().await {
-                        return Ok(None);
-                    }
-                }
-                Err(error @ RpcError::Call(CallError::InvalidInput(_))) => return Err(error.into()),
-                Err(error) => patience.failed(self, what, &error),
-            }
-            patience.pause().await;
+            let node = self.rpc.pinned();
+            let trouble = match self.is_current(&node).await {
+                Ok(true) => match call(node.clone()).await.map_err(RpcError::from) {
+                    Ok(answer) => return Ok(Some(answer)),
+                    Err(RpcError::Call(CallError::NotFound(_))) => return Ok(None),
+                    Err(error @ RpcError::Call(CallError::InvalidInput(_))) => return Err(error.into()),
+                    Err(error) => error.into(),
+                },
+                Ok(false) => Trouble::Behind,
+                Err(error) => error.into(),
+            };
+            patience.failed(&node, trouble).await;
         }
     }
 
@@ -101,29 +113,26 @@ impl Nodes {
         answer.ok_or_else(|| RpcError::Unreadable(format!("no answer to: {what}")).into())
     }
 
-    /// All entries of a list, page by page, from a node that misses no block that is known of.
+    /// All entries of a list, page by page, from one node.
     pub(super) async fn all<T, K, F, A>(&self, what: &str, page: F) -> Result<Vec<T>, AgentError>
     where
         K: Copy,
         F: Fn(RpcClient, Option<K>) -> A,
         A: Future<Output = Result<Page<T, K>, ClientError>>,
     {
-        let mut patience = Patience::default();
-        loop {
+        let page = &page;
+        let pages = |node: RpcClient| async move {
             let (mut items, mut after) = (Vec::new(), None);
             loop {
-                let found = self.need(what, |rpc| page(rpc, after)).await?;
+                let found = page(node.clone(), after).await?;
                 items.extend(found.items);
                 after = found.next;
                 if after.is_none() {
-                    break;
+                    return Ok(items);
                 }
             }
-            if !self.is_behind().await {
-                return Ok(items);
-            }
-            patience.pause().await;
-        }
+        };
+        self.need(what, pages).await
     }
 
     /// An account, if there is one.
@@ -191,50 +200,54 @@ impl Nodes {
         let action = signed.transaction.action.kind();
         let (bytes, submitted) = (signed.to_bytes(), clock::now());
         let encoded = hex::encode(&bytes);
-        let mut patience = Patience::default();
-        loop {
-            let sent = self.rpc.submit_and_wait(encoded.clone(), WAIT_MS).await.map_err(RpcError::from);
-            let finality = match sent {
-                Ok(finality) => Some(finality),
+        let what = format!("send the {action}");
+        let mut patience = Patience::new(self, &what);
+        let finality = loop {
+            let node = self.rpc.pinned();
+            let is_current = match self.is_current(&node).await {
+                Ok(is_current) => is_current,
+                Err(error) => {
+                    patience.failed(&node, error.into()).await;
+                    continue;
+                }
+            };
+            // One that is behind gets it all the same, and passes it on.
+            let wait_ms = if is_current { WAIT_MS } else { WAIT_BEHIND_MS };
+            let sent = node.submit_and_wait(encoded.clone(), wait_ms).await.map_err(RpcError::from);
+            let trouble = match sent {
+                Ok(finality) => break finality,
+                Err(RpcError::Call(CallError::Rejected { .. })) if !is_current => Trouble::Behind,
                 Err(RpcError::Call(CallError::Rejected { reason, message })) => {
-                    if self.is_behind().await {
-                        None
-                    } else if let Some(finality) = self.find(signed).await? {
-                        Some(finality)
-                    } else if self.is_stale(signed).await? {
-                        return Ok(Brought::Stale);
-                    } else {
-                        return Err(AgentError::Rejected { action, reason, message });
+                    if let Some(finality) = self.find(signed).await? {
+                        break finality;
                     }
+                    if self.is_stale(signed).await? {
+                        return Ok(Brought::Stale);
+                    }
+                    return Err(AgentError::Rejected { action, reason, message });
                 }
                 Err(RpcError::Call(CallError::InvalidInput(message))) => {
                     let reason = "invalid_input".to_owned();
                     return Err(AgentError::Rejected { action, reason, message });
                 }
-                Err(RpcError::Call(CallError::TimedOut { .. })) => None,
-                Err(error) => {
-                    patience.failed(self, &format!("send the {action}"), &error);
-                    None
-                }
+                Err(error) => error.into(),
             };
-            if let Some(finality) = finality {
-                self.saw(finality.height);
-                let report = TransactionReport {
-                    phase,
-                    kind: action.to_owned(),
-                    id: finality.transaction,
-                    place: finality.place,
-                    sender: signed.transaction.sender,
-                    bytes: bytes.len(),
-                    fee: finality.fee,
-                    submitted,
-                    latency_ms: clock::now().since(submitted),
-                };
-                self.observe(&AgentEvent::Final(report.clone()));
-                return Ok(Brought::Final(Box::new(finality), report));
-            }
-            patience.pause().await;
-        }
+            patience.failed(&node, trouble).await;
+        };
+        self.saw(finality.height);
+        let report = TransactionReport {
+            phase,
+            kind: action.to_owned(),
+            id: finality.transaction,
+            place: finality.place,
+            sender: signed.transaction.sender,
+            bytes: bytes.len(),
+            fee: finality.fee,
+            submitted,
+            latency_ms: clock::now().since(submitted),
+        };
+        self.observe(&AgentEvent::Final(report.clone()));
+        Ok(Brought::Final(Box::new(finality), report))
     }
 
     /// The transaction's place on the chain, if it has one.
@@ -250,37 +263,18 @@ impl Nodes {
         Ok(account.is_some_and(|account| account.nonce > signed.transaction.nonce))
     }
 
-    /// Whether the node that answers is known to miss blocks.
-    async fn is_behind(&self) -> bool {
+    /// Whether the node that this view is pinned to misses no block that is known of. Asks it only where
+    /// it has not said so before.
+    async fn is_current(&self, node: &RpcClient) -> Result<bool, RpcError> {
         let newest = self.newest.load(Ordering::Relaxed);
-        match self.rpc.status().await {
-            Ok(status) => status.height.get() < newest,
-            // Whichever node answers next is asked again.
-            Err(_) => true,
+        let Some(reached) = self.heights.get(node.index()) else { return Ok(true) };
+        if newest <= reached.load(Ordering::Relaxed) {
+            return Ok(true);
         }
-    }
-}
-
-/// Pauses between attempts, and says once what they fail of.
-#[derive(Default)]
-struct Patience {
-    pause: Option<Duration>,
-    said: Option<String>,
-}
-
-impl Patience {
-    fn failed(&mut self, nodes: &Nodes, action: &str, error: &RpcError) {
-        let reason = error.to_string();
-        if self.said.as_ref() != Some(&reason) {
-            self.said = Some(reason.clone());
-            nodes.warn(Warning::Unreachable { action: action.to_owned(), reason });
-        }
-    }
-
-    async fn pause(&mut self) {
-        let pause = self.pause.unwrap_or(FIRST_PAUSE);
-        tokio::time::sleep(pause).await;
-        self.pause = Some((pause * 2).min(LONGEST_PAUSE));
+        let height = node.status().await?.height.get();
+        // What it says counts, and not the highest: it may have lost its disk and begun anew.
+        reached.store(height, Ordering::Relaxed);
+        Ok(newest <= height)
     }
 }
 
@@ -339,3 +333,6 @@ pub(super) fn nonces_taken(action: &Action) -> AgentError {
         message: "others send with the same key all the time: give each agent a key of its own".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,7 +74,9 @@ impl Bidder {
                 },
                 news = self.news.next() => match news {
                     News::Block(block) => self.hear(&block).await?,
-                    News::Gap => self.catch_up().await?,
+                    // The node may have been given up: requests come from where the blocks come now, and
+                    // what was missed is asked for once they do.
+                    News::Gap => self.requests.restart(),
                 },
             }
         }

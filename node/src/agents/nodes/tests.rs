@@ -1,0 +1,138 @@
+//! Goal: an agent believes no node that misses blocks, stays with one node for one question, leaves a
+//! node that does not help, and says so after a while.
+//! Method: stub nodes at chosen heights, whose refusals are written down beforehand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evchain_protocol::crypto::KeyPair;
+use evchain_protocol::primitives::{Amount, Height, Nonce};
+use evchain_protocol::transaction::transfer::Transfer;
+use evchain_protocol::transaction::Action;
+
+use super::{Nodes, Signer};
+use crate::agents::AgentError;
+use crate::agents::event::Warning;
+use crate::agents::report::Phase;
+use crate::agents::stub::{StubNode, client, warnings};
+use crate::rpc::{CallError, NodeApiClient, Page, RpcClient};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn quiet() -> crate::agents::Observer {
+    Arc::new(|_| {})
+}
+
+fn key() -> KeyPair {
+    KeyPair::from_secret(&[7; 32])
+}
+
+/// The height of the node that answers.
+async fn height(nodes: &Nodes) -> Option<u64> {
+    let ask = |rpc: RpcClient| async move { rpc.status().await.map(|status| status.height.get()) };
+    nodes.ask("ask for a height", ask).await.expect("an answer")
+}
+
+/// The heights of the nodes that answer a list's three pages; between them others may move on.
+async fn heights(nodes: &Nodes, between: impl Fn()) -> Vec<u64> {
+    let between = &between;
+    let page = |rpc: RpcClient, after: Option<u64>| async move {
+        let (status, page) = (rpc.status().await?, after.unwrap_or(0));
+        between();
+        Ok(Page { items: vec![status.height.get()], next: (page < 2).then_some(page + 1) })
+    };
+    nodes.all("ask for a list", page).await.expect("an answer")
+}
+
+#[tokio::test]
+async fn a_node_that_misses_blocks_is_not_believed() {
+    let (stuck, good) = (StubNode::start(5).await, StubNode::start(9).await);
+    good.set(|script| script.account = Some((3, 3)));
+    for order in [[&stuck, &good], [&good, &stuck]] {
+        let nodes = Nodes::new(client(&order).await, quiet());
+        nodes.saw(Height::new(9));
+        assert_eq!(height(&nodes).await, Some(9));
+        assert_eq!(heights(&nodes, || {}).await, [9; 3]);
+        // The stuck one knows no account: "not there" is not what it says.
+        let found = nodes.account(key().public_key()).await.expect("an answer");
+        assert_eq!(found.map(|account| account.nonce), Some(Nonce::new(3)));
+    }
+}
+
+#[tokio::test]
+async fn one_node_answers_all_pages_though_others_move_on() {
+    let (lower, higher) = (StubNode::start(5).await, StubNode::start(9).await);
+    let rpc = client(&[&lower, &higher]).await;
+    let nodes = Nodes::new(rpc.clone(), quiet());
+    nodes.saw(Height::new(4));
+    assert_eq!(heights(&nodes, || rpc.skip()).await, [5; 3]);
+    assert_eq!(rpc.index(), 1, "three pages and an odd number of moves");
+}
+
+#[tokio::test]
+async fn the_status_of_another_node_vouches_for_nobody() {
+    let (stuck, good) = (StubNode::start(5).await, StubNode::start(9).await);
+    good.set(|script| script.account = Some((3, 3)));
+    let rpc = client(&[&good, &stuck]).await;
+    let nodes = Nodes::new(rpc.clone(), quiet());
+    nodes.saw(Height::new(9));
+    assert_eq!(height(&nodes).await, Some(9));
+    // Another task moves to the stuck one, after the good one has said how far it is.
+    rpc.skip();
+    let found = nodes.account(key().public_key()).await.expect("an answer");
+    assert!(found.is_some(), "the stuck node was believed");
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_answers_is_warned_of_once() {
+    let (one, other) = (StubNode::start(5).await, StubNode::start(6).await);
+    let (observer, told) = warnings();
+    let mut nodes = Nodes::new(client(&[&one, &other]).await, observer);
+    nodes.slow = Duration::from_millis(300);
+    nodes.saw(Height::new(9));
+    let catch_up = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        other.set(|script| script.height = 9);
+    };
+    let (answer, ()) = tokio::join!(tokio::time::timeout(PATIENCE, height(&nodes)), catch_up);
+    assert_eq!(answer.expect("in time"), Some(9));
+    let told = told.lock().expect("no panic");
+    let [Warning::Unreachable { action, reason }] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((action.as_str(), reason.matches("misses blocks").count()), ("ask for a height", 2));
+}
+
+#[tokio::test]
+async fn of_several_that_leave_a_node_one_moves_on() {
+    let stubs = [StubNode::start(1).await, StubNode::start(1).await, StubNode::start(1).await];
+    let rpc = client(&[&stubs[0], &stubs[1], &stubs[2]]).await;
+    let views = [rpc.pinned(), rpc.pinned(), rpc.pinned()];
+    views.iter().for_each(RpcClient::skip);
+    assert_eq!(rpc.index(), 1);
+    assert_eq!(views.map(|view| view.index()), [0; 3], "a view stays where it is");
+}
+
+fn transfer() -> Action {
+    Action::Transfer(Transfer { to: key().public_key(), amount: Amount::new(1) })
+}
+
+async fn send(nodes: Nodes) -> Result<(), AgentError> {
+    let signer = Signer::new(nodes, key());
+    let action = transfer();
+    let sent = tokio::time::timeout(PATIENCE, signer.send(Phase::Settlement, &action)).await;
+    sent.expect("in time").map(drop)
+}
+
+#[tokio::test]
+async fn a_transaction_goes_to_the_next_node_when_one_does_not_finish_it() {
+    let timed_out = CallError::TimedOut { transaction: evchain_protocol::crypto::Hash::ZERO, waited_ms: 10 };
+    for refusal in [timed_out, CallError::Busy("full".to_owned()), CallError::Failed("disk".to_owned())] {
+        let (stuck, good) = (StubNode::start(5).await, StubNode::start(9).await);
+        for stub in [&stuck, &good] {
+            stub.set(|script| script.account = Some((3, 3)));
+        }
+        stuck.set(|script| script.refusals = vec![refusal.clone(); 100]);
+        let rpc = client(&[&stuck, &good]).await;
+        send(Nodes::new(rpc.clone(), quiet())).await.expect("final");
+        assert_eq!((stuck.sent().len(), good.sent().len(), rpc.index()), (1, 1, 1), "{refusal}");
+    }
+}
