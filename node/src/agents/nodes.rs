@@ -296,7 +296,9 @@ impl Signer {
         self.key.public_key()
     }
 
-    /// The action, signed with the account's next nonce.
+    /// The action, signed with the account's own nonce. A transaction from before that still waits with
+    /// this nonce (nobody else signs with the key) either becomes final, and this one stale, or is dropped,
+    /// and leaves no gap for this one to wait behind.
     pub(super) async fn sign(&self, action: Action) -> Result<SignedTransaction, AgentError> {
         let address = self.address();
         let info = self
@@ -304,7 +306,7 @@ impl Signer {
             .ask("ask for the own account", |rpc| async move { rpc.account(address).await })
             .await?;
         // Without account the ledger rejects whatever comes, and says what to do.
-        let nonce = info.map_or(Nonce::ZERO, |info| info.next_nonce);
+        let nonce = info.map_or(Nonce::ZERO, |info| info.account.nonce);
         Ok(Transaction { sender: address, nonce, action }.sign(&self.key, self.nodes.chain()))
     }
 

@@ -1,5 +1,5 @@
 //! Goal: an agent believes no node that misses blocks, stays with one node for one question, leaves a
-//! node that does not help, and says so after a while.
+//! node that does not help, and says so after a while; a transaction waits behind no other of its key.
 //! Method: stub nodes at chosen heights, whose refusals are written down beforehand.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use evchain_protocol::crypto::KeyPair;
 use evchain_protocol::primitives::{Amount, Height, Nonce};
 use evchain_protocol::transaction::transfer::Transfer;
-use evchain_protocol::transaction::Action;
+use evchain_protocol::transaction::{Action, SignedTransaction};
 
 use super::{Nodes, Signer};
 use crate::agents::AgentError;
@@ -135,4 +135,21 @@ async fn a_transaction_goes_to_the_next_node_when_one_does_not_finish_it() {
         send(Nodes::new(rpc.clone(), quiet())).await.expect("final");
         assert_eq!((stuck.sent().len(), good.sent().len(), rpc.index()), (1, 1, 1), "{refusal}");
     }
+}
+
+#[tokio::test]
+async fn a_predecessor_that_waits_leaves_no_gap() {
+    let stub = StubNode::start(5).await;
+    // A transaction with nonce 3 waits; it becomes final while the new one is refused.
+    stub.set(|script| {
+        script.account = Some((3, 4));
+        script.refusals = vec![
+            CallError::Busy("nonce 3 is taken".to_owned()),
+            CallError::Rejected { reason: "nonce_too_low".to_owned(), message: String::new() },
+        ];
+        script.nonce_after_rejection = Some(4);
+    });
+    send(Nodes::new(client(&[&stub]).await, quiet())).await.expect("final");
+    let nonce = |signed: &SignedTransaction| signed.transaction.nonce.get();
+    assert_eq!(stub.sent().iter().map(nonce).collect::<Vec<_>>(), [3, 3, 4]);
 }
