@@ -21,13 +21,16 @@ async fn a_silent_node_is_left() {
     let blocks = rpc.follow_blocks().await.expect("a subscription");
     let relayed = tokio::spawn(relay(blocks, Duration::from_millis(300), observer, news, meter));
     let mut gaps = 0;
-    let height = loop {
-        match tokio::time::timeout(Duration::from_secs(20), reader.recv()).await.expect("in time") {
-            Ok(News::Block(block)) => break block.header.height.get(),
-            Ok(News::Gap) => gaps += 1,
-            Err(error) => panic!("{error}"),
+    let first_block = async {
+        loop {
+            match reader.recv().await {
+                Ok(News::Block(block)) => return block.header.height.get(),
+                Ok(News::Gap) => gaps += 1,
+                Err(error) => panic!("{error}"),
+            }
         }
     };
+    let height = tokio::time::timeout(Duration::from_secs(20), first_block).await.expect("in time");
     // One gap at the begin, and one for what the silent node did not tell.
     assert_eq!((height, gaps, rpc.index()), (9, 2, 1));
     let told = told.lock().expect("no panic").clone();

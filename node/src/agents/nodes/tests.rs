@@ -27,10 +27,15 @@ fn key() -> KeyPair {
     KeyPair::from_secret(&[7; 32])
 }
 
+/// The outcome of a question that has an answer.
+async fn soon<T>(question: impl Future<Output = Result<T, AgentError>>) -> T {
+    tokio::time::timeout(PATIENCE, question).await.expect("in time").expect("an answer")
+}
+
 /// The height of the node that answers.
 async fn height(nodes: &Nodes) -> Option<u64> {
     let ask = |rpc: RpcClient| async move { rpc.status().await.map(|status| status.height.get()) };
-    nodes.ask("ask for a height", ask).await.expect("an answer")
+    soon(nodes.ask("ask for a height", ask)).await
 }
 
 /// The heights of the nodes that answer a list's three pages; between them others may move on.
@@ -41,7 +46,7 @@ async fn heights(nodes: &Nodes, between: impl Fn()) -> Vec<u64> {
         between();
         Ok(Page { items: vec![status.height.get()], next: (page < 2).then_some(page + 1) })
     };
-    nodes.all("ask for a list", page).await.expect("an answer")
+    soon(nodes.all("ask for a list", page)).await
 }
 
 #[tokio::test]
@@ -54,7 +59,7 @@ async fn a_node_that_misses_blocks_is_not_believed() {
         assert_eq!(height(&nodes).await, Some(9));
         assert_eq!(heights(&nodes, || {}).await, [9; 3]);
         // The stuck one knows no account: "not there" is not what it says.
-        let found = nodes.account(key().public_key()).await.expect("an answer");
+        let found = soon(nodes.account(key().public_key())).await;
         assert_eq!(found.map(|account| account.nonce), Some(Nonce::new(3)));
     }
 }
@@ -79,7 +84,7 @@ async fn the_status_of_another_node_vouches_for_nobody() {
     assert_eq!(height(&nodes).await, Some(9));
     // Another task moves to the stuck one, after the good one has said how far it is.
     rpc.skip();
-    let found = nodes.account(key().public_key()).await.expect("an answer");
+    let found = soon(nodes.account(key().public_key())).await;
     assert!(found.is_some(), "the stuck node was believed");
 }
 
@@ -94,8 +99,8 @@ async fn a_question_that_nobody_answers_is_warned_of_once() {
         tokio::time::sleep(Duration::from_secs(2)).await;
         other.set(|script| script.height = 9);
     };
-    let (answer, ()) = tokio::join!(tokio::time::timeout(PATIENCE, height(&nodes)), catch_up);
-    assert_eq!(answer.expect("in time"), Some(9));
+    let (answer, ()) = tokio::join!(height(&nodes), catch_up);
+    assert_eq!(answer, Some(9));
     let told = told.lock().expect("no panic");
     let [Warning::Unreachable { action, reason }] = told.as_slice() else { panic!("{told:?}") };
     assert_eq!((action.as_str(), reason.matches("misses blocks").count()), ("ask for a height", 2));
@@ -115,11 +120,9 @@ fn transfer() -> Action {
     Action::Transfer(Transfer { to: key().public_key(), amount: Amount::new(1) })
 }
 
-async fn send(nodes: Nodes) -> Result<(), AgentError> {
-    let signer = Signer::new(nodes, key());
-    let action = transfer();
-    let sent = tokio::time::timeout(PATIENCE, signer.send(Phase::Settlement, &action)).await;
-    sent.expect("in time").map(drop)
+async fn send(nodes: Nodes) {
+    let (signer, action) = (Signer::new(nodes, key()), transfer());
+    soon(signer.send(Phase::Settlement, &action)).await;
 }
 
 #[tokio::test]
@@ -132,7 +135,7 @@ async fn a_transaction_goes_to_the_next_node_when_one_does_not_finish_it() {
         }
         stuck.set(|script| script.refusals = vec![refusal.clone(); 100]);
         let rpc = client(&[&stuck, &good]).await;
-        send(Nodes::new(rpc.clone(), quiet())).await.expect("final");
+        send(Nodes::new(rpc.clone(), quiet())).await;
         assert_eq!((stuck.sent().len(), good.sent().len(), rpc.index()), (1, 1, 1), "{refusal}");
     }
 }
@@ -149,7 +152,7 @@ async fn a_predecessor_that_waits_leaves_no_gap() {
         ];
         script.nonce_after_rejection = Some(4);
     });
-    send(Nodes::new(client(&[&stub]).await, quiet())).await.expect("final");
+    send(Nodes::new(client(&[&stub]).await, quiet())).await;
     let nonce = |signed: &SignedTransaction| signed.transaction.nonce.get();
     assert_eq!(stub.sent().iter().map(nonce).collect::<Vec<_>>(), [3, 3, 4]);
 }
