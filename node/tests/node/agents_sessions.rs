@@ -6,9 +6,9 @@ use evchain_node::agents::consumer::Deposit;
 use evchain_node::agents::producer::{Mobility, ProducerTariff};
 use evchain_node::agents::{AgentEvent, ChargeOutcome, ChargeReport, Phase, Warning};
 use evchain_protocol::primitives::{Amount, Span};
-use evchain_protocol::session::{EndReason, PaymentKind};
+use evchain_protocol::session::{EndReason, PaymentKind, RejectReason};
 
-use crate::agents_support::{START, World, key, order, order_from, tariff};
+use crate::agents_support::{Events, START, World, key, order, order_from, tariff};
 
 /// 44 kWh at 0.40 a kWh.
 const PRICE: Amount = Amount::new(176_000);
@@ -19,8 +19,10 @@ async fn charge_fully(kind: PaymentKind, cheap: ProducerTariff, fee: u64) -> Cha
     let world = World::start(&[1, 2], fee).await;
     let (seller, dear) = (world.produce(1, cheap).await, world.produce(2, tariff(60)).await);
     let charging = world.charge(order(kind, 5)).await;
+    let events = charging.events.clone();
     let report = charging.report().await;
     assert_eq!(report.outcome, ChargeOutcome::Charged, "{report:#?}");
+    assert_eq!(times_too_early(&events), 1, "it came before the window, was told when, and came then");
     assert_eq!((report.bids.len(), report.attempts, report.paid), (2, 1, PRICE));
     assert_eq!(report.chosen.as_ref().map(|bid| bid.producer), Some(key(1).public_key()));
     let session = report.session.as_ref().expect("a session");
@@ -38,6 +40,12 @@ async fn charge_fully(kind: PaymentKind, cheap: ProducerTariff, fee: u64) -> Cha
     assert_eq!(world.balance(report.consumer).await, Amount::ZERO);
     world.wallet.next_index().expect("a counter");
     report
+}
+
+fn times_too_early(events: &Events) -> usize {
+    let is_it =
+        |event: &&AgentEvent| matches!(event, AgentEvent::Refused { reason: RejectReason::TooEarly(_), .. });
+    events.told().iter().filter(is_it).count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

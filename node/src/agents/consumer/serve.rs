@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use evchain_protocol::crypto::PublicKey;
-use evchain_protocol::primitives::TxRef;
+use evchain_protocol::primitives::{Span, Timestamp, TxRef};
 use evchain_protocol::session::{
     Beginning, ConsumerOutput, ConsumerRecord, ConsumerSession, EndReason, Open, PaymentKind, RejectReason,
     Terms,
@@ -27,6 +27,11 @@ use crate::rpc::NodeApiClient;
 
 /// What a vehicle's simulated meter counts where neither the vehicle nor the station says.
 const USUAL_POWER_W: u32 = 22_000;
+/// How often a producer may put a consumer off. Each time the journal grows by a beginning with all its
+/// secrets, and a journal has a limit.
+const MAX_ROUNDS: u32 = 16;
+/// The first pause before a producer is asked again that has put off the consumer; it doubles.
+const FIRST_PAUSE: Span = Span::new(1_000);
 
 impl Attempt {
     /// Charges: opens the session as often as the producer asks to come again, and runs it to its
@@ -40,6 +45,8 @@ impl Attempt {
         stop: &CancellationToken,
     ) -> Result<Option<SessionReport>, AgentError> {
         self.recorder.begin(Phase::Charging);
+        let (stop, skew) = (stop.child_token(), self.params.max_skew);
+        let mut rounds = 0;
         loop {
             let mut out = Vec::new();
             let (session, resumed) = if has_begun(&records) {
@@ -55,23 +62,31 @@ impl Attempt {
             let terms = *session.terms();
             // What is paid, where the bid fell after the choice.
             self.chosen.iter_mut().for_each(|bid| bid.price = terms.plan.price);
-            let driven = self.drive(config, decision, session, out, stop).await?;
-            let outcome = driven.outcome;
-            if let EndReason::Rejected(RejectReason::TooEarly(from)) = outcome.reason
-                // Else the producer could have it ask again and again.
-                && (clock::now()..=terms.plan.window.start).contains(&from)
-                && !stop.is_cancelled()
-            {
-                let reason = "the producer serves from then on".to_owned();
-                self.nodes.observe(&AgentEvent::Waiting { until: from, reason });
-                tokio::select! {
-                    () = tokio::time::sleep(until(from)) => {}
-                    () = stop.cancelled() => {}
-                }
-                records.clear();
-                continue;
+            // A future of its own: it is large.
+            let driven = Box::pin(self.drive(config, decision, session, out, &stop)).await?;
+            let EndReason::Rejected(RejectReason::TooEarly(from)) = driven.outcome.reason else {
+                return Ok(Some(self.report(&terms, driven)));
+            };
+            if stop.is_cancelled() {
+                return Ok(Some(self.report(&terms, driven)));
             }
-            return Ok(Some(self.report(&terms, driven)));
+            match comes_again(from, clock::now(), terms.plan.window.start, skew, rounds) {
+                Some(until) => self.wait(until, &stop).await,
+                // A session that is told to stop takes its money back, if there is time for it.
+                None => stop.cancel(),
+            }
+            rounds += 1;
+            records.clear();
+        }
+    }
+
+    /// Waits until a producer serves, or the user stops.
+    async fn wait(&self, moment: Timestamp, stop: &CancellationToken) {
+        let reason = "the producer serves from then on".to_owned();
+        self.nodes.observe(&AgentEvent::Waiting { until: moment, reason });
+        tokio::select! {
+            () = tokio::time::sleep(until(moment)) => {}
+            () = stop.cancelled() => {}
         }
     }
 
@@ -196,10 +211,71 @@ impl Attempt {
     }
 }
 
+/// When to come again to a producer that serves from `from` on; none if it only puts off. Its clock may be
+/// behind, so that this has come here already, by as much as two clocks of the chain differ.
+fn comes_again(
+    from: Timestamp,
+    now: Timestamp,
+    start: Timestamp,
+    skew: Span,
+    rounds: u32,
+) -> Option<Timestamp> {
+    let earliest = now.before(skew.saturating_add(skew));
+    if rounds >= MAX_ROUNDS || !(earliest..=start).contains(&from) {
+        return None;
+    }
+    // What is still to come is taken at its word, once.
+    if rounds == 0 && from > now {
+        return Some(from);
+    }
+    let pause = Span::new(FIRST_PAUSE.get() << rounds.saturating_sub(1));
+    // From the window's start on each moment counts.
+    let pause = pause.min(start.since(now)).max(FIRST_PAUSE);
+    Some(from.max(now.saturating_after(pause)))
+}
+
 /// Whether the records are those of a session that is to go on, not of one that came too early.
 fn has_begun(records: &[ConsumerRecord]) -> bool {
     let too_early = |record: &ConsumerRecord| {
         matches!(record, ConsumerRecord::Ended(EndReason::Rejected(RejectReason::TooEarly(_))))
     };
     !records.is_empty() && !records.iter().any(too_early)
+}
+
+#[cfg(test)]
+mod tests {
+    //! Goal: a producer's clock may be behind, and nobody is put off for ever. Method: moments by hand.
+
+    use super::*;
+
+    const START: Timestamp = Timestamp::new(100_000);
+    const SKEW: Span = Span::new(500);
+
+    fn comes(from: u64, now: u64, rounds: u32) -> Option<u64> {
+        let (from, now) = (Timestamp::new(from), Timestamp::new(now));
+        comes_again(from, now, START, SKEW, rounds).map(Timestamp::get)
+    }
+
+    #[test]
+    fn what_an_honest_producer_says_is_waited_for() {
+        assert_eq!(comes(90_000, 50_000, 0), Some(90_000));
+        assert_eq!(comes(90_000, 89_900, 0), Some(90_000));
+        // By its clock that moment is still to come; a second later it has come for everybody.
+        assert_eq!(comes(90_000, 90_000, 1), Some(91_000));
+        assert_eq!(comes(90_000, 91_000, 2), Some(93_000));
+        assert_eq!(comes(100_000, 100_400, 4), Some(101_400), "from the start on no longer pauses");
+        assert_eq!(comes(90_000, 91_001, 0), None, "further behind than clocks may be");
+        assert_eq!(comes(100_001, 50_000, 0), None, "not in this window");
+    }
+
+    #[test]
+    fn who_puts_off_again_and_again_is_asked_a_few_times() {
+        let (mut now, mut rounds) = (0, 0);
+        while let Some(next) = comes(now + 50, now, rounds) {
+            assert!(rounds == 0 || next >= now + 1_000);
+            (now, rounds) = (next, rounds + 1);
+        }
+        assert!(rounds <= MAX_ROUNDS, "{rounds} rounds");
+        assert!(comes(START.get(), START.get(), MAX_ROUNDS).is_none());
+    }
 }
