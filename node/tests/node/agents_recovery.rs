@@ -3,12 +3,20 @@
 //! Method: a real node and real agents in one process. An aborted task is as good as kill -9: what
 //! it had not written is gone.
 
+use std::time::Duration;
+
 use evchain_node::agents::sessions::{EntryState, Side, list};
-use evchain_node::agents::{AgentEvent, ChargeOutcome, Warning};
+use evchain_node::agents::{AgentEvent, ChargeOutcome, Phase, Warning};
+use evchain_node::rpc::{NodeApiClient, RpcClient};
+use evchain_protocol::governance::{Change, ParamChange};
 use evchain_protocol::primitives::Amount;
 use evchain_protocol::session::PaymentKind;
+use evchain_protocol::transaction::Action;
+use evchain_protocol::transaction::propose::Propose;
+use tokio::runtime::Handle;
+use tokio::task::block_in_place;
 
-use crate::agents_support::{START, World, key, order_from, tariff};
+use crate::agents_support::{START, World, key, order_from, soon, submit, tariff};
 
 const PRICE: Amount = Amount::new(176_000);
 
@@ -172,4 +180,54 @@ async fn a_settlement_that_is_rejected_is_sent_again() {
     seller.finish().await;
     let balance = world.balance(key(1).public_key()).await;
     assert_eq!(balance, PRICE.saturating_add(Amount::new(100 - 7)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_rest_that_cannot_be_taken_back_is_not_forgotten() {
+    let world = World::start_with(&[1], 7, |params| params.epoch_length = 20).await;
+    let seller = world.produce(1, tariff(40)).await;
+    // Between the choice of the fee and the sweep.
+    let rpc = world.rpc().await;
+    let raise = move |event: &AgentEvent| {
+        if matches!(event, AgentEvent::PhaseBegun { phase: Phase::Sweep }) {
+            block_in_place(|| Handle::current().block_on(raise_fee(&rpc, 5_000)));
+        }
+    };
+    let charging = world.charge_observed(order_from(PaymentKind::Chain, 4, 5_000, 4_000), raise).await;
+    let report = charging.report().await;
+    assert_eq!((&report.outcome, report.settled), (&ChargeOutcome::Charged, false), "{report:#?}");
+    assert!(world.balance(report.consumer).await > Amount::new(5_000));
+    assert_eq!(world.interrupted("consumer").await.consumer, Some(report.consumer));
+
+    let reports = world.resume_charges().await;
+    assert!(reports[0].settled, "{:#?}", reports[0]);
+    assert_eq!(world.balance(report.consumer).await, Amount::ZERO);
+    assert!(world.resume_charges().await.is_empty(), "nothing is left to do");
+    seller.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn fees_that_rise_during_a_charge_are_paid() {
+    let world = World::start_with(&[1], 7, |params| params.epoch_length = 20).await;
+    let seller = world.produce(1, tariff(40)).await;
+    let charging = world.charge(order_from(PaymentKind::Chain, 4, 5_000, 6_000)).await;
+    charging.events.wait("a session", |event| matches!(event, AgentEvent::Accepted { .. })).await;
+    raise_fee(&world.rpc().await, 5_000).await;
+    let report = charging.report().await;
+    assert_eq!((&report.outcome, report.settled), (&ChargeOutcome::Charged, true), "{report:#?}");
+    assert_eq!(report.transactions.last().map(|sweep| sweep.fee), Some(Amount::new(5_000)));
+    assert_eq!(world.balance(report.consumer).await, Amount::ZERO);
+    seller.finish().await;
+}
+
+/// The authority decides it, alone, and the next epoch begins.
+async fn raise_fee(rpc: &RpcClient, fee: u64) {
+    let change = Change::SetParam(ParamChange::FeeFlat(Amount::new(fee)));
+    submit(rpc, &key(200), Action::Propose(Propose { change })).await;
+    soon("the next epoch", async {
+        while rpc.params().await.expect("parameters").fee_flat != Amount::new(fee) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
 }

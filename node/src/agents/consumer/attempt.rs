@@ -401,9 +401,11 @@ impl Attempt {
         let to = self.main.address();
         let transfer = |amount| Action::Transfer(Transfer { to, amount });
         // Amounts have a fixed width, so any stands for the fee.
+        // The authorities may have changed the fees since the charge began.
+        let what = "ask for the chain's parameters";
+        let params = self.nodes.need(what, |rpc| async move { rpc.params().await }).await?;
         let bytes = self.zeta.sign(transfer(account.balance)).await?.to_bytes().len() as u64;
-        let fee =
-            self.params.fee_per_byte.get().saturating_mul(bytes).saturating_add(self.params.fee_flat.get());
+        let fee = params.fee_per_byte.get().saturating_mul(bytes).saturating_add(params.fee_flat.get());
         let amount = account.balance.saturating_sub(Amount::new(fee));
         if amount == Amount::ZERO {
             return Ok(Amount::ZERO);

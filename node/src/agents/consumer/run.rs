@@ -302,7 +302,7 @@ impl Attempt {
             Ok(returned) => (returned, true),
             Err(error @ AgentError::Rejected { .. }) => {
                 self.recorder
-                    .warn(Warning::Trouble { reason: format!("cannot take the rest back: {error}") });
+                    .warn(Warning::Trouble { reason: format!("cannot take the rest back yet: {error}") });
                 (Amount::ZERO, false)
             }
             Err(error) => return Err(error),
@@ -320,7 +320,10 @@ impl Attempt {
             returned,
             settled,
         };
-        self.journal.close()?;
+        // Else the next `resume` tries to take the rest back again: the journal alone knows of the key.
+        if settled {
+            self.journal.close()?;
+        }
         Ok((summary, self.recorder))
     }
 
