@@ -231,3 +231,25 @@ async fn raise_fee(rpc: &RpcClient, fee: u64) {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_settlement_before_a_crash_costs_its_fee_and_no_more() {
+    let world = World::start(&[1], 7).await;
+    let seller = world.produce(1, tariff(40)).await;
+    let charging = world.charge(order_from(PaymentKind::Channel, 8, 5_000, 6_000)).await;
+    charging.events.wait_delivered(2).await;
+    seller.kill().await;
+    charging.stop.cancel();
+    soon("a forced close in the journal", async {
+        while list(&world.state_dir("consumer")).expect("a list")[0].stage != "the settlement is final" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    charging.kill().await;
+    let report = world.resume_charges().await.pop().expect("a charge");
+    // By the newest state that the consumer had; the station's fees were for its record and its bid.
+    let earned = report.paid.saturating_sub(Amount::new(2 * 7));
+    assert_eq!(world.balance(key(1).public_key()).await, START.saturating_add(earned), "{report:#?}");
+    assert!(report.paid >= Amount::new(PRICE.get() / 8 * 2), "{report:#?}");
+}

@@ -61,7 +61,7 @@ pub(in crate::agents) struct Landed {
     pub(super) fee: Amount,
 }
 
-/// The transactions that a charge takes besides its settlement.
+/// The transactions that a charge takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::agents) enum Step {
     /// The fresh key gets money.
@@ -76,9 +76,19 @@ pub(in crate::agents) enum Step {
     Sweep,
     /// The single lock of one installment.
     Lock(u32),
+    /// What the session put on the chain to settle, by its place. It stands here for its fee alone.
+    Settle(TxRef),
 }
 
-tagged_enum!(Step { 0 => Fund, 1 => Request, 2 => Commit, 3 => Pay, 4 => Sweep, 5 => Lock(u32) });
+tagged_enum!(Step {
+    0 => Fund,
+    1 => Request,
+    2 => Commit,
+    3 => Pay,
+    4 => Sweep,
+    5 => Lock(u32),
+    6 => Settle(TxRef),
+});
 
 /// The bid chosen, and the secrets that go with it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -107,6 +117,7 @@ impl Step {
             Self::Pay => "the payment",
             Self::Sweep => "what is left",
             Self::Lock(_) => "a single lock",
+            Self::Settle(_) => "the settlement",
         }
     }
 
@@ -117,6 +128,7 @@ impl Step {
             Self::Request => Phase::Exploration,
             Self::Commit => Phase::Evaluation,
             Self::Pay | Self::Lock(_) => Phase::Deposit,
+            Self::Settle(_) => Phase::Settlement,
             Self::Sweep => Phase::Sweep,
         }
     }

@@ -11,7 +11,7 @@ use evchain_protocol::session::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::record::ChargeRecord;
+use super::record::{ChargeRecord, Landed, Step};
 use crate::agents::blocks::{Change, News, NewsReader, changes_of};
 use crate::agents::error::AgentError;
 use crate::agents::event::{AgentEvent, Warning};
@@ -146,8 +146,14 @@ impl<'a> Driver<'a> {
                 Ok(())
             }
             Happened::News(News::Gap) => self.look_at_chain().await,
-            Happened::Settled(Ok(report)) => {
-                self.result.transactions.extend(report);
+            Happened::Settled(Ok(sent)) => {
+                // For the fees, after a crash: they are no part of what the producer got.
+                let landed = |sent: &TransactionReport| {
+                    let TransactionReport { place, fee, .. } = *sent;
+                    ChargeRecord::Final(Landed { step: Step::Settle(place), place, fee })
+                };
+                self.journal.append_all(&sent.iter().map(landed).collect::<Vec<_>>()).await?;
+                self.result.transactions.extend(sent);
                 self.look_at_chain().await
             }
             Happened::Settled(Err(error)) => {
