@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::UsageError;
 use super::values::{show_energy, show_moment, show_span};
+use crate::agents::consumer::DecideNow;
 use crate::agents::{AgentError, AgentEvent, Observer};
 use crate::rpc::{CallError, RpcError};
 
@@ -35,15 +36,16 @@ pub(super) fn stop_on_signals() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// Cancelled when the user presses Enter. Only for those who ask for it: a program in the background
+/// Decides whenever the user presses Enter. Only for those who ask for it: a program in the background
 /// that reads from its terminal is stopped.
-pub(super) fn cancel_on_enter(token: CancellationToken) {
+pub(super) fn decide_on_enter(decide_now: DecideNow) {
     // A thread, since nothing that waits for the terminal can be cancelled, and this must not hold up the end.
     std::thread::spawn(move || {
         let mut line = String::new();
         // Zero at the end of the input, which is no Enter.
-        if std::io::stdin().read_line(&mut line).is_ok_and(|read| read > 0) {
-            token.cancel();
+        while std::io::stdin().read_line(&mut line).is_ok_and(|read| read > 0) {
+            line.clear();
+            decide_now.decide();
         }
     });
     eprintln!("press Enter to decide by the bids that are there");

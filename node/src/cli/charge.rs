@@ -7,7 +7,7 @@ use evchain_protocol::session::PaymentKind;
 use evchain_protocol::session::decide::{Choice, Distance, Doubt, Weights};
 use evchain_protocol::state::auction::BiddingMode;
 
-use super::agent::{cancel_on_enter, exit_error, progress, stop_on_signals};
+use super::agent::{decide_on_enter, exit_error, progress, stop_on_signals};
 use super::args::{RpcArgs, WalletArgs};
 use super::exit::UsageError;
 use super::output::{aligned, print_json, print_text};
@@ -172,7 +172,7 @@ pub(super) async fn run(args: ChargeArgs) -> anyhow::Result<()> {
         && !stop.is_cancelled()
     {
         if args.until == Until::Enter {
-            cancel_on_enter(order.decide_now.clone());
+            decide_on_enter(order.decide_now.clone());
         }
         let report = Box::pin(consumer::run(&config, &order, rpc, &wallet, progress(), stop)).await;
         reports.push(report.map_err(exit_error)?);

@@ -94,7 +94,7 @@ async fn a_vehicles_lone_bid_is_sealed_warned_of_and_taken_at_once() {
     let requests = world.rpc().await.requests(filter, None).await.expect("requests").items;
     let bids = world.rpc().await.bids(requests[0].name).await.expect("bids");
     assert!(matches!(bids[0].bid.position, BidPosition::Sealed(_)), "{bids:?}");
-    decide_now.cancel();
+    decide_now.decide();
     let report = charging.report().await;
     assert_eq!(report.outcome, ChargeOutcome::Charged, "{report:#?}");
     assert_decided_early(&report);

@@ -83,6 +83,7 @@ pub(super) enum Auction {
 impl Attempt {
     /// Explores, takes bids, decides and locks the price.
     pub(super) async fn auction(&mut self, order: &ChargeOrder) -> Result<Auction, AgentError> {
+        let decided = order.decide_now.listen();
         let latest = order.window.start.before(self.lock_lead(order));
         if clock::now().saturating_after(LEAST_BIDDING) >= latest {
             return Ok(Auction::TooLate);
@@ -102,7 +103,7 @@ impl Attempt {
         self.nodes.observe(&AgentEvent::Requested { request, consumer: self.zeta.address() });
 
         self.recorder.begin(Phase::Bidding);
-        let heard = self.take_bids(order, request, bid_deadline, news).await?;
+        let heard = self.take_bids(order, request, bid_deadline, news, decided).await?;
         self.recorder.begin(Phase::Evaluation);
         let Some((candidate, weighed)) = self.evaluate(order, request, &heard).await? else {
             return Ok(if self.considered.is_empty() { Auction::NoBids } else { Auction::NoUsableBid });
@@ -400,10 +401,10 @@ impl Attempt {
         let Some(account) = self.nodes.account(self.zeta.address()).await? else { return Ok(Amount::ZERO) };
         let to = self.main.address();
         let transfer = |amount| Action::Transfer(Transfer { to, amount });
-        // Amounts have a fixed width, so any stands for the fee.
         // The authorities may have changed the fees since the charge began.
         let what = "ask for the chain's parameters";
         let params = self.nodes.need(what, |rpc| async move { rpc.params().await }).await?;
+        // Amounts have a fixed width, so any stands for the fee.
         let bytes = self.zeta.sign(transfer(account.balance)).await?.to_bytes().len() as u64;
         let fee = params.fee_per_byte.get().saturating_mul(bytes).saturating_add(params.fee_flat.get());
         let amount = account.balance.saturating_sub(Amount::new(fee));

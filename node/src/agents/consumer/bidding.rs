@@ -6,6 +6,7 @@ use std::time::Duration;
 use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::event::Event;
 use evchain_protocol::primitives::{Amount, Timestamp, TxRef};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::attempt::Attempt;
@@ -24,6 +25,8 @@ struct Heard {
     /// after a gap.
     placed: BTreeMap<PublicKey, TxRef>,
     lowest: Option<Lowest>,
+    /// Whether the consumer has stopped the bidding.
+    is_stopped: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -33,15 +36,17 @@ struct Lowest {
 }
 
 impl Attempt {
-    /// Takes bids until the order says that it is enough. Gives when each producer placed its bid.
+    /// Takes bids until the order, or the consumer by `decided`, says that it is enough. Gives when each
+    /// producer placed its bid.
     pub(super) async fn take_bids(
         &self,
         order: &ChargeOrder,
         request: TxRef,
         deadline: Timestamp,
         mut news: NewsReader,
+        mut decided: watch::Receiver<()>,
     ) -> Result<BTreeMap<PublicKey, TxRef>, AgentError> {
-        let mut heard = Heard { request, placed: BTreeMap::new(), lowest: None };
+        let mut heard = Heard { request, placed: BTreeMap::new(), lowest: None, is_stopped: false };
         let mut time = Timestamp::ZERO;
         while time < deadline && !heard.is_enough(order, Instant::now()) {
             tokio::select! {
@@ -56,7 +61,8 @@ impl Attempt {
                     News::Gap => time = self.ask_for_bids(&mut heard).await?,
                 },
                 () = sleep_until(heard.converged_at(order.until)) => {}
-                () = order.decide_now.cancelled(), if !order.decide_now.is_cancelled() => {}
+                // The sender lives as long as the order.
+                Ok(()) = decided.changed(), if !heard.is_stopped => heard.is_stopped = true,
             }
         }
         Ok(heard.placed)
@@ -103,7 +109,7 @@ impl Heard {
         if self.placed.is_empty() {
             return false;
         }
-        order.decide_now.is_cancelled()
+        self.is_stopped
             || order.enough_bids.is_some_and(|enough| self.placed.len() >= enough as usize)
             || self.converged_at(order.until).is_some_and(|at| at <= now)
     }
@@ -127,6 +133,7 @@ mod tests {
     use evchain_protocol::session::decide::{Choice, Distance, Doubt, Weights};
 
     use super::*;
+    use crate::agents::consumer::config::DecideNow;
 
     fn order() -> ChargeOrder {
         let choice = Choice {
@@ -143,9 +150,26 @@ mod tests {
         ChargeOrder::new(RegionId::new(1), window, Energy::new(1), position, choice)
     }
 
+    fn nothing() -> Heard {
+        Heard { request: TxRef::MIN, placed: BTreeMap::new(), lowest: None, is_stopped: false }
+    }
+
+    #[test]
+    fn an_attempt_hears_of_its_own_decisions_only() {
+        let decide_now = DecideNow::default();
+        let first = decide_now.listen();
+        decide_now.clone().decide();
+        let second = decide_now.listen();
+        // Before the first bid, too: it is kept until somebody looks.
+        assert!(first.has_changed().is_ok_and(|decided| decided));
+        assert!(second.has_changed().is_ok_and(|decided| !decided));
+        decide_now.decide();
+        assert!(second.has_changed().is_ok_and(|decided| decided));
+    }
+
     #[test]
     fn the_price_converges_when_nobody_goes_lower() {
-        let mut heard = Heard { request: TxRef::MIN, placed: BTreeMap::new(), lowest: None };
+        let mut heard = nothing();
         let order = ChargeOrder { until: BiddingEnd::Converged(Span::new(100)), ..order() };
         let begun = Instant::now();
         let at = |ms| begun + Duration::from_millis(ms);
@@ -166,12 +190,14 @@ mod tests {
 
     #[test]
     fn bidding_ends_by_hand_or_with_enough_bids_but_never_without_any() {
-        let mut heard = Heard { request: TxRef::MIN, placed: BTreeMap::new(), lowest: None };
-        let (now, stopped, two) = (Instant::now(), order(), ChargeOrder { enough_bids: Some(2), ..order() });
-        stopped.decide_now.cancel();
-        assert!(!heard.is_enough(&stopped, now));
+        let (mut heard, now) = (nothing(), Instant::now());
+        let (order, two) = (order(), ChargeOrder { enough_bids: Some(2), ..order() });
+        heard.is_stopped = true;
+        assert!(!heard.is_enough(&order, now));
         heard.placed.insert(PublicKey::from_bytes([1; 32]), TxRef::MIN);
-        assert!(heard.is_enough(&stopped, now) && !heard.is_enough(&two, now));
+        assert!(heard.is_enough(&order, now));
+        heard.is_stopped = false;
+        assert!(!heard.is_enough(&order, now) && !heard.is_enough(&two, now));
         heard.placed.insert(PublicKey::from_bytes([2; 32]), TxRef::MIN);
         assert!(heard.is_enough(&two, now));
     }

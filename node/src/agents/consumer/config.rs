@@ -6,7 +6,7 @@ use evchain_protocol::session::decide::Choice;
 use evchain_protocol::session::{ConsumerPolicy, PaymentKind};
 use evchain_protocol::state::auction::BiddingMode;
 use evchain_protocol::transaction::request::{PlaceRequest, RequestTerms};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 
 use crate::agents::error::AgentError;
 
@@ -58,12 +58,29 @@ pub struct ChargeOrder {
     pub until: BiddingEnd,
     /// Decides early, as soon as so many producers have bid.
     pub enough_bids: Option<u32>,
-    /// Decides early, as soon as somebody has bid, once this is cancelled: the consumer stops the bidding.
-    pub decide_now: CancellationToken,
+    /// Decides early: the consumer stops the bidding.
+    pub decide_now: DecideNow,
     /// k: warns when the region has fewer stations.
     pub min_stations: usize,
     /// How often it asks, with a fresh key each time, while nobody bids.
     pub max_attempts: u32,
+}
+
+/// Lets a consumer stop the bidding by hand. Clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct DecideNow(watch::Sender<()>);
+
+impl DecideNow {
+    /// Decides in the attempt that is under way, once somebody has bid. It says nothing of the next one,
+    /// which has other bids.
+    pub fn decide(&self) {
+        self.0.send_replace(());
+    }
+
+    /// Hears what is decided from now on.
+    pub(super) fn listen(&self) -> watch::Receiver<()> {
+        self.0.subscribe()
+    }
 }
 
 /// When the bidding ends (P18 3.2).
@@ -100,7 +117,7 @@ impl ChargeOrder {
             mode: BiddingMode::FirstOnly,
             until: BiddingEnd::Deadline,
             enough_bids: None,
-            decide_now: CancellationToken::new(),
+            decide_now: DecideNow::default(),
             min_stations: 3,
             max_attempts: 5,
         }

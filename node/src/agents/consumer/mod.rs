@@ -9,7 +9,7 @@ mod run;
 mod serve;
 mod session;
 
-pub use config::{BiddingEnd, ChargeOrder, ConsumerConfig, Deposit};
+pub use config::{BiddingEnd, ChargeOrder, ConsumerConfig, DecideNow, Deposit};
 pub(super) use record::{ChargeRecord, Step};
 pub(super) use run::JOURNAL_PREFIX;
 pub use run::{resume, resume_named, run};
