@@ -49,12 +49,16 @@ impl<R: Encode + Decode<()>> Journal<R> {
     pub(super) fn create(folder: &Path, name: &str) -> Result<Self, AgentError> {
         let path = folder.join(format!("{name}.{OPEN}"));
         let create = || {
+            let parents = parents_of_missing(folder);
             std::fs::create_dir_all(folder)?;
+            // So that the folders have their names after a crash too, and then the file.
+            for parent in parents {
+                File::open(parent)?.sync_all()?;
+            }
             let mut file =
                 OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
             file.write_all(MAGIC)?;
             file.sync_all()?;
-            // So that the file has its name after a crash too.
             File::open(folder)?.sync_all()?;
             Ok(file)
         };
@@ -260,17 +264,49 @@ type RecordAndRest<'a> = (&'a [u8], &'a [u8]);
 struct Broken;
 
 /// The next record's bytes and what follows it; none at the end, or before a frame that was cut.
+///
+/// A crash cuts the last frame short, or leaves zeros where it should be. Nothing whole stands behind it, and
+/// what its length says stands there as it was written: all else is damage, and cutting it off would
+/// forget what was promised.
 fn next_record(bytes: &[u8]) -> Result<Option<RecordAndRest<'_>>, Broken> {
     let Some((header, rest)) = bytes.split_at_checked(HEADER_BYTES) else { return Ok(None) };
+    if bytes.iter().all(|byte| *byte == 0) {
+        return Ok(None);
+    }
     let (length, check) = header.split_at(LENGTH_BYTES);
     let length = u32::from_le_bytes(length.try_into().unwrap_or_default()) as usize;
-    match rest.split_at_checked(length) {
-        Some((record, after)) if length > 0 && check_of(record) == check => Ok(Some((record, after))),
-        // A file system may have made room for the record and not filled it.
-        Some((_, after)) if after.is_empty() || bytes.iter().all(|byte| *byte == 0) => Ok(None),
-        None => Ok(None),
-        Some(_) => Err(Broken),
+    if length == 0 || length > MAX_RECORD_BYTES {
+        return Err(Broken);
     }
+    match rest.split_at_checked(length) {
+        Some((record, after)) if check_of(record) == check => Ok(Some((record, after))),
+        Some((_, after)) if after.iter().any(|byte| *byte != 0) => Err(Broken),
+        // All of a record under another length.
+        _ if check_of(rest) == check => Err(Broken),
+        _ if holds_a_frame(rest) => Err(Broken),
+        _ => Ok(None),
+    }
+}
+
+/// Whether a whole frame begins somewhere in these bytes, which are no more than a record's.
+fn holds_a_frame(bytes: &[u8]) -> bool {
+    (0..bytes.len()).any(|start| {
+        let Some((header, rest)) = bytes[start..].split_at_checked(HEADER_BYTES) else { return false };
+        let (length, check) = header.split_at(LENGTH_BYTES);
+        let length = u32::from_le_bytes(length.try_into().unwrap_or_default()) as usize;
+        length > 0 && rest.get(..length).is_some_and(|record| check_of(record) == check)
+    })
+}
+
+/// The folders that get a new entry when this one is made.
+fn parents_of_missing(folder: &Path) -> Vec<PathBuf> {
+    let missing = folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+    let parents = missing.filter_map(Path::parent).map(|parent| match parent {
+        // The parent of a relative path's first part.
+        parent if parent.as_os_str().is_empty() => PathBuf::from("."),
+        parent => parent.to_owned(),
+    });
+    parents.collect()
 }
 
 fn frame(record: &[u8]) -> Vec<u8> {
