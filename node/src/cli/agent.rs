@@ -115,7 +115,9 @@ fn line_of(event: &AgentEvent) -> Option<String> {
 pub(super) fn exit_error(error: AgentError) -> anyhow::Error {
     match error {
         AgentError::Rpc(error) => error.into(),
-        AgentError::Rejected { reason, .. } if reason == "invalid_input" => UsageError(reason).into(),
+        AgentError::Rejected { reason, message, .. } if reason == "invalid_input" => {
+            UsageError(message).into()
+        }
         AgentError::Rejected { action, reason, message } => {
             let message = format!("the {action} was rejected: {message}");
             RpcError::Call(CallError::Rejected { reason, message }).into()

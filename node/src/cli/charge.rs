@@ -168,15 +168,24 @@ pub(super) async fn run(args: ChargeArgs) -> anyhow::Result<()> {
     let stop = stop_on_signals()?;
     let resumed = consumer::resume(&config, rpc.clone(), &wallet, progress(), stop.clone()).await;
     let mut reports = resumed.map_err(exit_error)?;
+    let mut outcome = reports.iter().try_for_each(|report| check(&report.outcome));
     if let Some(order) = order
         && !stop.is_cancelled()
     {
         if args.until == Until::Enter {
             decide_on_enter(order.decide_now.clone());
         }
-        let report = Box::pin(consumer::run(&config, &order, rpc, &wallet, progress(), stop)).await;
-        reports.push(report.map_err(exit_error)?);
+        // What became of charges from before is in their reports.
+        outcome = match Box::pin(consumer::run(&config, &order, rpc, &wallet, progress(), stop)).await {
+            Ok(report) => {
+                let outcome = check(&report.outcome);
+                reports.push(report);
+                outcome
+            }
+            Err(error) => Err(exit_error(error)),
+        };
     }
+    // Those of charges that are over, too, when the new one fails: nobody tells of them again.
     if args.json {
         print_json(&reports)?;
     } else {
@@ -184,7 +193,7 @@ pub(super) async fn run(args: ChargeArgs) -> anyhow::Result<()> {
             print_text(&shown(report))?;
         }
     }
-    reports.last().map_or(Ok(()), |report| check(&report.outcome))
+    outcome
 }
 
 impl ChargeArgs {
