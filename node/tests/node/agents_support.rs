@@ -241,8 +241,9 @@ impl World {
     ) -> (AgentError, Events) {
         let listen = "/ip4/127.0.0.1/tcp/0".parse().expect("an address");
         let config = |dir| ProducerConfig { leads, ..ProducerConfig::new(tariff, dir, listen) };
-        let Producing { events, task, .. } = self.spawn_producer(seed, config).await;
+        let Producing { events, stop, task } = self.spawn_producer(seed, config).await;
         let ended = soon("the producer's end", task).await.expect("no panic");
+        assert!(!stop.is_cancelled(), "that is the caller's to do");
         (ended.expect_err("it cannot sell"), events)
     }
 

@@ -92,12 +92,13 @@ pub async fn run(
         running: BTreeMap::new(),
         tasks: JoinSet::new(),
         greeting: JoinSet::new(),
-        stop,
+        // Its own, so that it can end its sessions without telling the caller's other agents.
+        stop: stop.child_token(),
         report: ProducerReport::default(),
     };
     producer.resume()?;
     if let Some(error) = obstacle {
-        return producer.settle_only(error).await;
+        return producer.settle_only(error, &stop).await;
     }
     observer(&listening);
     producer.work(bidder, sessions).await?;
@@ -249,16 +250,37 @@ impl Producer {
         }
     }
 
-    /// Ends the sessions that were interrupted and sells nothing: what is sold could not be collected in time.
-    async fn settle_only(mut self, error: AgentError) -> Result<ProducerReport, AgentError> {
+    /// Ends the sessions that were interrupted and sells nothing: what is sold could not be collected in
+    /// time. Where that takes long it goes on until the caller stops it, since the next start could do no
+    /// better.
+    async fn settle_only(
+        mut self,
+        error: AgentError,
+        stopped: &CancellationToken,
+    ) -> Result<ProducerReport, AgentError> {
         if !self.tasks.is_empty() {
             let reason = format!("settling what was interrupted, and selling nothing: {error}");
             self.signer.nodes.warn(Warning::Trouble { reason });
         }
-        let stop = self.stop.clone();
-        stop.cancel();
+        self.stop.cancel();
+        tokio::select! {
+            settled = self.settle_all() => settled?,
+            () = stopped.cancelled() => {}
+        }
         self.wind_up().await?;
+        if self.report.unfinished > 0 {
+            let reason = format!("sessions that are not settled yet: {}", self.report.unfinished);
+            self.signer.nodes.warn(Warning::Trouble { reason });
+        }
         Err(error)
+    }
+
+    /// Lets all sessions end, however long they take. Cancel safe.
+    async fn settle_all(&mut self) -> Result<(), AgentError> {
+        while let Some(ended) = self.tasks.join_next().await {
+            self.ended(ended)?;
+        }
+        Ok(())
     }
 
     /// Lets the sessions end, which were told to stop, as far as they can soon.
