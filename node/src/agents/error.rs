@@ -1,6 +1,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::primitives::Span;
 use evchain_protocol::session::{BadMargins, RecoverError};
 
@@ -54,9 +55,20 @@ pub enum AgentError {
     /// Another process works with a journal.
     #[error("the journal {} is in use by another process", .0.display())]
     InUse(PathBuf),
+    /// A journal of a sale that somebody else made.
+    #[error("{} is a sale of {owner}: name its key (--key)", .path.display())]
+    OtherKey {
+        /// Which.
+        path: PathBuf,
+        /// Whose it is.
+        owner: PublicKey,
+    },
     /// Settings that cannot work.
     #[error("{0}")]
     Settings(String),
+    /// A task of the agent has panicked: a bug.
+    #[error("a task of the agent failed: {0}")]
+    Task(String),
 }
 
 impl AgentError {

@@ -67,7 +67,7 @@ impl Settlements {
     /// The next that is done, or none if there are none. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<Settled> {
         let settled = self.tasks.join_next().await?;
-        let failed = |error| Err(AgentError::Settings(format!("the settlement's task failed: {error}")));
+        let failed = |error| Err(AgentError::Task(format!("a settlement, {error}")));
         Some(settled.unwrap_or_else(failed))
     }
 }

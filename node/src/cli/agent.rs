@@ -123,6 +123,7 @@ pub(super) fn exit_error(error: AgentError) -> anyhow::Error {
             RpcError::Call(CallError::Rejected { reason, message }).into()
         }
         AgentError::Settings(message) => UsageError(message).into(),
+        error @ AgentError::OtherKey { .. } => UsageError(error.to_string()).into(),
         error => error.into(),
     }
 }

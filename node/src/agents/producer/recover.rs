@@ -29,7 +29,7 @@ pub(super) fn unfinished_sales(folder: &Path) -> Result<Vec<PathBuf>, AgentError
 /// The sale that a journal holds. None if it had not begun: it is as if the consumer had not come yet.
 ///
 /// # Errors
-/// [`AgentError::Settings`] for another key's, and where the journal cannot be used.
+/// [`AgentError::OtherKey`], and where the journal cannot be used.
 pub(super) fn recover(
     path: &Path,
     key: &KeyPair,
@@ -44,8 +44,7 @@ pub(super) fn recover(
     if let ProducerRecord::Accepted(accepted) = first
         && accepted.terms.producer != key.public_key()
     {
-        let (path, owner) = (path.display(), accepted.terms.producer);
-        return Err(AgentError::Settings(format!("{path} is a sale of {owner}: name its key (--key)")));
+        return Err(AgentError::OtherKey { path: path.to_owned(), owner: accepted.terms.producer });
     }
     let mut out = Vec::new();
     let session = ProducerSession::recover(key.clone(), policy, &records, clock::now(), &mut out)

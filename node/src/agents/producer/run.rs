@@ -304,8 +304,8 @@ impl Producer {
                 }
                 Ok(None) => {}
                 // Another producer with the same folder.
-                Err(AgentError::Settings(reason)) => {
-                    self.signer.nodes.warn(Warning::Trouble { reason });
+                Err(error @ AgentError::OtherKey { .. }) => {
+                    self.signer.nodes.warn(Warning::Trouble { reason: error.to_string() });
                 }
                 Err(error) => return Err(error),
             }
@@ -440,5 +440,5 @@ fn say(mut stream: SessionStream, message: Message) {
 }
 
 fn task_failed(error: &tokio::task::JoinError) -> AgentError {
-    AgentError::Settings(format!("a task of the agent failed: {error}"))
+    AgentError::Task(error.to_string())
 }
