@@ -61,6 +61,12 @@ async fn a_wrong_length_of_the_last_record_is_no_torn_tail() {
         std::fs::write(&path, bytes).unwrap();
         assert!(matches!(Journal::<u64>::open(&path), Err(AgentError::Damaged { .. })), "bit {bit}");
     }
+    // No record is so long, whatever it holds.
+    let mut bytes = whole;
+    bytes[last + 3] = 1;
+    bytes[last + HEADER_BYTES] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    assert!(matches!(Journal::<u64>::open(&path), Err(AgentError::Damaged { .. })));
 }
 
 #[tokio::test]
