@@ -127,3 +127,36 @@ pub(super) fn exit_error(error: AgentError) -> anyhow::Error {
         error => error.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! Goal: scripts can tell a wrong call from a bug, and people are told what is wrong. Method: errors by
+    //! hand.
+
+    use evchain_protocol::crypto::KeyPair;
+
+    use super::*;
+    use crate::cli::exit::{FAILED, REJECTED, USAGE, code_of, message_of};
+
+    fn rejected(reason: &str) -> AgentError {
+        let (reason, message) = (reason.to_owned(), "the amount is zero".to_owned());
+        AgentError::Rejected { action: "transfer", reason, message }
+    }
+
+    #[test]
+    fn exit_codes_tell_calls_from_bugs() {
+        let (path, owner) = ("1-1.journal".into(), KeyPair::from_secret(&[1; 32]).public_key());
+        let cases = [
+            (rejected("invalid_input"), USAGE, "the amount is zero"),
+            (rejected("transfer.zero_amount"), REJECTED, "the transfer was rejected: the amount is zero"),
+            (AgentError::OtherKey { path, owner }, USAGE, "1-1.journal is a sale of"),
+            (AgentError::Settings("no".to_owned()), USAGE, "no"),
+            (AgentError::Task("it panicked".to_owned()), FAILED, "it panicked"),
+        ];
+        for (error, code, text) in cases {
+            let error = exit_error(error);
+            assert_eq!(code_of(&error), code, "{error}");
+            assert!(message_of(&error).contains(text), "{error}");
+        }
+    }
+}
