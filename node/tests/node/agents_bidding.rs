@@ -108,7 +108,8 @@ async fn changed_after_the_choice(kind: PaymentKind, change: fn(&mut Bid)) -> Ch
     let world = World::start(&[1], 0).await;
     let offer = ProducerTariff { early_tolerance: Span::new(60_000), ..tariff(40) };
     let producer = world.produce(1, offer).await;
-    let deposit = if kind == PaymentKind::Single { Deposit::Refund(Span::new(1_000)) } else { Deposit::Forfeit };
+    let deposit =
+        if kind == PaymentKind::Single { Deposit::Refund(Span::new(1_000)) } else { Deposit::Forfeit };
     let wanted = ChargeOrder {
         enough_bids: Some(1),
         bidding: Span::new(20_000),
@@ -154,7 +155,11 @@ async fn a_bid_that_changes_otherwise_after_the_choice_is_not_paid() {
         bid.max_installments = InstallmentCount::ONE;
     };
     let report = changed_after_the_choice(PaymentKind::Channel, fewer).await;
-    assert_eq!((report.outcome.clone(), report.paid), (ChargeOutcome::NoUsableBid, Amount::ZERO), "{report:#?}");
+    assert_eq!(
+        (report.outcome.clone(), report.paid),
+        (ChargeOutcome::NoUsableBid, Amount::ZERO),
+        "{report:#?}"
+    );
     assert_eq!(report.returned.saturating_add(report.fees), START, "{report:#?}");
 }
 
