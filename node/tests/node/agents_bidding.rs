@@ -18,7 +18,7 @@ use evchain_protocol::transaction::bid::PlaceBid;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
-use crate::agents_support::{World, key, order, order_from, submit, tariff};
+use crate::agents_support::{START, World, key, order, order_from, submit, tariff};
 
 /// 0.50 a kWh, in steps of a euro down to this floor. The order is for 44 kWh.
 fn undercutting(floor_cents: u64) -> ProducerTariff {
