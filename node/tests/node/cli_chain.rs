@@ -39,8 +39,11 @@ impl Driver {
             let output = run(&format!("keys address --wallet {wallet}.json"));
             String::from_utf8(output.stdout).unwrap().trim().to_owned()
         };
-        std::fs::write(folder.path().join("params.json"), r#"{"state_tree_depth": 8, "idle_interval": 200}"#)
-            .unwrap();
+        std::fs::write(
+            folder.path().join("params.json"),
+            r#"{"state_tree_depth": 8, "idle_interval": 200, "fee_flat": 0}"#,
+        )
+        .unwrap();
         let genesis = run(&format!(
             "genesis new --name by-hand --params params.json --authority {} --account {}:1000:consumer --account {}:10:producer",
             address("authority"),
