@@ -124,7 +124,7 @@ pub(super) struct RunArgs {
     /// N, in how many installments each price is paid.
     #[arg(long, value_name = "COUNT", default_value = "10", value_parser = installments)]
     pub(super) installments: InstallmentCount,
-    /// How sessions are paid: what the file says, or all three in turn; or one for all.
+    /// How sessions are paid: by all but `single` in turn, where the file does not say; or one way for all.
     #[arg(long, value_enum, default_value_t = PaymentMix::Mix)]
     pub(super) payment: PaymentMix,
     /// How many times faster than in reality [default: so that it takes about three minutes].
@@ -164,7 +164,7 @@ pub(super) struct LatencyArgs {
 /// Run sessions of every kind of payment, and print what the papers' tables say and what was measured.
 ///
 /// P21's Table I for N of 1, 10 and 100, P18's Table 2 and its count of transactions, and what is lost when one
-/// side stops in mid-session. Takes two minutes. Fails, and names the figure, unless every session is charged,
+/// side stops in mid-session. Takes a minute or two. Fails, and names the figure, unless every session is charged,
 /// settled and paid as the accounts say, nobody risked or lost more than one installment, and no figure is worse
 /// or missing.
 #[derive(Debug, Args)]
