@@ -1,4 +1,4 @@
-//! Messages of the next epoch that came before this node got there (protocol.md, E7). Without them it
+//! Messages of the next epoch that came before this node got there (`docs/protocol.md`, E7). Without them it
 //! would miss the first view of each epoch that others enter a moment earlier.
 
 use std::collections::BTreeMap;

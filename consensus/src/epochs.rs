@@ -1,5 +1,5 @@
 //! A node's part in the consensus of a chain whose authorities change: one engine after the other, and
-//! what the members of an epoch that is over still owe to those who are behind (protocol.md, E3 to E7).
+//! what the members of an epoch that is over still owe to those who are behind (`docs/protocol.md`, E3 to E7).
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! The only place where votes are signed. It knows what it signed in each view and refuses what would
-//! contradict it, whatever the engine asks for (protocol.md, G1 to G5).
+//! contradict it, whatever the engine asks for (`docs/protocol.md`, G1 to G5).
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! The consensus log: what a node must not forget, and how it starts again from it.
 //!
 //! The shell appends records in the order in which the engine gives them and syncs them before the
-//! next message leaves (protocol.md, D1 to D6). A record is needed only while its place is above the
+//! next message leaves (`docs/protocol.md`, D1 to D6). A record is needed only while its place is above the
 //! last finalization's, so the shell drops records from the front of the log while
 //! `record.place() <= finalization.subject.place()`.
 

@@ -1,6 +1,6 @@
 //! In which epoch of which chain a key has voted last, kept beside the key and not in the database: a
-//! validator whose database was wiped must not vote again as if it had never voted (CONSENSUS.md,
-//! durable before sent).
+//! validator whose database was wiped must not vote again as if it had never voted
+//! (`consensus/docs/protocol.md`, durable before sent).
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -6,7 +6,7 @@ use crate::codec::{Decode, Encode};
 use crate::crypto::{ChainId, Hash, PublicKey, Purpose};
 use crate::primitives::{Epoch, Height, Timestamp, View};
 
-/// The header of a block (CONSENSUS.md, Types). Its hash is the block's id.
+/// The header of a block (`consensus/docs/protocol.md`, Words). Its hash is the block's id.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct Header {
     /// The chain that the block belongs to.

@@ -77,11 +77,6 @@ impl ChainReader {
         self.tip.borrow().clone()
     }
 
-    /// Follows the newest final header.
-    pub fn watch_tip(&self) -> watch::Receiver<Header> {
-        self.tip.clone()
-    }
-
     /// Follows the final blocks. A receiver that falls too far behind is told so and loses the
     /// oldest.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<FinalBlock>> {
@@ -170,6 +165,27 @@ impl ChainReader {
                 reason: "the state has no authorities".to_owned(),
             }),
         }
+    }
+
+    /// The authorities of an epoch, if it is the current one or the one before. The state has forgotten the
+    /// others.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn authorities_of(&self, epoch: Epoch) -> Result<Option<Authorities>, StoreError> {
+        // One view, since an epoch may end meanwhile.
+        let state = self.state();
+        for key in [StateKey::Authorities, StateKey::FormerAuthorities] {
+            match state.get(&key)? {
+                Some(StateValue::Authorities(found) | StateValue::FormerAuthorities(found))
+                    if found.epoch == epoch =>
+                {
+                    return Ok(Some(found));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
     }
 
     /// Whom a node has to talk to: the authorities of this epoch and of the one before, whose end some

@@ -18,6 +18,12 @@ use super::output::{print_json, print_text};
 use super::values::moment;
 use crate::clock;
 
+/// What each transaction costs if nobody says otherwise: EUR 0.0010. Without a fee requests are free, and
+/// whoever is admitted can keep every station busy with them (P18 4.2).
+const FEE_FLAT: Amount = Amount::new(10);
+/// How the parameters' file names it.
+const FEE_FLAT_NAME: &str = "fee_flat";
+
 /// The largest genesis file, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -65,6 +71,11 @@ pub struct NewGenesis {
     /// The chain's parameters, a JSON file; what it leaves out has its default.
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
+    /// What each transaction costs, in EUR [default: what --params says, or 0.0010].
+    ///
+    /// The fee keeps requests from flooding the chain and the stations: with 0 they are free.
+    #[arg(long, value_name = "EUR")]
+    fee_flat: Option<Amount>,
     /// The time of block 0.
     #[arg(long, value_parser = moment, value_name = "TIME")]
     time: Option<Timestamp>,
@@ -110,6 +121,7 @@ struct GenesisView {
     treasury: PublicKey,
     accounts: usize,
     supply: Amount,
+    fee_flat: Amount,
 }
 
 /// Runs the command.
@@ -128,11 +140,7 @@ pub(super) fn run(command: GenesisCommand) -> anyhow::Result<()> {
 }
 
 fn new(args: NewGenesis) -> anyhow::Result<()> {
-    let params = match &args.params {
-        None => Params::default(),
-        Some(file) => serde_json::from_str(&read_text(file)?)
-            .map_err(|error| UsageError(format!("{}: {error}", file.display())))?,
-    };
+    let params = params_of(&args)?;
     let treasury = args.treasury.or(args.authorities.first().copied());
     let genesis = Genesis {
         name: Text::new(args.name).map_err(|error| UsageError(format!("--name: {error}")))?,
@@ -153,6 +161,21 @@ fn new(args: NewGenesis) -> anyhow::Result<()> {
     check(&genesis, args.json)
 }
 
+fn params_of(args: &NewGenesis) -> anyhow::Result<Params> {
+    let (mut params, mut says_fee) = (Params::default(), false);
+    if let Some(file) = &args.params {
+        let wrong = |error| UsageError(format!("{}: {error}", file.display()));
+        let text = read_text(file)?;
+        params = serde_json::from_str(&text).map_err(wrong)?;
+        let names: serde_json::Value = serde_json::from_str(&text).map_err(wrong)?;
+        says_fee = names.get(FEE_FLAT_NAME).is_some();
+    }
+    if let Some(fee) = args.fee_flat.or((!says_fee).then_some(FEE_FLAT)) {
+        params.fee_flat = fee;
+    }
+    Ok(params)
+}
+
 fn check(genesis: &Genesis, json: bool) -> anyhow::Result<()> {
     let block = genesis.build().map_err(|error| UsageError(error.to_string()))?;
     let view = GenesisView {
@@ -163,6 +186,7 @@ fn check(genesis: &Genesis, json: bool) -> anyhow::Result<()> {
         treasury: genesis.treasury,
         accounts: genesis.accounts.len(),
         supply: block.supply,
+        fee_flat: genesis.params.fee_flat,
     };
     if json { print_json(&view) } else { print_text(&human::show(&view)?) }
 }

@@ -29,10 +29,10 @@ use crate::wallet::Wallet;
 /// `info,evchain_node::network=debug`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  evchain start --genesis genesis.json --wallet authority.json --data data \\\n      --listen /ip4/0.0.0.0/tcp/9000 --peer /ip4/10.0.0.2/tcp/9000/p2p/12D3KooW...\n  evchain start --config node.toml\n\nEvery option can stand in the TOML file too, with the same name and _ for -; an option on the\ncommand line wins. `wallet`, `genesis` and `data` are relative to the file's folder there."
+    after_help = "Examples:\n  evchain start --genesis genesis.json --wallet authority.json --data data \\\n      --listen /ip4/0.0.0.0/tcp/9000 --peer /ip4/10.0.0.2/tcp/9000/p2p/12D3KooW...\n  evchain start --config node.toml\n\nThe TOML file can have genesis, wallet, data, listen, announce, peers (for --peer), allow, rpc, observe\nand log_json, and the tables network_limits, rpc_limits and mempool. What --listen, --announce and\n--peer name stands in place of the file's lists, --allow is added to it; of the others the command\nline wins. `wallet`, `genesis` and `data` are relative to the file's folder there."
 )]
 pub struct StartArgs {
-    /// A TOML file with any of these options.
+    /// A TOML file with some of these options, as below.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The chain's genesis file.

@@ -297,7 +297,7 @@ impl EventLoop {
     }
 
     /// Carries out a turn's outputs in order, with everything durable before the first message
-    /// leaves (protocol.md D). `answer_to` is a peer whose request this turn answers.
+    /// leaves (`consensus/docs/protocol.md`, D). `answer_to` is a peer whose request this turn answers.
     async fn carry_out(
         &mut self,
         outputs: Vec<Output>,

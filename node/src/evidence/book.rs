@@ -4,9 +4,7 @@ use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::execute::MAX_OFFENCES;
 use evchain_protocol::finality::Evidence;
 use evchain_protocol::primitives::Epoch;
-use evchain_protocol::state::authority::Authorities;
 use evchain_protocol::state::key::StateKey;
-use evchain_protocol::state::value::StateValue;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
@@ -112,20 +110,8 @@ impl EvidenceBook {
     /// Whose offence it is; none where the epoch no longer counts (V2).
     fn authority(&self, place: OffencePlace) -> Result<Option<PublicKey>, StoreError> {
         let index = usize::from(place.signer.get());
-        let authorities = self.authorities_of(place.epoch)?;
+        let authorities = self.chain.authorities_of(place.epoch)?;
         Ok(authorities.and_then(|authorities| authorities.set.key(index).copied()))
-    }
-
-    fn authorities_of(&self, epoch: Epoch) -> Result<Option<Authorities>, StoreError> {
-        let now = self.chain.authorities()?;
-        if now.epoch == epoch {
-            return Ok(Some(now));
-        }
-        let former = self.chain.state().get(&StateKey::FormerAuthorities)?;
-        Ok(match former {
-            Some(StateValue::FormerAuthorities(former)) if former.epoch == epoch => Some(former),
-            _ => None,
-        })
     }
 
     fn is_recorded(&self, place: OffencePlace, authority: PublicKey) -> Result<bool, StoreError> {

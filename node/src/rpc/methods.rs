@@ -224,15 +224,19 @@ impl NodeApiServer for Methods {
         let Subject::Finalize(subject) = certificate.subject else {
             return Err(CallError::Failed("the stored certificate is not a finalization".to_owned()).into());
         };
-        let authorities = self.authorities_now()?;
-        let signers =
-            certificate.signers.iter().filter_map(|index| authorities.set.key(index.get().into()).copied());
+        // Indexes count in the set of the certificate's epoch, which may not be that of now.
+        let authorities = self.queries.chain().authorities_of(subject.epoch).map_err(CallError::from)?;
+        let signers = authorities.map(|authorities| {
+            let keys = certificate.signers.iter().map(|index| authorities.set.key(index.get().into()));
+            keys.flatten().copied().collect()
+        });
         Ok(FinalizationInfo {
             height,
             block: subject.block,
             epoch: subject.epoch,
             view: subject.view,
-            signers: signers.collect(),
+            signer_indexes: certificate.signers.iter().collect(),
+            signers,
             certificate: HexBytes(codec::encode(&certificate)),
         })
     }

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use evchain_protocol::authority::AuthorityIndex;
 use evchain_protocol::block::Header;
 use evchain_protocol::crypto::{ChainId, Hash, PublicKey};
 use evchain_protocol::event::{Event, EventRecord};
@@ -202,8 +203,11 @@ pub struct FinalizationInfo {
     pub epoch: Epoch,
     /// Its view.
     pub view: View,
-    /// Who signed.
-    pub signers: Vec<PublicKey>,
+    /// Who signed, by their places in the set of its epoch.
+    pub signer_indexes: Vec<AuthorityIndex>,
+    /// Their names; none for epochs before the former one, whose authorities the state has forgotten. To those
+    /// `epochStep` leads, from genesis on.
+    pub signers: Option<Vec<PublicKey>>,
     /// The certificate's encoding.
     pub certificate: HexBytes,
 }

@@ -39,8 +39,11 @@ impl Driver {
             let output = run(&format!("keys address --wallet {wallet}.json"));
             String::from_utf8(output.stdout).unwrap().trim().to_owned()
         };
-        std::fs::write(folder.path().join("params.json"), r#"{"state_tree_depth": 8, "idle_interval": 200}"#)
-            .unwrap();
+        std::fs::write(
+            folder.path().join("params.json"),
+            r#"{"state_tree_depth": 8, "idle_interval": 200, "fee_flat": 0}"#,
+        )
+        .unwrap();
         let genesis = run(&format!(
             "genesis new --name by-hand --params params.json --authority {} --account {}:1000:consumer --account {}:10:producer",
             address("authority"),
@@ -214,6 +217,36 @@ fn check_record(record: &Value) {
     assert_eq!((&record["broken_off"], &record["completed"]), (&1.into(), &0.into()), "{record}");
     assert_eq!((&record["installments_paid"], &record["shortfall"]), (&7.into(), &334.into()), "{record}");
     assert_eq!((&record["doubt"], &record["disputes_lost"]), (&389.into(), &1.into()), "{record}");
+}
+
+#[test]
+fn a_person_is_warned_where_region_or_bids_give_the_choice_away() {
+    let driver = Driver::start();
+    // What a transaction made, and what was said beside it.
+    let said = |line: &str| {
+        let output = driver.run(&format!("tx {line} --json --wallet consumer.json"));
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{line}: {message}");
+        let sent: Value = serde_json::from_slice(&output.stdout).expect("the answer alone is on stdout");
+        (sent["ref"].as_str().expect("a reference").to_owned(), message)
+    };
+    let producer = driver.address("producer");
+    let ask = "request --region 7 --energy 20kWh --start +1h --end +2h --bids-until +10m";
+    driver.tx("producer", "station --region 7 --position 47.8,13 --power 22kW --contact desk");
+    let (request, few) = said(ask);
+    assert!(few.contains("warning: stations in region 7: 1, fewer than 3"), "{few}");
+    driver.tx("producer", &format!("bid {request} 8.40"));
+    let (_, single) = said(&format!("commit {request} --producer {producer} --opening o1.json"));
+    assert!(single.contains(&format!("warning: request {request} has one bid only")), "{single}");
+
+    driver.text("keys new --wallet other.json");
+    driver.tx("authority", &format!("admit {} --roles producer", driver.address("other")));
+    let (request, enough) = said(&format!("{ask} --min-stations 1"));
+    assert_eq!(enough, "");
+    driver.tx("producer", &format!("bid {request} 8.40"));
+    driver.tx("other", &format!("bid {request} 8.50 --position 47.9,13"));
+    let (_, hidden) = said(&format!("commit {request} --producer {producer} --opening o2.json"));
+    assert_eq!(hidden, "");
 }
 
 #[test]

@@ -169,6 +169,32 @@ fn a_genesis_is_made_checked_and_refused() {
 }
 
 #[test]
+fn a_new_chain_takes_a_fee_unless_told_otherwise() {
+    let folder = Folder::new();
+    let authority = folder.json("keys new --wallet a.json --json")["address"].as_str().unwrap().to_owned();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("silent.json", r#"{"idle_interval": 200}"#);
+    write("cheap.json", r#"{"fee_flat": 3}"#);
+    // In EUR 0.0001. The flag says more than the file, and the file more than the default.
+    for (index, (options, fee)) in [
+        ("", 10),
+        ("--fee-flat 0", 0),
+        ("--params silent.json", 10),
+        ("--params cheap.json", 3),
+        ("--params cheap.json --fee-flat 0.0007", 7),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let new =
+            format!("genesis new --name test --authority {authority} --out {index}.json --json {options}");
+        assert_eq!(folder.json(&new)["fee_flat"], fee, "{options}");
+        let shown = folder.json(&format!("genesis show {index}.json --json"));
+        assert_eq!(shown["params"]["fee_flat"], fee, "{options}");
+    }
+}
+
+#[test]
 fn secret_files_show_what_they_lock_with_and_the_secret_only_when_asked() {
     let folder = Folder::new();
     let chain = folder.json("secret new --out chain.json --chain 4 --json");

@@ -11,7 +11,7 @@ use evchain_node::rpc::{
 use evchain_protocol::authority::AuthoritySet;
 use evchain_protocol::block::Header;
 use evchain_protocol::codec;
-use evchain_protocol::crypto::{Hash, KeyPair};
+use evchain_protocol::crypto::{Hash, KeyPair, PublicKey};
 use evchain_protocol::finality::{Certificate, Electorate};
 use evchain_protocol::genesis::GenesisBlock;
 use evchain_protocol::governance::{Change, ParamChange};
@@ -231,6 +231,48 @@ fn assert_refuses_forgeries(client: &LightClient, good: &EpochStep, other: &Epoc
         refused(other.clone()),
         StepError::NotFinal(FinalityError::OtherEpoch { .. } | FinalityError::OtherChain { .. })
     ));
+}
+
+/// The keys behind a certificate's indexes in a set.
+fn named(info: &FinalizationInfo, set: &AuthoritySet) -> Vec<PublicKey> {
+    let certificate: Certificate = codec::decode(&info.certificate.0, 1 << 20).expect("a certificate");
+    certificate.signers.iter().filter_map(|index| set.key(index.get().into()).copied()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_names_the_authorities_of_its_own_epoch() {
+    let cluster = Cluster::start_with(4, |params| {
+        params.epoch_length = 30;
+        params.idle_interval = Span::new(100);
+    })
+    .await;
+    let config = RpcConfig { listen: ([127, 0, 0, 1], 0).into(), ..RpcConfig::default() };
+    let server = RpcServer::start(config, cluster.handle(0), Registry::default()).await.expect("it serves");
+    let endpoint = server.address().to_string().parse().expect("an endpoint");
+    let rpc = RpcClient::connect(&[endpoint]).await.expect("it answers");
+    let before = cluster.genesis().build().expect("a usable genesis").authorities;
+    // Sets are sorted by key: one that comes first moves all the others.
+    let comes_first = |number: &u64| before.keys().iter().all(|other| key(*number).public_key() < *other);
+    let first = key((600..10_000).find(comes_first).expect("some key")).public_key();
+    let mut keys = vec![(key(0), 0), (key(1), 0), (key(2), 0)];
+    decide(&cluster, Change::AddAuthority(first), &mut keys).await;
+    cluster.wait_until_all(|node| node.consensus.status().authorities == 5).await;
+
+    let after = cluster.handle(0).chain.reader().authorities().expect("authorities");
+    let last = after.first_height.saturating_sub(Height::new(1));
+    let of_last = rpc.finalization(last).await.expect("the boundary's certificate");
+    assert_eq!(of_last.epoch.next().expect("a next epoch"), after.epoch);
+    assert_ne!(named(&of_last, &before), named(&of_last, &after.set), "or this says nothing");
+    assert_eq!(of_last.signers, Some(named(&of_last, &before)));
+
+    cluster.wait_until_all(|node| epoch(node) > after.epoch).await;
+    let of_former = rpc.finalization(after.first_height).await.expect("a certificate");
+    assert_eq!(of_former.epoch, after.epoch);
+    assert_eq!(of_former.signers, Some(named(&of_former, &after.set)));
+    let forgotten = rpc.finalization(last).await.expect("still there");
+    assert_eq!((forgotten.signers, forgotten.certificate), (None, of_last.certificate));
+    server.stop().await;
+    cluster.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

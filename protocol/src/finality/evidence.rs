@@ -1,5 +1,5 @@
-//! What an authority signed and no honest one signs, for everybody to check (CONSENSUS.md, Evidence;
-//! rules V of `docs/ledger.md`).
+//! What an authority signed and no honest one signs, for everybody to check (`consensus/docs/protocol.md`,
+//! Evidence; rules V of `docs/ledger.md`).
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
-//! Which headers are final, from genesis on, one epoch after the other (E7; CONSENSUS.md, Catching up).
+//! Which headers are final, from genesis on, one epoch after the other (E7; `consensus/docs/protocol.md`,
+//! The end of an epoch).
 
 use crate::authority::AuthoritySet;
 use crate::block::Header;

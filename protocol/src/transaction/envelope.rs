@@ -287,11 +287,6 @@ impl VerifiedTransaction {
         &self.signed
     }
 
-    /// The transaction, to send or store it.
-    pub fn into_signed(self) -> SignedTransaction {
-        self.signed
-    }
-
     /// Who acts.
     pub const fn sender(&self) -> &PublicKey {
         &self.signed.transaction.sender

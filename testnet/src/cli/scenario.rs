@@ -1,10 +1,8 @@
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use evchain_node::rpc::{NodeApiClient, RpcClient};
-use evchain_protocol::crypto::PublicKey;
 
 use super::args::{DemoArgs, ReplayArgs, RunArgs, ValidatorArgs};
 use super::folder::Folder;
@@ -130,7 +128,7 @@ impl Findings<'_> {
         }
         let genesis = cluster.files().genesis();
         let supply = genesis.build()?.supply;
-        let accounts = accounts(cluster, &chain);
+        let accounts = &cluster.files().accounts() | &chain.newcomers;
         let audit = Audit::run(&clients, &accounts, supply).await?;
         let producer_keys = self
             .plan
@@ -152,12 +150,4 @@ impl Findings<'_> {
             duration: self.begun.elapsed(),
         }))
     }
-}
-
-/// Everybody who can have money: who had an account at genesis or came later.
-fn accounts(cluster: &Cluster, chain: &ChainFigures) -> BTreeSet<PublicKey> {
-    let genesis = cluster.files().genesis();
-    let first = genesis.accounts.iter().map(|account| account.key);
-    let others = genesis.authorities.iter().copied().chain([genesis.treasury]);
-    first.chain(others).chain(chain.newcomers.iter().copied()).collect()
 }

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -139,6 +140,13 @@ impl ChainFiles {
     /// What the chain starts from.
     pub fn genesis(&self) -> &Genesis {
         &self.genesis
+    }
+
+    /// Everybody who has an account from the first block on, or can get one by being an authority.
+    pub fn accounts(&self) -> BTreeSet<PublicKey> {
+        let Genesis { accounts, authorities, treasury, .. } = &self.genesis;
+        let first = accounts.iter().map(|account| account.key);
+        first.chain(authorities.iter().copied()).chain([*treasury]).collect()
     }
 
     /// The file of it.

@@ -53,8 +53,8 @@ impl RequestRow {
 const REQUIRED: &[&str] = &["arrival_utc", "declared_departure_utc", "requested_wh"];
 
 /// Reads the requests of a file in the layout of ACN-Data's. The columns `name`, `region_id`, `lat`
-/// and `lon`, `consumer` (`vehicle` or `grid`) and `payment` (`locks`, `chain` or `channel`) may be
-/// added.
+/// and `lon`, `consumer` (`vehicle` or `grid`) and `payment` (`locks`, `chain`, `channel` or
+/// `single`) may be added.
 ///
 /// # Errors
 /// See [`DataError`]; one bad row refuses the file.
@@ -69,8 +69,12 @@ pub(super) fn parse_requests(name: &str, text: &str) -> Result<Vec<RequestRow>, 
 fn parse(row: &Row) -> Result<RequestRow, DataError> {
     let region = row.optional_value("region_id", whole(1, u16::MAX.into()))?;
     let kinds = &[("vehicle", ConsumerKind::Vehicle), ("grid", ConsumerKind::Grid)];
-    let payments =
-        &[("locks", PaymentKind::Hashes), ("chain", PaymentKind::Chain), ("channel", PaymentKind::Channel)];
+    let payments = &[
+        ("locks", PaymentKind::Hashes),
+        ("chain", PaymentKind::Chain),
+        ("channel", PaymentKind::Channel),
+        ("single", PaymentKind::Single),
+    ];
     Ok(RequestRow {
         line: row.line(),
         name: row.optional("name").map(str::to_owned),

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use evchain_node::rpc::{AuthoritiesInfo, NodeApiClient, OffenceInfo, RpcClient, RpcError};
+use evchain_protocol::authority::AuthorityIndex;
 use evchain_protocol::execute::MAX_OFFENCES;
 use evchain_protocol::primitives::{Epoch, Height};
 
@@ -89,6 +90,9 @@ async fn authorities(trial: &Trial, number: usize) -> Result<AuthoritiesInfo, Fa
 /// How many of the last certificates of these heights the victim has signed.
 async fn signed(trial: &Trial, from: Height, to: Height) -> Result<usize, FaultError> {
     let (rpc, victim) = (&trial.clients[1], trial.cluster.files().validators()[VICTIM - 1]);
+    // The set stays what it is, while the names of older epochs' signers are forgotten.
+    let keys = authorities(trial, 2).await?.keys;
+    let place = keys.iter().position(|key| *key == victim).unwrap_or(usize::MAX);
     let tip = rpc.status().await.map_err(RpcError::from)?.height.min(to);
     let first = from.get().max(tip.get().saturating_sub(CERTIFICATES));
     let mut signed = 0;
@@ -96,7 +100,8 @@ async fn signed(trial: &Trial, from: Height, to: Height) -> Result<usize, FaultE
         let certificate = rpc.finalization(Height::new(height)).await.map_err(RpcError::from)?;
         // A height without a certificate of its own answers with the next.
         let is_own = certificate.height.get() == height;
-        signed += usize::from(is_own && certificate.signers.contains(&victim));
+        let by_victim = |index: &AuthorityIndex| usize::from(index.get()) == place;
+        signed += usize::from(is_own && certificate.signer_indexes.iter().any(by_victim));
     }
     Ok(signed)
 }

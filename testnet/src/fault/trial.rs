@@ -247,16 +247,9 @@ impl Trial {
             return Ok(());
         }
         self.report.blocks = tip.get();
-        let genesis = self.cluster.files().genesis();
-        let accounts: BTreeSet<_> = genesis
-            .accounts
-            .iter()
-            .map(|account| account.key)
-            .chain(genesis.authorities.iter().copied())
-            .chain([genesis.treasury])
-            .chain(self.newcomers.iter().copied())
-            .collect();
-        let audit = Audit::run(&self.clients, &accounts, genesis.build()?.supply).await?;
+        let files = self.cluster.files();
+        let accounts = &files.accounts() | &self.newcomers;
+        let audit = Audit::run(&self.clients, &accounts, files.genesis().build()?.supply).await?;
         self.check(audit.is_agreed(), "the validators have different blocks or states");
         self.check(audit.is_conserved(), "the money is not what it was");
         self.report.audit = Some(audit);

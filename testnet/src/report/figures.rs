@@ -14,7 +14,7 @@ use super::chain::ChainFigures;
 use super::latency::LatencyFigures;
 use super::machine::Machine;
 use crate::data::{ConsumerKind, PriceSource, ProducerKind};
-use crate::scenario::{Consumer, LEAD, Plan, Records, SessionResult, Skipped, Warned, window_addition};
+use crate::scenario::{Consumer, Plan, Records, SessionResult, Skipped, Warned, window_addition};
 
 /// What a scenario came to. Amounts in EUR 0.0001, energies in Wh.
 #[derive(Debug, Clone, Serialize)]
@@ -220,11 +220,12 @@ fn scenario_figures(name: String, notes: Vec<String>, plan: &Plan, audit: &Audit
         .to_owned(),
     );
     if let Some(count) = installments {
+        let lead = plan.consumers.iter().map(|consumer| consumer.lead.get()).max().unwrap_or(0);
         all.push(format!(
             "arrivals, windows and meters run {} times as fast as in the data; {} s from each request to its window \
              and {}.{} s of each window are not compressed, since bids, deposits and installments take real time",
             plan.speed.get(),
-            LEAD.get() / 1000,
+            lead / 1000,
             window_addition(count).get() / 1000,
             window_addition(count).get() % 1000 / 100,
         ));

@@ -1,11 +1,12 @@
 use std::path::Path;
 
-use evchain_node::agents::consumer::{ChargeOrder, ConsumerConfig};
-use evchain_node::agents::producer::{Mobility, ProducerConfig, ProducerTariff, Reservation};
+use evchain_node::agents::consumer::{ChargeOrder, ConsumerConfig, Deposit};
+use evchain_node::agents::producer::{Mobility, ProducerConfig, ProducerTariff};
 use evchain_node::clock;
 use evchain_node::network::Multiaddr;
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Span, Window};
+use evchain_protocol::session::PaymentKind;
 use evchain_protocol::session::decide::{Choice, Distance, Doubt, Weights};
 use evchain_protocol::session::pricing::{Pricing, Tariff};
 use evchain_protocol::state::account::Roles;
@@ -16,10 +17,17 @@ use crate::cluster::Participant;
 use crate::data::ProducerKind;
 
 /// From the request to the beginning of its window, not compressed: time for bids, decision and deposit.
-pub const LEAD: Span = Span::new(9_000);
+const LEAD: Span = Span::new(9_000);
+/// The same with single locks, for the first of which charging must begin before it returns, and a producer must
+/// have claimed it: three quarters of the claim margin, and what is in [`REFUND_LEAD`].
+const LEAD_OF_LOCKS_MS: u64 = LEAD.get() + 25_000;
+/// How much more that is for each.
+const LEAD_OF_LOCK_MS: u64 = 200;
+/// How long before its window the first single lock returns.
+const REFUND_LEAD: Span = Span::new(1_000);
 /// How long producers may bid.
 const BIDDING: Span = Span::new(3_000);
-/// How long before its window a session may begin.
+/// How long before its window a session may begin at least.
 const EARLY_TOLERANCE: Span = Span::new(1_000);
 /// What a kilometre is worth to a consumer: EUR 0.30.
 const PRICE_PER_KM: Amount = Amount::new(3_000);
@@ -57,11 +65,24 @@ pub(super) fn consumer_name(index: usize) -> String {
     format!("consumer-{}", index + 1)
 }
 
+/// How long before its window a consumer asks.
+pub(super) fn lead(payment: PaymentKind, installments: InstallmentCount) -> Span {
+    match payment {
+        PaymentKind::Single => Span::new(LEAD_OF_LOCKS_MS + LEAD_OF_LOCK_MS * u64::from(installments.get())),
+        PaymentKind::Hashes | PaymentKind::Chain | PaymentKind::Channel => LEAD,
+    }
+}
+
+/// How long before its window a session may begin: with single locks as soon as all are there.
+fn early_tolerance(plan: &Plan) -> Span {
+    let by_locks = plan.consumers.iter().filter(|consumer| consumer.payment == PaymentKind::Single);
+    by_locks.map(|consumer| consumer.lead).max().unwrap_or(EARLY_TOLERANCE)
+}
+
 /// How a producer's agent works.
 pub(super) fn producer_config(
     producer: &Producer,
-    speed: Speed,
-    reservation: Reservation,
+    plan: &Plan,
     state_dir: &Path,
     listen: Multiaddr,
 ) -> ProducerConfig {
@@ -76,15 +97,15 @@ pub(super) fn producer_config(
         power_w: row.power_w,
         connectors: row.connectors,
         energy: None,
-        reservation,
+        reservation: plan.reservation,
         pricing: Pricing::Fixed(Tariff { price_per_kwh: row.price_per_kwh, flat: Amount::ZERO }),
         max_updates: 0,
         kinds: PaymentKinds::ALL,
         max_installments: InstallmentCount::new(MAX_INSTALLMENTS).unwrap_or(InstallmentCount::ONE),
         cancel_lead: None,
-        early_tolerance: EARLY_TOLERANCE,
+        early_tolerance: early_tolerance(plan),
     };
-    ProducerConfig { speed: speed.get(), ..ProducerConfig::new(tariff, state_dir.to_owned(), listen) }
+    ProducerConfig { speed: plan.speed.get(), ..ProducerConfig::new(tariff, state_dir.to_owned(), listen) }
 }
 
 /// How a consumer's agent works.
@@ -94,7 +115,7 @@ pub(super) fn consumer_config(speed: Speed, state_dir: &Path) -> ConsumerConfig 
 
 /// What a consumer orders, now.
 pub(super) fn order(consumer: &Consumer, producers: &[Producer]) -> ChargeOrder {
-    let start = clock::now().saturating_after(LEAD).ceil_to_tick();
+    let start = clock::now().saturating_after(consumer.lead).ceil_to_tick();
     let window = Window { start, end: start.saturating_after(consumer.window) }.on_ticks();
     let here = producers.iter().filter(|producer| producer.region == consumer.region);
     let price = |producer: &Producer| {
@@ -109,8 +130,13 @@ pub(super) fn order(consumer: &Consumer, producers: &[Producer]) -> ChargeOrder 
         max_price,
         max_doubt: Doubt::MAX,
     };
+    let deposit = match consumer.payment {
+        PaymentKind::Single => Deposit::Refund(REFUND_LEAD),
+        PaymentKind::Hashes | PaymentKind::Chain | PaymentKind::Channel => Deposit::Forfeit,
+    };
     ChargeOrder {
         kinds: vec![consumer.payment],
+        deposit,
         installments: consumer.installments,
         bidding: BIDDING,
         ..ChargeOrder::new(consumer.region, window, consumer.energy, consumer.position, choice)

@@ -14,4 +14,4 @@ pub use plan::{
     Consumer, PaymentMix, Plan, PlanError, PlanOptions, Producer, Skipped, Speed, window_addition,
 };
 pub use recorder::{Recorder, Records, Settled, Warned};
-pub use run::{Agents, LEAD, RunError, SessionResult, run};
+pub use run::{Agents, RunError, SessionResult, run};

@@ -6,6 +6,7 @@ use evchain_protocol::primitives::{Energy, Position, RegionId, Span, Timestamp};
 use evchain_protocol::session::PaymentKind;
 use serde::Serialize;
 
+use super::agents::lead;
 use crate::data::{ConsumerKind, RequestRow, StationRow};
 
 /// Into how long a scenario is pressed where no speed is given: 100 sessions then end in less than
@@ -26,9 +27,6 @@ const MS_W_PER_WH: u128 = 3_600_000;
 pub struct Speed(u32);
 
 impl Speed {
-    /// As fast as in reality.
-    pub const REAL: Self = Self(1);
-
     /// How many times faster.
     pub const fn get(self) -> u32 {
         self.0
@@ -53,7 +51,7 @@ impl FromStr for Speed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum PaymentMix {
-    /// All three in turn, unless the file says.
+    /// Independent hashes, hash chains and channels in turn, unless the file says.
     Mix,
     /// Independent hashes.
     Locks,
@@ -61,6 +59,9 @@ pub enum PaymentMix {
     Chain,
     /// A channel.
     Channel,
+    /// A lock of its own for each installment, as in P21. Not among those of `mix`: it takes two transactions
+    /// for each installment, and half a minute more before each window.
+    Single,
 }
 
 impl PaymentMix {
@@ -70,6 +71,7 @@ impl PaymentMix {
             Self::Locks => PaymentKind::Hashes,
             Self::Chain => PaymentKind::Chain,
             Self::Channel => PaymentKind::Channel,
+            Self::Single => PaymentKind::Single,
         }
     }
 }
@@ -115,6 +117,8 @@ pub struct Consumer {
     pub position: Position,
     /// When it asks, counted from the scenario's start.
     pub asks_after: Span,
+    /// How long before T it asks, not compressed.
+    pub lead: Span,
     /// How long T is, compressed.
     pub window: Span,
     /// e.
@@ -289,6 +293,7 @@ fn consumer(
         region: place.region,
         position: place.position,
         asks_after: speed.compress(row.arrival.since(begin)),
+        lead: lead(payment, options.installments),
         window: Span::new(window),
         energy: row.requested,
         payment,

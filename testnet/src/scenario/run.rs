@@ -16,8 +16,6 @@ use crate::cluster::{Cluster, ClusterError};
 use crate::data::ProducerKind;
 use crate::progress::Progress;
 
-pub use super::agents::LEAD;
-
 /// How long producers may take until they take sessions.
 const PRODUCERS_START: Duration = Duration::from_mins(1);
 /// How long producers may take to stop.
@@ -186,7 +184,7 @@ async fn start_producers(
         let key = cluster.files().wallet(&name)?.main_key();
         let rpc = RpcClient::connect(&cluster.endpoints(index)).await?;
         let state_dir = agent_dir(cluster.files().dir(), &name);
-        let config = producer_config(producer, plan.speed, plan.reservation, &state_dir, any_port());
+        let config = producer_config(producer, plan, &state_dir, any_port());
         let observer = recorder.observer(Side::Producer, producer.row.name.clone(), progress.clone());
         let (name, stop) = (producer.row.name.clone(), stop.clone());
         tasks.spawn(async move {
@@ -237,7 +235,8 @@ async fn start_consumers(
         let (consumer, producers, progress) = (consumer.clone(), plan.producers.clone(), progress.clone());
         tasks.spawn(async move {
             sleep_until(begin + Duration::from_millis(consumer.asks_after.get())).await;
-            let patience = Duration::from_millis(LEAD.saturating_add(consumer.window).get()) + PATIENCE;
+            let patience =
+                Duration::from_millis(consumer.lead.saturating_add(consumer.window).get()) + PATIENCE;
             let mut asks = 0;
             let report = loop {
                 asks += 1;

@@ -114,6 +114,19 @@ fn payments_take_turns_unless_one_is_asked_for() {
         [PaymentKind::Hashes, PaymentKind::Chain, PaymentKind::Channel, PaymentKind::Hashes]
     );
     assert_eq!(kinds(PaymentMix::Chain), [PaymentKind::Chain; 4]);
+    assert_eq!(kinds(PaymentMix::Single), [PaymentKind::Single; 4]);
+}
+
+#[test]
+fn single_locks_take_longer_before_the_window_the_more_there_are() {
+    let lead = |payment, count| {
+        let installments = InstallmentCount::new(count).unwrap();
+        let options = PlanOptions { installments, payment, ..options() };
+        Plan::new(vec![station(5, 22_000)], vec![request(1, 3, 1_000)], &options).unwrap().consumers[0].lead
+    };
+    assert_eq!(lead(PaymentMix::Chain, 1), lead(PaymentMix::Channel, 100));
+    assert!(lead(PaymentMix::Single, 1) > lead(PaymentMix::Chain, 1));
+    assert!(lead(PaymentMix::Single, 100) > lead(PaymentMix::Single, 1));
 }
 
 #[test]

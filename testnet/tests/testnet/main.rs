@@ -6,3 +6,4 @@ mod processes;
 mod scenarios;
 #[path = "../support/mod.rs"]
 mod support;
+mod tables;

@@ -50,6 +50,17 @@ fn small_demo_charges_everybody() {
 }
 
 #[test]
+fn single_locks_charge_with_two_transactions_for_each_installment() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let arguments =
+        ["demo", "--sessions", "2", "--speed", "1200", "--payment", "single", "--installments", "3"];
+    let report = report(&arguments, dir.path());
+    assert_eq!(report["sessions"]["outcomes"]["charged"], 2, "{report:#}");
+    let figures = &report["payments"]["single locks"];
+    assert_eq!((&figures["sessions"], &figures["transactions"]), (&2.into(), &12.into()), "{report:#}");
+}
+
+#[test]
 fn sessions_survive_the_crash_of_one_validator() {
     let dir = tempfile::tempdir().expect("a folder");
     let arguments =

@@ -51,6 +51,47 @@ fn documents_name_files_that_exist() {
     }
 }
 
+#[test]
+fn comments_name_documents_that_exist() {
+    let mut named = 0;
+    // These tests name documents that do not exist.
+    for source in all().iter().filter(|source| !source.path.starts_with("testnet/tests/tidy/")) {
+        let krate = source.path.split('/').next().expect("a crate");
+        for (line, document) in documents(&source.text) {
+            named += 1;
+            let exists = [root().join(krate), root()].iter().any(|folder| folder.join(&document).is_file());
+            assert!(
+                exists,
+                "{}:{line} names {document}, which is no file of crate or workspace",
+                source.path
+            );
+        }
+    }
+    assert!(named > 20, "only {named} names of documents were found");
+}
+
+#[test]
+fn documents_in_comments_are_found() {
+    let text = "//! See `docs/a.md` (B.md, Words).\nlet x = \"c.md\"; // as d-1.md has it\n/// an .md file\n";
+    assert_eq!(
+        documents(text),
+        [(1, "docs/a.md".to_owned()), (1, "B.md".to_owned()), (2, "d-1.md".to_owned())]
+    );
+}
+
+/// The documents that comments name, with their lines.
+fn documents(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let Some((_, comment)) = line.split_once("//") else { continue };
+        let is_name = |letter: char| letter.is_ascii_alphanumeric() || "./_-".contains(letter);
+        let words = comment.split(|letter| !is_name(letter)).map(|word| word.trim_end_matches('.'));
+        let names = words.filter(|word| word.strip_suffix(".md").is_some_and(|stem| !stem.is_empty()));
+        found.extend(names.map(|name| (index + 1, name.to_owned())));
+    }
+    found
+}
+
 /// The rules that a document defines: `- **A1** ...`, also two in one line.
 fn defined(document: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(root().join(document)).expect("a document is readable");

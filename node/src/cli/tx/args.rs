@@ -133,6 +133,9 @@ pub enum TxKind {
         /// Let producers lower their bids.
         #[arg(long)]
         updates: bool,
+        /// Warn when the region has fewer stations, as naming it then tells roughly where you are.
+        #[arg(long, value_name = "COUNT", default_value_t = 3)]
+        min_stations: usize,
     },
     /// Offer a price for a request, or a lower one.
     ///

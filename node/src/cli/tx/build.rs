@@ -35,6 +35,7 @@ use evchain_protocol::transaction::transfer::Transfer;
 use super::super::exit::UsageError;
 use super::super::secret::{Secret, SecretFile, read_channel_state};
 use super::args::{InstallmentsArgs, LockKind, TxKind};
+use super::warn;
 use crate::rpc::{CallError, NodeApiClient, RpcClient, RpcError};
 use crate::wallet::{WalletError, private_file};
 
@@ -58,10 +59,10 @@ pub(super) async fn action(kind: TxKind, rpc: &RpcClient, sender: PublicKey) -> 
             let station = Station { region, position, power_w: power, connectors, contact };
             Action::RecordStation(RecordStation { station })
         }
-        TxKind::Request { region, energy, start, end, bids_until: bid_deadline, updates } => {
+        TxKind::Request { region, energy, start, end, bids_until: bid_deadline, updates, min_stations } => {
             let mode = if updates { BiddingMode::Updates } else { BiddingMode::FirstOnly };
             let terms = RequestTerms { region, window: Window { start, end }, energy, mode, bid_deadline };
-            Action::PlaceRequest(terms.try_into().map_err(not_compact)?)
+            place_request(rpc, terms, min_stations).await?
         }
         TxKind::Bid { request, price, kinds, max_installments, position, contact, public, cancel_by } => {
             let place = position.map(|position| Place { position, contact });
@@ -111,6 +112,13 @@ pub(super) async fn action(kind: TxKind, rpc: &RpcClient, sender: PublicKey) -> 
         }
         TxKind::ChannelPost { consumer_state, producer_state } => post(&consumer_state, &producer_state)?,
     })
+}
+
+async fn place_request(rpc: &RpcClient, terms: RequestTerms, min_stations: usize) -> anyhow::Result<Action> {
+    let region = terms.region;
+    let request = terms.try_into().map_err(not_compact)?;
+    warn::of_few_stations(rpc, region, min_stations).await?;
+    Ok(Action::PlaceRequest(request))
 }
 
 /// A state with both signatures.
@@ -197,6 +205,7 @@ async fn commit(
             format!("{producer} has no bid for {request}: `evchain query bids {request}` lists them");
         RpcError::Call(CallError::NotFound(message))
     })?;
+    warn::of_single_bid(request, bids.len());
     let secret = private_file::random_preimage()?;
     let opening = Opening { request, price: bid.bid.price, consumer, producer, secret };
     // A commitment that cannot be opened is worth nothing, so the file is there before it is sent.

@@ -3,6 +3,7 @@
 mod args;
 mod build;
 mod send;
+mod warn;
 
 pub(super) use args::TxCommand;
 pub(super) use send::run;

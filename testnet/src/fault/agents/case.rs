@@ -47,8 +47,8 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// What a producer says when it takes sessions.
 const READY: &str = "ready for sessions at";
-/// How either side says that the producer refuses.
-const REFUSAL: &str = ": not served, ";
+/// How either side says that the producer refuses, and how the consumer says that it gives up.
+const REFUSALS: [&str; 2] = [": not served, ", "given up: "];
 /// How a process says that it is at its wits' end.
 const PANIC: &str = "panicked at";
 
@@ -69,7 +69,7 @@ pub(super) struct Ended {
     pub(super) struck_after: Option<String>,
     /// None where that cannot be told.
     pub(super) fate: Option<Fate>,
-    /// Why the producer did not serve, if it said so.
+    /// Why the producer did not serve or the consumer gave up, if they said so.
     pub(super) refusal: Option<String>,
     pub(super) failures: Vec<String>,
 }
@@ -285,7 +285,8 @@ impl<'a> Pair<'a> {
             if log.contains(PANIC) {
                 ended.failures.push(format!("{} tells of a panic", path.display()));
             }
-            if let Some(refusal) = log.lines().find(|line| line.contains(REFUSAL)) {
+            if let Some(refusal) = log.lines().find(|line| REFUSALS.iter().any(|words| line.contains(words)))
+            {
                 ended.refusal = Some(refusal.to_owned());
             }
         }

@@ -92,13 +92,14 @@ pub(super) fn loss(bought: &[SessionEntry], sold: &[SessionEntry], got: Amount) 
             purchase.delivered
         ));
     }
-    for sale in sold {
+    // The consumer knows what was delivered, too: a producer that has lost its journal has lost its money.
+    for entry in sold.iter().chain([purchase]) {
         // Installments that were skipped as late are neither paid nor delivered (S5).
-        let least = count.money_released(price, sale.delivered).min(sale.amount);
+        let least = count.money_released(price, entry.delivered).min(entry.amount);
         if got < least {
             return Some(format!(
                 "the producer has delivered {} of {count} installments of EUR {price}, and got EUR {got}",
-                sale.delivered
+                entry.delivered
             ));
         }
     }

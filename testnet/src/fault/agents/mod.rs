@@ -1,6 +1,7 @@
 //! Agents that are killed (SIGKILL) between any two records of their journals, and come back.
 
 mod case;
+mod fates;
 mod journals;
 mod judge;
 mod plan;

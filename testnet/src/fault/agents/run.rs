@@ -6,6 +6,7 @@ use evchain_protocol::primitives::{Amount, Height, Span};
 use evchain_protocol::state::account::Roles;
 
 use super::case::{Ended, Field, try_case};
+use super::fates::wrong_fates;
 use super::judge::Fate;
 use super::plan::{Case, Victim};
 use crate::cluster::{ClusterError, Participant, free_ports};
@@ -123,5 +124,8 @@ fn tell(trial: &mut Trial, ended: &[Ended]) {
         for failure in failures {
             trial.fail(format!("{case}: {failure}"));
         }
+    }
+    for wrong in wrong_fates(ended) {
+        trial.fail(wrong);
     }
 }

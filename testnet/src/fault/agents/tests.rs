@@ -1,5 +1,6 @@
-//! Goal: every record has its case, a seed repeats them, and a loss is seen where there is one.
-//! Method: the plan is compared with what journals of real sessions held; entries made by hand are judged.
+//! Goal: every record has its case, a seed repeats them, a loss is seen where there is one, and so is energy
+//! that nobody got.
+//! Method: the plan is compared with what journals of real sessions held; entries and ends made by hand are judged.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +8,10 @@ use evchain_node::agents::sessions::{EntryState, SessionEntry, Side};
 use evchain_protocol::primitives::{Amount, Energy, TxRef};
 use evchain_protocol::session::PaymentKind;
 
+use super::case::Ended;
+use super::fates::wrong_fates;
 use super::journals::{complete_records, last_record};
-use super::judge::loss;
+use super::judge::{Fate, loss};
 use super::plan::{Case, Cases, Victim};
 
 fn records(cases: &[Case], kind: PaymentKind, count: u32, victim: Victim, side: Side) -> Vec<u32> {
@@ -106,14 +109,51 @@ fn a_loss_of_either_side_is_seen() {
     // The last installment has no successor.
     assert!(!lost(&bought(10), &sold(10), 100));
     assert!(lost(&bought(10), &sold(10), 101));
+    // What the consumer has counts where the producer's journal is lost.
+    assert!(!lost(&bought(4), &[], 40));
+    assert!(lost(&bought(4), &[], 39));
     // Nothing was locked.
     assert!(!lost(&[], &[], 0));
     assert!(lost(&[], &[], 1));
     assert!(lost(&[], &sold(1), 0));
     // What was skipped is not owed.
-    let skipped = SessionEntry { amount: Amount::new(20), ..entry(Side::Sells, 5, 5) };
-    assert!(!lost(&bought(5), std::slice::from_ref(&skipped), 20));
-    assert!(lost(&bought(5), &[skipped], 19));
+    let skipped = |side| [SessionEntry { amount: Amount::new(20), ..entry(side, 5, 5) }];
+    assert!(!lost(&skipped(Side::Buys), &skipped(Side::Sells), 20));
+    assert!(lost(&skipped(Side::Buys), &skipped(Side::Sells), 19));
+}
+
+/// Thirty ends of these fates in turn.
+fn ends(kills: u64, fates: &[Fate], refusal: Option<&str>) -> Vec<Ended> {
+    let cases = Cases::Quick(30).of(1).into_iter();
+    cases
+        .zip(fates.iter().cycle())
+        .map(|(case, fate)| Ended {
+            case,
+            kills,
+            struck_after: None,
+            fate: Some(*fate),
+            refusal: refusal.map(str::to_owned),
+            failures: Vec::new(),
+        })
+        .collect()
+}
+
+#[test]
+fn energy_that_nobody_got_is_seen() {
+    use Fate::{Charged, GivenUp, InPart, NotServed};
+    let wrong = |kills, fates: &[Fate], refusal| wrong_fates(&ends(kills, fates, refusal));
+    assert_eq!(wrong(1, &[Charged, InPart, GivenUp], None), Vec::<String>::new());
+    assert_eq!(wrong(0, &[Charged], None), Vec::<String>::new());
+    assert_eq!(wrong(0, &[Charged, Charged, GivenUp], None).len(), 1);
+    // Killed or not, all of them without energy is no good end.
+    assert_eq!(wrong(1, &[GivenUp], None), ["of 30 pairs, 0 have got energy"]);
+    assert_eq!(wrong(1, &[NotServed], Some("sold out")), ["of 30 pairs, 0 have got energy"]);
+    let silent = wrong(1, &[Charged, NotServed], None);
+    assert_eq!(silent.len(), 15);
+    assert!(silent.iter().all(|wrong| wrong.contains("nobody said why")), "{silent:?}");
+    assert_eq!(wrong(1, &[Charged, NotServed], Some("sold out")), Vec::<String>::new());
+    // One alone says nothing about all.
+    assert_eq!(wrong_fates(&ends(1, &[GivenUp], None)[..1]), Vec::<String>::new());
 }
 
 #[test]

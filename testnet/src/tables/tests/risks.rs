@@ -5,8 +5,8 @@ use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::Amount;
 use evchain_protocol::session::PaymentKind;
 
-use super::steps::Step::{Accepted, Delivered, Released};
-use super::steps::{Step, Steps};
+use super::super::steps::Step::{Accepted, Delivered, Released};
+use super::super::steps::{Step, Steps};
 
 const PRICE: Amount = Amount::new(103);
 

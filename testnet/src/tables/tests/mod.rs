@@ -1,0 +1,4 @@
+//! Tests of the tables without a testnet.
+
+mod checks;
+mod risks;
