@@ -3,8 +3,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{Amount, Energy, Position, RegionId, Span, Timestamp, Window};
-use evchain_protocol::session::PaymentKind;
 use evchain_protocol::session::decide::{Choice, Distance, Doubt, Weights};
+use evchain_protocol::session::{ConsumerPolicy, PaymentKind};
 use evchain_protocol::state::auction::BiddingMode;
 
 use super::agent::{decide_on_enter, exit_error, progress, stop_on_signals};
@@ -71,6 +71,10 @@ pub struct ChargeArgs {
     /// In how many installments.
     #[arg(long, default_value = "10", value_parser = installments)]
     installments: InstallmentCount,
+    /// By how much the two meters may differ, in per mille of everything delivered so far. In all installments
+    /// together it may not come to more than one of them.
+    #[arg(long, value_name = "PERMILLE", default_value_t = ConsumerPolicy::default().tolerance_permille, value_parser = clap::value_parser!(u16).range(..=1000))]
+    meter_tolerance: u16,
     /// Get the deposit back so long before the window if charging has not begun; not with channels.
     #[arg(long, value_name = "SPAN", value_parser = values::span)]
     refund: Option<Span>,
@@ -163,7 +167,8 @@ pub(super) async fn run(args: ChargeArgs) -> anyhow::Result<()> {
     let order = args.order()?;
     let wallet = args.wallet.open()?;
     let state = args.state.unwrap_or_else(|| wallet.path().with_extension("agent"));
-    let config = ConsumerConfig { speed: args.speed, ..ConsumerConfig::new(state) };
+    let policy = ConsumerPolicy { tolerance_permille: args.meter_tolerance, ..ConsumerPolicy::default() };
+    let config = ConsumerConfig { speed: args.speed, policy, ..ConsumerConfig::new(state) };
     let rpc = args.rpc.connect().await?;
     let stop = stop_on_signals()?;
     let resumed = consumer::resume(&config, rpc.clone(), &wallet, progress(), stop.clone()).await;

@@ -127,11 +127,27 @@ impl ChargeOrder {
     ///
     /// # Errors
     /// [`AgentError::Settings`], with what to do.
-    pub(super) fn check(&self, now: Timestamp) -> Result<(), AgentError> {
+    pub(super) fn check(&self, now: Timestamp, tolerance_permille: u16) -> Result<(), AgentError> {
+        let (count, settings) = (u64::from(self.installments.get()), |text| Err(AgentError::Settings(text)));
+        if count > self.energy.get() {
+            let most = self.energy.get();
+            return settings(format!(
+                "an installment carries at least 1 Wh: ask for at most {most} installments"
+            ));
+        }
+        // "Who has lost what" of the session.
+        if count * u64::from(tolerance_permille) > 1000 {
+            let (most, least) = (1000 / tolerance_permille, 1000 / count);
+            return settings(format!(
+                "meters that may differ by {tolerance_permille} per mille of everything could hide more than one of \
+                 {count} installments: ask for at most {most} (--installments), or allow for at most {least} per \
+                 mille (--meter-tolerance)"
+            ));
+        }
         if self.kinds.contains(&PaymentKind::Single) && self.deposit == Deposit::Forfeit {
             let text = "the deposit of single locks always comes back at a deadline: say how long before the \
                         window (--refund)";
-            return Err(AgentError::Settings(text.to_owned()));
+            return settings(text.to_owned());
         }
         let bid_deadline = now.saturating_after(self.bidding).min(self.window.start).floor_to_tick();
         self.request(bid_deadline).map(|_| ())
@@ -144,3 +160,6 @@ impl ChargeOrder {
             .map_err(|error| AgentError::Settings(format!("this cannot be asked for: {error}")))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,7 +45,7 @@ pub async fn run(
 ) -> Result<ChargeReport, AgentError> {
     let (begun, mut attempts) = (clock::now(), 0);
     // Before a key is taken and money moves.
-    order.check(begun)?;
+    order.check(begun, config.policy.tolerance_permille)?;
     let setup = Setup::new(config, rpc, wallet, observer).await?;
     setup.check_margins()?;
     let mut recorder = Recorder::new(setup.nodes.clone());
