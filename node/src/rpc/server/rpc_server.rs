@@ -16,15 +16,15 @@ use tokio::net::TcpListener;
 use tower::Service;
 use tracing::{debug, warn};
 
-use super::api::{EventsApiServer, NodeApiServer};
 use super::health::health;
 use super::listener::Limited;
 use super::methods::Methods;
 use super::metrics::NodeCollector;
 use super::queries::Queries;
 use super::subscriptions::Subscriptions;
-use super::types::{MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES};
 use crate::node::NodeHandle;
+use crate::rpc::api::{EventsApiServer, NodeApiServer};
+use crate::rpc::types::{MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES};
 
 /// How the RPC is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,11 +11,11 @@ use jsonrpsee::http_client::{HttpClient, HttpClientBuilder};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::api::{EventsApiClient, NodeApiClient};
 use super::endpoint::Endpoint;
-use super::error::{RpcError, Unreachable};
 use super::follow::Follow;
-use super::types::{
+use crate::rpc::api::{EventsApiClient, NodeApiClient};
+use crate::rpc::error::{RpcError, Unreachable};
+use crate::rpc::types::{
     BidInfo, BlockNotice, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, MAX_WAIT_MS, PartyNotice, RequestInfo,
 };
 

@@ -1,8 +1,8 @@
 use evchain_protocol::primitives::Span;
 
-use super::types::{Health, Role};
 use crate::clock;
 use crate::node::NodeHandle;
+use crate::rpc::types::{Health, Role};
 
 /// A tip of this age is too old on any chain; on slow chains more is normal.
 const MIN_STALE: Span = Span::new(10_000);

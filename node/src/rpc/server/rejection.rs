@@ -1,6 +1,6 @@
 use evchain_protocol::transaction::RejectReason;
 
-use super::error::CallError;
+use crate::rpc::error::CallError;
 
 /// A broken rule as a call's error.
 pub(super) fn rejected(reason: &RejectReason) -> CallError {

@@ -15,21 +15,21 @@ use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::value::{MAX_VALUE_BYTES, StateValue};
 use jsonrpsee::core::{RpcResult, async_trait};
 
-use super::api::NodeApiServer;
-use super::authority_types::{AuthoritiesInfo, EpochStepInfo, OffenceInfo, ProposalInfo};
-use super::error::CallError;
 use super::health::health;
 use super::queries::{Queries, no_request};
-use super::record::RecordInfo;
 use super::rejection::rejected;
-use super::state_name::StateName;
-use super::types::{
+use crate::mempool::{Outcome, PoolError, SubmitError};
+use crate::node::NodeHandle;
+use crate::rpc::api::NodeApiServer;
+use crate::rpc::authority_types::{AuthoritiesInfo, EpochStepInfo, OffenceInfo, ProposalInfo};
+use crate::rpc::error::CallError;
+use crate::rpc::record::RecordInfo;
+use crate::rpc::state_name::StateName;
+use crate::rpc::types::{
     AccountInfo, BidInfo, BlockInfo, BlockKey, ChainInfo, ChannelInfo, Finality, FinalizationInfo,
     HeaderInfo, HexBytes, LockInfo, MAX_WAIT_MS, Named, Page, PaymentInfo, PeerEntry, ProofInfo,
     RequestFilter, RequestInfo, StationInfo, Status, TransactionInfo, TransactionKey,
 };
-use crate::mempool::{Outcome, PoolError, SubmitError};
-use crate::node::NodeHandle;
 
 /// The most headers between a proven state and the certificate that makes it final.
 const MAX_PROOF_HEADERS: usize = 256;

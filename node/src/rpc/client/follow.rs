@@ -8,10 +8,10 @@ use jsonrpsee::core::client::{Error as ClientError, Subscription};
 use jsonrpsee::ws_client::{PingConfig, WsClient, WsClientBuilder};
 use serde::de::DeserializeOwned;
 
-use super::client::{Node, innermost, leave};
 use super::endpoint::Endpoint;
-use super::error::{RpcError, Unreachable};
-use super::types::{MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES};
+use super::rpc_client::{Node, innermost, leave};
+use crate::rpc::error::{RpcError, Unreachable};
+use crate::rpc::types::{MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES};
 
 /// How long connecting and subscribing may take.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);

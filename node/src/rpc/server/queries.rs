@@ -11,13 +11,13 @@ use evchain_protocol::state::value::StateValue;
 use evchain_protocol::transaction::SignedTransaction;
 use lru::LruCache;
 
-use super::authority_types::{OffenceInfo, ProposalInfo};
-use super::error::CallError;
-use super::types::{
+use crate::chain::{ChainReader, ReadError};
+use crate::rpc::authority_types::{OffenceInfo, ProposalInfo};
+use crate::rpc::error::CallError;
+use crate::rpc::types::{
     BidInfo, BlockInfo, BlockKey, Finality, HeaderInfo, HexBytes, Named, PAGE_ITEMS, Page, StationInfo,
     TransactionSummary,
 };
-use crate::chain::{ChainReader, ReadError};
 
 /// The most entries that one call looks at; the page then ends and says where to go on.
 const MAX_SCAN: usize = 20_000;

@@ -13,11 +13,11 @@ use lru::LruCache;
 use serde::Serialize;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::api::EventsApiServer;
-use super::error::CallError;
 use super::queries::Queries;
-use super::types::{BidInfo, BlockNotice, Named, NoticedTransaction, PartyNotice};
 use crate::chain::FinalBlock;
+use crate::rpc::api::EventsApiServer;
+use crate::rpc::error::CallError;
+use crate::rpc::types::{BidInfo, BlockNotice, Named, NoticedTransaction, PartyNotice};
 
 /// How long a subscriber may take to make room for an item.
 const PATIENCE: Duration = Duration::from_secs(5);

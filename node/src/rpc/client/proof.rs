@@ -13,11 +13,11 @@ use evchain_protocol::light::{
 use evchain_protocol::primitives::Epoch;
 use evchain_protocol::state::value::StateValue;
 
-use super::api::NodeApiClient;
-use super::authority_types::EpochStepInfo;
-use super::client::RpcClient;
-use super::error::RpcError;
-use super::types::{HexBytes, ProofInfo};
+use super::rpc_client::RpcClient;
+use crate::rpc::api::NodeApiClient;
+use crate::rpc::authority_types::EpochStepInfo;
+use crate::rpc::error::RpcError;
+use crate::rpc::types::{HexBytes, ProofInfo};
 
 /// The longest encoded header or certificate, in bytes.
 const MAX_PART_BYTES: usize = 16 * 1024;
