@@ -5,23 +5,15 @@
 //! many can run in one process.
 
 mod address;
-mod availability;
-mod blocks;
+mod chain;
 pub mod consumer;
 mod error;
 mod event;
-mod finality;
 mod journal;
-mod link;
 mod meter;
-mod nodes;
 pub mod producer;
-mod recorder;
 mod report;
 pub mod sessions;
-mod settle;
-#[cfg(test)]
-mod stub;
 mod timing;
 pub mod watchtower;
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::attempt::Attempt;
 use super::config::{BiddingEnd, ChargeOrder};
-use crate::agents::blocks::{News, NewsReader};
+use crate::agents::chain::blocks::{News, NewsReader};
 use crate::agents::error::AgentError;
 use crate::agents::event::AgentEvent;
 use crate::agents::timing::sleep_until;

@@ -2,11 +2,13 @@
 
 mod attempt;
 mod bidding;
+mod charge;
 mod config;
 mod evaluate;
+mod link;
 mod record;
+mod recorder;
 mod run;
-mod serve;
 mod session;
 
 pub use config::{BiddingEnd, ChargeOrder, ConsumerConfig, DecideNow, Deposit};

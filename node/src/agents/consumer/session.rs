@@ -11,16 +11,16 @@ use evchain_protocol::session::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::link::{Link, LinkEvent};
 use super::record::{ChargeRecord, Landed, Step};
-use crate::agents::blocks::{Change, News, NewsReader, changes_of};
+use crate::agents::chain::blocks::{Change, News, NewsReader, changes_of};
+use crate::agents::chain::nodes::Signer;
+use crate::agents::chain::settle::{Settled, Settlements};
 use crate::agents::error::AgentError;
 use crate::agents::event::{AgentEvent, Warning};
 use crate::agents::journal::Journal;
-use crate::agents::link::{Link, LinkEvent};
 use crate::agents::meter::Meter;
-use crate::agents::nodes::Signer;
 use crate::agents::report::TransactionReport;
-use crate::agents::settle::{Settled, Settlements};
 use crate::agents::timing::{sleep_until, until};
 use crate::clock;
 use crate::rpc::NodeApiClient;

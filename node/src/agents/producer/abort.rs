@@ -11,15 +11,15 @@ use tokio_util::sync::CancellationToken;
 use super::guarding::Guarding;
 use super::recover::{Interrupted, recover, unfinished_sales};
 use super::session::Driver;
-use crate::agents::blocks::Blocks;
+use crate::agents::chain::blocks::Blocks;
+use crate::agents::chain::finality::FinalityMeter;
+use crate::agents::chain::nodes::{Nodes, Signer};
+use crate::agents::chain::settle::Settlements;
 use crate::agents::error::AgentError;
 use crate::agents::event::Observer;
-use crate::agents::finality::FinalityMeter;
 use crate::agents::journal;
 use crate::agents::meter::Meter;
-use crate::agents::nodes::{Nodes, Signer};
 use crate::agents::report::SessionReport;
-use crate::agents::settle::Settlements;
 use crate::rpc::{NodeApiClient, RpcClient};
 
 /// Ends the sale with this journal's name and collects what was released. None if there is no such

@@ -14,10 +14,10 @@ use evchain_protocol::transaction::bid::PlaceBid;
 
 use super::slots::{NoRoom, Slot, Slots};
 use super::tariff::ProducerTariff;
-use crate::agents::blocks::{News, NewsReader};
+use crate::agents::chain::blocks::{News, NewsReader};
+use crate::agents::chain::nodes::Signer;
 use crate::agents::error::AgentError;
 use crate::agents::event::AgentEvent;
-use crate::agents::nodes::Signer;
 use crate::agents::report::Phase;
 use crate::clock;
 use crate::rpc::{

@@ -7,9 +7,9 @@ use evchain_protocol::params::Params;
 use evchain_protocol::primitives::{Span, TxRef};
 use evchain_protocol::session::{ChainFacts, Message, Open, PaymentKind};
 
-use crate::agents::availability::sold_at_once;
+use crate::agents::chain::availability::sold_at_once;
+use crate::agents::chain::nodes::Nodes;
 use crate::agents::error::AgentError;
-use crate::agents::nodes::Nodes;
 use crate::network::SessionStream;
 use crate::rpc::{NodeApiClient, Status};
 

@@ -14,9 +14,9 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::questions::{Newest, Next, Questions};
+use crate::agents::chain::nodes::Nodes;
 use crate::agents::error::AgentError;
 use crate::agents::event::{AgentEvent, Warning};
-use crate::agents::nodes::Nodes;
 use crate::network::{
     Multiaddr, NetworkLimits, Service, SessionEndpoint, SessionError, SessionStream, key_in,
 };

@@ -13,14 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::greet::Greeted;
 use super::guarding::Guarding;
-use crate::agents::blocks::{Change, News, NewsReader, changes_of, settles_locks};
+use crate::agents::chain::blocks::{Change, News, NewsReader, changes_of, settles_locks};
+use crate::agents::chain::nodes::Signer;
+use crate::agents::chain::settle::{Settled, Settlements};
 use crate::agents::error::AgentError;
 use crate::agents::event::{AgentEvent, Warning};
 use crate::agents::journal::Journal;
 use crate::agents::meter::Meter;
-use crate::agents::nodes::Signer;
 use crate::agents::report::{SessionReport, TransactionReport};
-use crate::agents::settle::{Settled, Settlements};
 use crate::agents::timing::{sleep_until, until};
 use crate::clock;
 use crate::network::{SessionError, SessionStream};

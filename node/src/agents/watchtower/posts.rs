@@ -11,8 +11,8 @@ use evchain_protocol::transaction::{Action, Transaction};
 use futures::StreamExt;
 
 use super::batch::{Came, bring_all};
+use crate::agents::chain::nodes::{Brought, MAX_SIGNINGS, Nodes, nonces_taken};
 use crate::agents::error::AgentError;
-use crate::agents::nodes::{Brought, MAX_SIGNINGS, Nodes, nonces_taken};
 use crate::agents::report::Phase;
 use crate::rpc::RpcError;
 

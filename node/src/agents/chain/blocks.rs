@@ -10,8 +10,8 @@ use evchain_protocol::primitives::{Span, TxRef};
 use tokio::sync::{broadcast, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::event::{AgentEvent, Observer, Warning};
 use super::finality::FinalityMeter;
+use crate::agents::event::{AgentEvent, Observer, Warning};
 use crate::clock;
 use crate::rpc::{BlockNotice, Follow, Followed, NodeApiClient, RpcClient};
 
@@ -26,7 +26,7 @@ const QUIET_HOPS: u32 = 20;
 const LEAST_QUIET: Duration = Duration::from_secs(10);
 
 /// Follows the chain as long as it lives.
-pub(super) struct Blocks {
+pub(in crate::agents) struct Blocks {
     news: broadcast::Sender<News>,
     meter: watch::Receiver<FinalityMeter>,
     _follower: AbortOnDropHandle<()>,
@@ -34,7 +34,7 @@ pub(super) struct Blocks {
 
 /// What the chain tells.
 #[derive(Debug, Clone)]
-pub(super) enum News {
+pub(in crate::agents) enum News {
     /// A block is final.
     Block(Arc<BlockNotice>),
     /// Some blocks were missed: ask for what matters.
@@ -42,11 +42,11 @@ pub(super) enum News {
 }
 
 /// One reader's place in the news.
-pub(super) struct NewsReader(broadcast::Receiver<News>);
+pub(in crate::agents) struct NewsReader(broadcast::Receiver<News>);
 
 impl Blocks {
     /// `meter` has measured the blocks before.
-    pub(super) fn follow(rpc: RpcClient, observer: Observer, meter: FinalityMeter) -> Self {
+    pub(in crate::agents) fn follow(rpc: RpcClient, observer: Observer, meter: FinalityMeter) -> Self {
         let (news, _) = broadcast::channel(QUEUE);
         let (metering, meter) = watch::channel(meter);
         let follower = tokio::spawn(follow(rpc, observer, news.clone(), metering));
@@ -54,19 +54,19 @@ impl Blocks {
     }
 
     /// How long the chain takes now to make something final.
-    pub(super) fn finality(&self, params: &Params) -> Span {
+    pub(in crate::agents) fn finality(&self, params: &Params) -> Span {
         self.meter.borrow().finality(params)
     }
 
     /// Reads from now on. Who asks the chain after this call misses nothing.
-    pub(super) fn reader(&self) -> NewsReader {
+    pub(in crate::agents) fn reader(&self) -> NewsReader {
         NewsReader(self.news.subscribe())
     }
 }
 
 impl NewsReader {
     /// The next news. Cancel safe.
-    pub(super) async fn next(&mut self) -> News {
+    pub(in crate::agents) async fn next(&mut self) -> News {
         match self.0.recv().await {
             Ok(news) => news,
             Err(broadcast::error::RecvError::Lagged(_)) => News::Gap,
@@ -145,7 +145,7 @@ async fn longest_quiet(rpc: &RpcClient) -> Duration {
 
 /// What a block did to a payment or channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Change {
+pub(in crate::agents) enum Change {
     /// Installments below this index are settled.
     SettledBelow(u32),
     /// Nothing is left of it: claimed, returned or paid out.
@@ -157,12 +157,16 @@ pub(super) enum Change {
 }
 
 /// What a block did to this payment or channel, in order.
-pub(super) fn changes_of(block: &BlockNotice, name: TxRef) -> Vec<Change> {
+pub(in crate::agents) fn changes_of(block: &BlockNotice, name: TxRef) -> Vec<Change> {
     block.events.iter().filter_map(|record| change(&record.event, name)).collect()
 }
 
 /// Whether a block settled a single lock between these two, as far as its events say.
-pub(super) fn settles_locks(block: &BlockNotice, consumer: PublicKey, producer: PublicKey) -> bool {
+pub(in crate::agents) fn settles_locks(
+    block: &BlockNotice,
+    consumer: PublicKey,
+    producer: PublicKey,
+) -> bool {
     block.events.iter().any(|record| match record.event {
         Event::LockClaimed { payee, .. } => payee == producer,
         Event::LockRefunded { payer, .. } => payer == consumer,

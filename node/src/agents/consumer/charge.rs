@@ -12,12 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::Attempt;
 use super::config::ConsumerConfig;
+use super::link::Link;
 use super::record::Decision;
 use super::session::{Driven, Driver};
-use crate::agents::blocks::{Change, News, changes_of, settles_locks};
+use crate::agents::chain::blocks::{Change, News, changes_of, settles_locks};
 use crate::agents::error::AgentError;
 use crate::agents::event::AgentEvent;
-use crate::agents::link::Link;
 use crate::agents::meter::Meter;
 use crate::agents::report::{Phase, SessionReport};
 use crate::agents::timing::until;

@@ -8,13 +8,13 @@
 use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::primitives::{TxRef, Window};
 
-use super::error::AgentError;
 use super::nodes::Nodes;
+use crate::agents::error::AgentError;
 use crate::rpc::{NodeApiClient, RpcClient};
 
 /// The most connectors that this producer has sold at any moment of this window, by payments and
 /// channels that `counts` picks by name.
-pub(super) async fn sold_at_once(
+pub(in crate::agents) async fn sold_at_once(
     nodes: &Nodes,
     producer: PublicKey,
     window: Window,

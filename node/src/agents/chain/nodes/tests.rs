@@ -12,9 +12,9 @@ use evchain_protocol::transaction::{Action, SignedTransaction};
 
 use super::{Nodes, Signer};
 use crate::agents::AgentError;
+use crate::agents::chain::stub::{StubNode, client, warnings};
 use crate::agents::event::Warning;
 use crate::agents::report::Phase;
-use crate::agents::stub::{StubNode, client, warnings};
 use crate::rpc::{CallError, NodeApiClient, Page, RpcClient};
 
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -15,10 +15,10 @@ use evchain_protocol::transaction::claim::{Claim, ClaimChain, ClaimHashes, Claim
 
 use tokio::task::JoinSet;
 
-use super::error::AgentError;
-use super::event::Warning;
 use super::nodes::Signer;
-use super::report::{Phase, TransactionReport};
+use crate::agents::error::AgentError;
+use crate::agents::event::Warning;
+use crate::agents::report::{Phase, TransactionReport};
 use crate::rpc::NodeApiClient;
 
 /// The first pause before a settlement that the ledger rejects is tried again; it doubles.
@@ -28,17 +28,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The settlements of a session that are under way.
 #[derive(Default)]
-pub(super) struct Settlements {
+pub(in crate::agents) struct Settlements {
     tasks: JoinSet<Settled>,
 }
 
 /// What came of a settlement: its transactions, none if there was nothing left to do.
-pub(super) type Settled = Result<Vec<TransactionReport>, AgentError>;
+pub(in crate::agents) type Settled = Result<Vec<TransactionReport>, AgentError>;
 
 impl Settlements {
     /// Begins to settle what pays for a session, and goes on until it is done or the chain holds no money
     /// for it any more.
-    pub(super) fn begin(&mut self, signer: &Arc<Signer>, terms: &Terms, settlement: Settlement) {
+    pub(in crate::agents) fn begin(&mut self, signer: &Arc<Signer>, terms: &Terms, settlement: Settlement) {
         let (signer, terms) = (Arc::clone(signer), *terms);
         self.tasks.spawn(async move {
             let (mut sent, mut pause, mut spare) = (Vec::new(), FIRST_PAUSE, Span::ZERO);
@@ -65,7 +65,7 @@ impl Settlements {
     }
 
     /// The next that is done, or none if there are none. Cancel safe.
-    pub(super) async fn next(&mut self) -> Option<Settled> {
+    pub(in crate::agents) async fn next(&mut self) -> Option<Settled> {
         let settled = self.tasks.join_next().await?;
         let failed = |error| Err(AgentError::Task(format!("a settlement, {error}")));
         Some(settled.unwrap_or_else(failed))

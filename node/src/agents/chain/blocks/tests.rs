@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 
 use super::{News, relay};
+use crate::agents::chain::finality::FinalityMeter;
+use crate::agents::chain::stub::{StubNode, client, warnings};
 use crate::agents::event::Warning;
-use crate::agents::finality::FinalityMeter;
-use crate::agents::stub::{StubNode, client, warnings};
 
 #[tokio::test]
 async fn a_silent_node_is_left() {

@@ -12,27 +12,27 @@ use jsonrpsee::RpcModule;
 use jsonrpsee::core::{RpcResult, SubscriptionResult};
 use jsonrpsee::server::{Server, ServerHandle};
 
-use super::event::{AgentEvent, Observer, Warning};
+use crate::agents::event::{AgentEvent, Observer, Warning};
 use crate::rpc::{AccountInfo, BlockNotice, CallError, ChainInfo, Finality, RpcClient, Status};
 
 /// How a stub answers.
 #[derive(Debug, Clone)]
-pub(super) struct Script {
-    pub(super) height: u64,
+pub(in crate::agents) struct Script {
+    pub(in crate::agents) height: u64,
     /// The account of everybody, and the nonce after what waits; none is found otherwise.
-    pub(super) account: Option<(u64, u64)>,
+    pub(in crate::agents) account: Option<(u64, u64)>,
     /// What comes of the transactions that are sent, one after the other; then they become final.
-    pub(super) refusals: Vec<CallError>,
+    pub(in crate::agents) refusals: Vec<CallError>,
     /// The account's nonce from the next rejection on.
-    pub(super) nonce_after_rejection: Option<u64>,
+    pub(in crate::agents) nonce_after_rejection: Option<u64>,
     /// Whether it tells of blocks.
-    pub(super) tells: bool,
+    pub(in crate::agents) tells: bool,
     /// The transactions that came.
-    pub(super) sent: Vec<SignedTransaction>,
+    pub(in crate::agents) sent: Vec<SignedTransaction>,
 }
 
-pub(super) struct StubNode {
-    pub(super) script: Arc<Mutex<Script>>,
+pub(in crate::agents) struct StubNode {
+    pub(in crate::agents) script: Arc<Mutex<Script>>,
     url: String,
     _server: ServerHandle,
 }
@@ -46,7 +46,7 @@ fn key() -> PublicKey {
 }
 
 impl StubNode {
-    pub(super) async fn start(height: u64) -> Self {
+    pub(in crate::agents) async fn start(height: u64) -> Self {
         let script = Script {
             height,
             account: None,
@@ -62,23 +62,23 @@ impl StubNode {
         Self { script, url, _server: running }
     }
 
-    pub(super) fn set(&self, change: impl FnOnce(&mut Script)) {
+    pub(in crate::agents) fn set(&self, change: impl FnOnce(&mut Script)) {
         change(&mut self.script.lock().expect("no panic"));
     }
 
-    pub(super) fn sent(&self) -> Vec<SignedTransaction> {
+    pub(in crate::agents) fn sent(&self) -> Vec<SignedTransaction> {
         self.script.lock().expect("no panic").sent.clone()
     }
 }
 
 /// A client of these, in this order.
-pub(super) async fn client(nodes: &[&StubNode]) -> RpcClient {
+pub(in crate::agents) async fn client(nodes: &[&StubNode]) -> RpcClient {
     let endpoints: Vec<_> = nodes.iter().map(|node| node.url.parse().expect("a URL")).collect();
     RpcClient::connect(&endpoints).await.expect("they answer")
 }
 
 /// An observer, and the warnings that it was told.
-pub(super) fn warnings() -> (Observer, Arc<Mutex<Vec<Warning>>>) {
+pub(in crate::agents) fn warnings() -> (Observer, Arc<Mutex<Vec<Warning>>>) {
     let told = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&told);
     let observer: Observer = Arc::new(move |event| {

@@ -1,8 +1,8 @@
 //! Collects what a report tells, and tells the observer at once.
 
-use super::event::{AgentEvent, Warning};
-use super::nodes::Nodes;
-use super::report::{Phase, PhaseReport, TransactionReport};
+use crate::agents::chain::nodes::Nodes;
+use crate::agents::event::{AgentEvent, Warning};
+use crate::agents::report::{Phase, PhaseReport, TransactionReport};
 use crate::clock;
 
 /// The most entries of each list in a report. A charge has a few dozen.

@@ -14,9 +14,9 @@ use evchain_protocol::transaction::{Action, SignedTransaction, Transaction};
 use jsonrpsee::core::client::Error as ClientError;
 
 use self::patience::{Patience, Trouble};
-use super::error::AgentError;
-use super::event::{AgentEvent, Observer, Warning};
-use super::report::{Phase, TransactionReport};
+use crate::agents::error::AgentError;
+use crate::agents::event::{AgentEvent, Observer, Warning};
+use crate::agents::report::{Phase, TransactionReport};
 use crate::clock;
 use crate::rpc::{CallError, Finality, NodeApiClient, Page, RpcClient, RpcError, TransactionKey};
 
@@ -29,16 +29,16 @@ const WAIT_BEHIND_MS: u64 = 1_000;
 /// A question that has no answer for so long is worth a warning, whatever it waits for.
 const SLOW: Duration = Duration::from_secs(10);
 /// How often an action is signed anew because somebody else used its nonce.
-pub(super) const MAX_SIGNINGS: u32 = 8;
+pub(in crate::agents) const MAX_SIGNINGS: u32 = 8;
 
 /// The nodes that an agent asks. Cheap to clone.
 ///
 /// A question goes to one node as a whole, to another one as a whole when that fails, and to none that is
 /// known to miss a block: what such a node says, finds or rejects may be different by now.
 #[derive(Clone)]
-pub(super) struct Nodes {
-    pub(super) rpc: RpcClient,
-    pub(super) observer: Observer,
+pub(in crate::agents) struct Nodes {
+    pub(in crate::agents) rpc: RpcClient,
+    pub(in crate::agents) observer: Observer,
     /// The height of the newest block that the agent knows something of.
     newest: Arc<AtomicU64>,
     /// The height that each node said last, which is one that it has reached.
@@ -49,7 +49,7 @@ pub(super) struct Nodes {
 
 /// What became of a signed transaction.
 #[derive(Debug)]
-pub(super) enum Brought {
+pub(in crate::agents) enum Brought {
     /// It is final.
     Final(Box<Finality>, TransactionReport),
     /// Its nonce is used up, by another transaction.
@@ -57,31 +57,31 @@ pub(super) enum Brought {
 }
 
 impl Nodes {
-    pub(super) fn new(rpc: RpcClient, observer: Observer) -> Self {
+    pub(in crate::agents) fn new(rpc: RpcClient, observer: Observer) -> Self {
         let heights = (0..rpc.count()).map(|_| AtomicU64::new(0)).collect();
         Self { rpc, observer, newest: Arc::default(), heights, slow: SLOW }
     }
 
-    pub(super) fn chain(&self) -> ChainId {
+    pub(in crate::agents) fn chain(&self) -> ChainId {
         self.rpc.chain_id()
     }
 
-    pub(super) fn observe(&self, event: &AgentEvent) {
+    pub(in crate::agents) fn observe(&self, event: &AgentEvent) {
         (self.observer)(event);
     }
 
-    pub(super) fn warn(&self, warning: Warning) {
+    pub(in crate::agents) fn warn(&self, warning: Warning) {
         self.observe(&AgentEvent::Warned(warning));
     }
 
     /// Notes that there is a block of this height.
-    pub(super) fn saw(&self, height: Height) {
+    pub(in crate::agents) fn saw(&self, height: Height) {
         self.newest.fetch_max(height.get(), Ordering::Relaxed);
     }
 
     /// Asks until a node answers that misses no block that is known of; `None` where what was asked for is
     /// not on the chain. All that `call` does it does at one node.
-    pub(super) async fn ask<T, F, A>(&self, what: &str, call: F) -> Result<Option<T>, AgentError>
+    pub(in crate::agents) async fn ask<T, F, A>(&self, what: &str, call: F) -> Result<Option<T>, AgentError>
     where
         F: Fn(RpcClient) -> A,
         A: Future<Output = Result<T, ClientError>>,
@@ -104,7 +104,7 @@ impl Nodes {
     }
 
     /// As [`Nodes::ask`], for what every chain has.
-    pub(super) async fn need<T, F, A>(&self, what: &str, call: F) -> Result<T, AgentError>
+    pub(in crate::agents) async fn need<T, F, A>(&self, what: &str, call: F) -> Result<T, AgentError>
     where
         F: Fn(RpcClient) -> A,
         A: Future<Output = Result<T, ClientError>>,
@@ -114,7 +114,7 @@ impl Nodes {
     }
 
     /// All entries of a list, page by page, from one node.
-    pub(super) async fn all<T, K, F, A>(&self, what: &str, page: F) -> Result<Vec<T>, AgentError>
+    pub(in crate::agents) async fn all<T, K, F, A>(&self, what: &str, page: F) -> Result<Vec<T>, AgentError>
     where
         K: Copy,
         F: Fn(RpcClient, Option<K>) -> A,
@@ -136,13 +136,17 @@ impl Nodes {
     }
 
     /// An account, if there is one.
-    pub(super) async fn account(&self, key: PublicKey) -> Result<Option<Account>, AgentError> {
+    pub(in crate::agents) async fn account(&self, key: PublicKey) -> Result<Option<Account>, AgentError> {
         let found = self.ask("ask for an account", |rpc| async move { rpc.account(key).await }).await?;
         Ok(found.map(|info| info.account))
     }
 
     /// What an `Open` names and what pays for its request, while the chain holds money in it.
-    pub(super) async fn paying(&self, open: &Open, request: &Request) -> Result<Option<OnChain>, AgentError> {
+    pub(in crate::agents) async fn paying(
+        &self,
+        open: &Open,
+        request: &Request,
+    ) -> Result<Option<OnChain>, AgentError> {
         if open.kind != PaymentKind::Single {
             return self.payment(open.kind, open.payment).await;
         }
@@ -151,7 +155,7 @@ impl Nodes {
     }
 
     /// Whether the chain still holds money for a session.
-    pub(super) async fn is_held(&self, terms: &Terms) -> Result<bool, AgentError> {
+    pub(in crate::agents) async fn is_held(&self, terms: &Terms) -> Result<bool, AgentError> {
         Ok(match terms.kind {
             PaymentKind::Single => !self.locks(terms.consumer, terms.producer).await?.is_empty(),
             kind => self.payment(kind, terms.payment).await?.is_some(),
@@ -159,7 +163,7 @@ impl Nodes {
     }
 
     /// The single locks that are open from one key to another, by their names.
-    pub(super) async fn locks(
+    pub(in crate::agents) async fn locks(
         &self,
         consumer: PublicKey,
         producer: PublicKey,
@@ -172,7 +176,7 @@ impl Nodes {
 
     /// A payment or channel, while the chain holds money in it. Single locks are no such object: see
     /// [`Nodes::locks`].
-    pub(super) async fn payment(
+    pub(in crate::agents) async fn payment(
         &self,
         kind: PaymentKind,
         name: TxRef,
@@ -192,7 +196,7 @@ impl Nodes {
 
     /// Brings a signed transaction to the chain: sends it, to one node after the other and again,
     /// until it is final or a rule speaks against it.
-    pub(super) async fn bring(
+    pub(in crate::agents) async fn bring(
         &self,
         phase: Phase,
         signed: &SignedTransaction,
@@ -279,27 +283,27 @@ impl Nodes {
 }
 
 /// A key and its place on the chain: signs actions and brings them there, one after the other.
-pub(super) struct Signer {
-    pub(super) nodes: Nodes,
-    pub(super) key: KeyPair,
+pub(in crate::agents) struct Signer {
+    pub(in crate::agents) nodes: Nodes,
+    pub(in crate::agents) key: KeyPair,
     /// Held from the choice of a nonce until the transaction is final: two transactions under way
     /// with one key could be lost both when the first is rejected after the second was taken.
     turn: tokio::sync::Mutex<()>,
 }
 
 impl Signer {
-    pub(super) fn new(nodes: Nodes, key: KeyPair) -> Self {
+    pub(in crate::agents) fn new(nodes: Nodes, key: KeyPair) -> Self {
         Self { nodes, key, turn: tokio::sync::Mutex::default() }
     }
 
-    pub(super) fn address(&self) -> PublicKey {
+    pub(in crate::agents) fn address(&self) -> PublicKey {
         self.key.public_key()
     }
 
     /// The action, signed with the account's own nonce. A transaction from before that still waits with
     /// this nonce (nobody else signs with the key) either becomes final, and this one stale, or is dropped,
     /// and leaves no gap for this one to wait behind.
-    pub(super) async fn sign(&self, action: Action) -> Result<SignedTransaction, AgentError> {
+    pub(in crate::agents) async fn sign(&self, action: Action) -> Result<SignedTransaction, AgentError> {
         let address = self.address();
         let info = self
             .nodes
@@ -311,7 +315,7 @@ impl Signer {
     }
 
     /// Signs an action and brings it to the chain.
-    pub(super) async fn send(
+    pub(in crate::agents) async fn send(
         &self,
         phase: Phase,
         action: &Action,
@@ -328,7 +332,7 @@ impl Signer {
 }
 
 /// Others sign with the same key, and were faster each time.
-pub(super) fn nonces_taken(action: &Action) -> AgentError {
+pub(in crate::agents) fn nonces_taken(action: &Action) -> AgentError {
     AgentError::Rejected {
         action: action.kind(),
         reason: "nonce_too_low".to_owned(),

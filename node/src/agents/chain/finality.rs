@@ -6,8 +6,8 @@ use evchain_protocol::params::Params;
 use evchain_protocol::primitives::{Height, Span, Timestamp};
 use futures::StreamExt;
 
-use super::error::AgentError;
 use super::nodes::Nodes;
+use crate::agents::error::AgentError;
 use crate::rpc::{BlockKey, NodeApiClient};
 
 /// How many of the newest blocks count.
@@ -19,7 +19,7 @@ const MOST: usize = 99;
 
 /// Measured from the newest blocks.
 #[derive(Debug, Clone, Default)]
-pub(super) struct FinalityMeter {
+pub(in crate::agents) struct FinalityMeter {
     newest: Option<(Height, Timestamp)>,
     /// From each block's time to the next one's, in ms.
     gaps: VecDeque<u64>,
@@ -29,7 +29,7 @@ pub(super) struct FinalityMeter {
 
 impl FinalityMeter {
     /// What the chain's newest blocks tell to one who starts.
-    pub(super) async fn of_recent_blocks(nodes: &Nodes) -> Result<Self, AgentError> {
+    pub(in crate::agents) async fn of_recent_blocks(nodes: &Nodes) -> Result<Self, AgentError> {
         let what = "ask for the newest blocks";
         let tip = nodes.need(what, |rpc| async move { rpc.status().await }).await?.height.get();
         // The time of block 0 is that of the genesis, when nobody ran.
@@ -49,7 +49,7 @@ impl FinalityMeter {
     }
 
     /// A block that has just become known.
-    pub(super) fn heard(&mut self, height: Height, time: Timestamp, now: Timestamp) {
+    pub(in crate::agents) fn heard(&mut self, height: Height, time: Timestamp, now: Timestamp) {
         self.follows(height, time);
         keep(&mut self.lags, now.since(time));
     }
@@ -57,7 +57,7 @@ impl FinalityMeter {
     /// How long 99 of 100 transactions that just missed a block have to wait until the next one is known
     /// as final (T4): the time between two blocks, and the median of what it takes to hear of one. A
     /// node that catches up tells of many old blocks at once, hence the median.
-    pub(super) fn finality(&self, params: &Params) -> Span {
+    pub(in crate::agents) fn finality(&self, params: &Params) -> Span {
         let gap = quantile(&self.gaps, MOST).unwrap_or(params.idle_interval);
         gap.saturating_add(quantile(&self.lags, 50).unwrap_or(Span::ZERO))
     }
