@@ -61,8 +61,6 @@ pub async fn run(
     let machine = Watchtower::recover(nodes.chain(), config.policy, &records)
         .map_err(|source| AgentError::Damaged { path: journal.path().to_owned(), source })?;
     let journal = journal.replace(&machine.records())?;
-    // Each was on the final chain: a node that is below it cannot tell that it has ended.
-    machine.guards().keys().for_each(|name| nodes.saw(name.height()));
     let (endpoint, streams) = SessionEndpoint::start(
         Service::Watching,
         Some(config.listen.clone()),
@@ -72,6 +70,9 @@ pub async fn run(
     )?;
     let address = reachable(&config.listen, config.advertise.as_ref(), &endpoint).await?.to_string();
     let meter = FinalityMeter::of_recent_blocks(&nodes).await?;
+    // Each was on the final chain: a node that is below it cannot tell that it has ended. Not before, since
+    // from then on such a node is asked for nothing, and the tower must not wait for it to take states.
+    machine.guards().keys().for_each(|name| nodes.saw(name.height()));
     let blocks = Blocks::follow(rpc, Arc::clone(&observer), meter);
     let (clients, asked) = Clients::new(config.max_streams, config.allow.clone(), QUESTIONS);
     let mut tower = Tower {
