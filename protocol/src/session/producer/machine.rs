@@ -6,7 +6,7 @@ use crate::crypto::{KeyPair, Preimage, PublicKey};
 use crate::primitives::{Energy, Timestamp};
 use crate::session::messages::{Delivered, Message, Open, ReceiptMessage, RejectReason, Release, StopReason};
 use crate::session::open::{ChainFacts, OnChain, check_open};
-use crate::session::outcome::{EndReason, Outcome, Settlement, Unexpected};
+use crate::session::outcome::{EndReason, Outcome, Unexpected};
 use crate::session::proof::{Proof, Verifier, channel_state};
 use crate::session::receipt::{Receipt, ReceiptRecord, SignedReceipt};
 use crate::session::terms::{PaymentKind, Progress, Terms, later, reaches};
@@ -161,6 +161,7 @@ impl ProducerSession {
         use Phase::{Closing, Delivering, Done, Paused, Settling};
         use ProducerInput as Input;
 
+        let is_cancelled = input == Input::Cancelled;
         match (self.phase, input) {
             (Paused | Delivering | Closing, Input::Message(Message::Open(open)))
                 if open.payment == self.terms.payment && self.end.is_none() =>
@@ -181,9 +182,7 @@ impl ProducerSession {
                 if phase == Delivering {
                     self.deliver(now, out); // P9
                 }
-                if self.claim_reminder().is_some_and(|at| at <= self.chain_time) {
-                    self.settle_early(out); // P15
-                }
+                self.settle_early(time, out); // P15
             }
             (Paused | Delivering | Closing, Input::Message(Message::Resume(resume)))
                 if resume.payment == self.terms.payment =>
@@ -197,9 +196,7 @@ impl ProducerSession {
             (Paused | Closing, Input::Message(Message::Receipt(message))) => {
                 self.sign_receipt(&message, out); // P12, P13
             }
-            (_, Input::Timeout) if self.claim_reminder().is_some_and(|at| at <= now) => {
-                self.settle_early(out); // P15
-            }
+            (_, Input::Timeout) if self.settle_early(now, out) => {} // P15
             (Paused | Delivering, Input::Timeout) if self.is_due(now) => {
                 self.stop(now, StopReason::Timeout, out); // P11
             }
@@ -207,15 +204,8 @@ impl ProducerSession {
             (Paused | Delivering | Closing | Settling, Input::Settled(below)) => {
                 self.settled(now, below, out); // P16
             }
-            (Paused | Delivering | Closing | Settling, Input::Cancelled) => {
-                self.finish_energy(EndReason::ClosedOnChain, out);
-                self.settled(now, self.terms.plan.count.get(), out); // P16
-            }
-            (Paused | Delivering | Closing | Settling, Input::Gone) => {
-                if self.may_be_cancelled() {
-                    self.finish_energy(EndReason::ClosedOnChain, out);
-                }
-                self.settled(now, self.terms.plan.count.get(), out); // P16
+            (Paused | Delivering | Closing | Settling, Input::Cancelled | Input::Gone) => {
+                self.gone(now, is_cancelled || self.may_be_cancelled(), out); // P16
             }
             (Paused | Delivering | Closing, Input::ForceClosed) => {
                 self.finish_energy(EndReason::ConsumerStopped(StopReason::PaymentClosing), out); // P17
@@ -306,7 +296,7 @@ impl ProducerSession {
     }
 
     /// P7, P9: lets the installment flow when it may, and reports it when it did.
-    fn deliver(&mut self, now: Timestamp, out: &mut Vec<ProducerOutput>) {
+    pub(super) fn deliver(&mut self, now: Timestamp, out: &mut Vec<ProducerOutput>) {
         if !self.flowing {
             if self.may_be_cancelled() {
                 return;
@@ -354,7 +344,7 @@ impl ProducerSession {
         self.timer = Some(later(now, self.policy.answer_timeout));
     }
 
-    fn finish_energy(&mut self, reason: EndReason, out: &mut Vec<ProducerOutput>) {
+    pub(super) fn finish_energy(&mut self, reason: EndReason, out: &mut Vec<ProducerOutput>) {
         if self.end.is_none() {
             self.end = Some(reason);
             self.flowing = false;
@@ -415,101 +405,6 @@ impl ProducerSession {
             signature: receipt.producer,
             closing: closing.map(|signed| signed.state.sign(&self.key, self.terms.chain).signature),
         })
-    }
-
-    /// E1-E4: collects all that is owed and not yet claimed.
-    pub(super) fn settle(&mut self, out: &mut Vec<ProducerOutput>) {
-        self.finish_energy(EndReason::Completed, out);
-        self.timer = None;
-        self.phase = Phase::Settling;
-        let settlement = match self.terms.kind {
-            PaymentKind::Channel => self.best_state().map(Settlement::Close),
-            PaymentKind::Hashes | PaymentKind::Chain | PaymentKind::Single => self.claim(),
-        };
-        out.extend(settlement.map(ProducerOutput::Settle));
-        self.finish_if_settled(out);
-    }
-
-    /// E1, E2: what was released and not given out in a claim yet.
-    fn claim(&mut self) -> Option<Settlement> {
-        let unclaimed: Vec<_> =
-            self.unsettled.range(self.claimed_below..).map(|(index, preimage)| (*index, *preimage)).collect();
-        let (index, link) = *unclaimed.last()?;
-        self.claimed_below = index.saturating_add(1);
-        Some(match self.terms.kind {
-            PaymentKind::Chain => Settlement::ClaimChain { index, link },
-            _ => Settlement::ClaimHashes(unclaimed),
-        })
-    }
-
-    /// P15: when something released and unclaimed comes near its deadline.
-    fn claim_reminder(&self) -> Option<Timestamp> {
-        if matches!(self.phase, Phase::Settling | Phase::Done) {
-            return None;
-        }
-        let deadline = if self.terms.kind == PaymentKind::Channel {
-            self.newest_state.and(self.terms.channel_deadline)
-        } else {
-            let (first, _) = self.unsettled.range(self.claimed_below..).next()?;
-            self.terms.deadline(*first)
-        };
-        deadline.map(|deadline| deadline.before(self.policy.settle_lead))
-    }
-
-    /// P15: an installment is claimed meanwhile, a channel can only be closed for good.
-    fn settle_early(&mut self, out: &mut Vec<ProducerOutput>) {
-        if self.terms.kind == PaymentKind::Channel {
-            self.finish_energy(EndReason::ProducerStopped(StopReason::PaymentClosing), out);
-            out.push(ProducerOutput::Send(Message::Stop(StopReason::PaymentClosing)));
-            self.settle(out);
-        } else {
-            out.extend(self.claim().map(ProducerOutput::Settle));
-        }
-    }
-
-    /// The consumer-signed state that pays most, the closing one if both agreed.
-    fn best_state(&self) -> Option<SignedChannelState> {
-        self.receipt.and_then(|record| record.closing).or(self.newest_state)
-    }
-
-    /// P16.
-    fn settled(&mut self, now: Timestamp, below: u32, out: &mut Vec<ProducerOutput>) {
-        if below <= self.settled_below {
-            return;
-        }
-        if self.terms.kind == PaymentKind::Channel {
-            self.finish_energy(EndReason::ClosedOnChain, out); // D3: before it is written that the channel is gone
-        }
-        out.push(ProducerOutput::Persist(ProducerRecord::Settled(below)));
-        self.book_settled(below);
-        match self.phase {
-            Phase::Settling => self.finish_if_settled(out),
-            // The payment is gone, and nothing more can be paid with it.
-            _ if self.terms.kind == PaymentKind::Channel || self.end == Some(EndReason::ClosedOnChain) => {
-                self.settle(out);
-            }
-            Phase::Delivering => self.deliver(now, out), // P9
-            _ => {}
-        }
-    }
-
-    pub(super) fn book_settled(&mut self, below: u32) {
-        self.settled_below = self.settled_below.max(below);
-        self.unsettled.retain(|index, _| *index >= below);
-        if self.terms.kind == PaymentKind::Channel {
-            self.newest_state = None;
-        }
-    }
-
-    fn finish_if_settled(&mut self, out: &mut Vec<ProducerOutput>) {
-        let open = match self.terms.kind {
-            PaymentKind::Channel => self.settled_below == 0 && self.best_state().is_some(),
-            _ => !self.unsettled.is_empty(),
-        };
-        if !open {
-            self.phase = Phase::Done;
-            out.push(ProducerOutput::Finished(self.outcome()));
-        }
     }
 
     /// What the session came to so far.

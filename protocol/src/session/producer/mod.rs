@@ -1,8 +1,7 @@
 //! The producer's side.
 
-mod guard;
+mod collect;
 mod io;
-mod locks;
 mod machine;
 mod reconnect;
 mod recover;
