@@ -252,6 +252,11 @@ fn records_of<'a, R: Decode<()> + Encode>(
     Ok((records, rest))
 }
 
+/// Where a journal of this name is when nothing is left to do for it.
+pub(super) fn closed(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.{CLOSED}"))
+}
+
 /// Whether there is, or was, a journal of this name.
 pub(super) fn is_known(folder: &Path, name: &str) -> bool {
     [OPEN, CLOSED].iter().any(|ending| folder.join(format!("{name}.{ending}")).exists())

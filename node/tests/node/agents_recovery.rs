@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use evchain_node::agents::sessions::{EntryState, Side, list};
 use evchain_node::agents::{AgentEvent, ChargeOutcome, Phase, Warning};
+use evchain_node::network::{NetworkLimits, Service, SessionEndpoint};
 use evchain_node::rpc::{NodeApiClient, RpcClient};
 use evchain_protocol::governance::{Change, ParamChange};
 use evchain_protocol::primitives::Amount;
-use evchain_protocol::session::PaymentKind;
+use evchain_protocol::session::{Message, PaymentKind, Resume, StopReason};
 use evchain_protocol::transaction::Action;
 use evchain_protocol::transaction::propose::Propose;
 use tokio::runtime::Handle;
@@ -25,21 +26,50 @@ async fn a_killed_producer_goes_on_where_it_was() {
     for kind in [PaymentKind::Channel, PaymentKind::Chain, PaymentKind::Hashes] {
         let world = World::start(&[1], 0).await;
         let seller = world.produce(1, tariff(40)).await;
-        let contact = seller.events.told().into_iter().find_map(|event| match event {
-            AgentEvent::Listening { contact } => Some(contact),
-            _ => None,
-        });
+        let contact = seller.contact();
         let charging = world.charge(order_from(kind, 8, 5_000, 12_000)).await;
         charging.events.wait_delivered(2).await;
         seller.kill().await;
         // At the same address, as after a restart of the machine.
-        let listen = contact.expect("it listened").parse().expect("an address");
-        let seller = world.produce_at(1, tariff(40), listen).await;
+        let seller = world.produce_at(1, tariff(40), contact).await;
         assert!(seller.events.told().iter().any(|event| matches!(event, AgentEvent::Resumed { .. })));
         let report = charging.report().await;
         assert_eq!(report.outcome, ChargeOutcome::Charged, "{report:#?}");
         assert_eq!(report.paid, PRICE, "{kind:?}");
         assert_eq!(world.balance(key(1).public_key()).await, START.saturating_add(PRICE));
+        seller.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_lost_its_receipt_gets_it_again() {
+    for kind in [PaymentKind::Channel, PaymentKind::Chain] {
+        let world = World::start(&[1], 0).await;
+        let seller = world.produce(1, tariff(40)).await;
+        let contact = seller.contact();
+        let report = world.charge(order_from(kind, 3, 5_000, 6_000)).await.report().await;
+        let session = report.session.expect("a session");
+        seller.events.wait("the sale's end", |event| matches!(event, AgentEvent::SessionEnded(_))).await;
+        let zeta =
+            (0..9).map(|index| world.wallet.key(index)).find(|key| key.public_key() == report.consumer);
+        let resume = Message::Resume(Resume { payment: session.payment, released: 3, delivered: 3 });
+        for (asks, key) in [(true, zeta.expect("a key of the wallet")), (false, key(9))] {
+            let chain = world.rpc().await.chain_id();
+            let (endpoint, _) =
+                SessionEndpoint::start(Service::Charging, None, chain, &key, NetworkLimits::default())
+                    .expect("an endpoint");
+            let opened = endpoint.open_session(session.producer, vec![contact.clone()]);
+            let mut stream = soon("a stream", opened).await.expect("a stream");
+            stream.send(&resume.encode()).await.expect("sent");
+            let said = stream.receive(Duration::from_secs(20)).await.expect("an answer");
+            match Message::decode(&said).expect("a message") {
+                Message::Receipt(it) if asks => {
+                    assert_eq!(Some(it.receipt), session.outcome.receipt.map(|signed| signed.receipt));
+                }
+                Message::Stop(StopReason::Ended) if !asks => {}
+                other => panic!("{kind:?}, the consumer: {asks}: {other:?}"),
+            }
+        }
         seller.finish().await;
     }
 }

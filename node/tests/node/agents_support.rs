@@ -423,6 +423,15 @@ pub struct Producing {
 }
 
 impl Producing {
+    /// Where it takes sessions.
+    pub fn contact(&self) -> Multiaddr {
+        let contact = self.events.told().into_iter().find_map(|event| match event {
+            AgentEvent::Listening { contact } => contact.parse().ok(),
+            _ => None,
+        });
+        contact.expect("it listens")
+    }
+
     pub async fn finish(self) -> ProducerReport {
         self.stop.cancel();
         soon("the producer's end", self.task).await.expect("no panic").expect("an orderly end")

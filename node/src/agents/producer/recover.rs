@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use evchain_protocol::crypto::KeyPair;
-use evchain_protocol::session::{ProducerOutput, ProducerPolicy, ProducerRecord, ProducerSession};
+use evchain_protocol::crypto::{KeyPair, PublicKey};
+use evchain_protocol::session::{
+    Message, ProducerInput, ProducerOutput, ProducerPolicy, ProducerRecord, ProducerSession, Resume,
+    StopReason,
+};
 
 use crate::agents::consumer::JOURNAL_PREFIX;
 use crate::agents::error::AgentError;
-use crate::agents::journal::{self, Journal};
+use crate::agents::journal::{self, Journal, Peeked};
 use crate::clock;
 
 /// A sale to go on with.
@@ -50,4 +53,34 @@ pub(super) fn recover(
     let session = ProducerSession::recover(key.clone(), policy, &records, clock::now(), &mut out)
         .map_err(|source| AgentError::Damaged { path: path.to_owned(), source })?;
     Ok(Some(Interrupted { session, journal, out }))
+}
+
+/// What a consumer hears that asks for a session which is over (P18): the receipt, if there is one and it is the
+/// consumer's, or that it has ended.
+pub(super) fn last_word(
+    folder: &Path,
+    consumer: PublicKey,
+    resume: Resume,
+    key: &KeyPair,
+    policy: ProducerPolicy,
+) -> Message {
+    // Single locks have one session for each consumer's key (O8).
+    let names = [resume.payment.to_string(), consumer.to_string()];
+    let said = names.iter().find_map(|name| {
+        let Peeked { records, .. } = journal::peek::<ProducerRecord>(&journal::closed(folder, name)).ok()?;
+        let Some(ProducerRecord::Accepted(accepted)) = records.first() else { return None };
+        if (accepted.terms.payment, accepted.terms.consumer) != (resume.payment, consumer) {
+            return None;
+        }
+        // Nothing is left to do for it: of its outputs only the answer is carried out.
+        let (now, mut out) = (clock::now(), Vec::new());
+        let mut session = ProducerSession::recover(key.clone(), policy, &records, now, &mut out).ok()?;
+        out.clear();
+        session.step(now, ProducerInput::Message(Message::Resume(resume)), &mut out).ok()?;
+        out.into_iter().find_map(|output| match output {
+            ProducerOutput::Send(message @ Message::Receipt(_)) => Some(message),
+            _ => None,
+        })
+    });
+    said.unwrap_or(Message::Stop(StopReason::Ended))
 }

@@ -11,7 +11,7 @@ use evchain_protocol::primitives::TxRef;
 use evchain_protocol::sealed::MAX_SEALED_CONTACT_BYTES;
 use evchain_protocol::session::{
     Margins, Message, PaymentKind, ProducerOutput, ProducerPolicy, ProducerRecord, ProducerSession,
-    RejectReason, StopReason,
+    RejectReason,
 };
 use evchain_protocol::state::auction::{MAX_CONTACT_BYTES, Place, Station};
 use evchain_protocol::text::Text;
@@ -26,7 +26,7 @@ use super::bidder::Bidder;
 use super::config::{ProducerConfig, ProducerReport};
 use super::greet::{Facts, Greeted, greet};
 use super::guarding::Guarding;
-use super::recover::{Interrupted, recover, unfinished_sales};
+use super::recover::{Interrupted, last_word, recover, unfinished_sales};
 use super::session::Driver;
 use super::slots::Slots;
 use super::tariff::Mobility;
@@ -360,8 +360,10 @@ impl Producer {
                     Err(reason) => self.refuse(payment, reason, greeted.stream),
                 }
             }
-            // A session that is over: its last word was said.
-            (Message::Resume(_), _) => say(greeted.stream, Message::Stop(StopReason::Ended)),
+            (Message::Resume(resume), _) => {
+                let message = last_word(&self.folder, remote, resume, &self.signer.key, self.policy);
+                say(greeted.stream, message);
+            }
             _ => {}
         }
         Ok(())
