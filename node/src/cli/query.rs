@@ -321,7 +321,9 @@ async fn follow(rpc: &RpcClient, what: FollowWhat) -> anyhow::Result<()> {
     }
 }
 
-async fn print_all<T: Serialize + serde::de::DeserializeOwned>(mut follow: Follow<T>) -> anyhow::Result<()> {
+async fn print_all<T: Serialize + serde::de::DeserializeOwned + Send + 'static>(
+    mut follow: Follow<T>,
+) -> anyhow::Result<()> {
     loop {
         match follow.next().await {
             Followed::Item(item) => print_text(&serde_json::to_string(&item)?)?,

@@ -7,7 +7,10 @@
 
 use evchain_protocol::payment::DepositRule;
 use evchain_protocol::primitives::{Span, Timestamp};
-use evchain_protocol::session::{Message, PaymentKind, ProducerRecord, Settlement};
+use evchain_protocol::session::{
+    EndReason, Message, PaymentKind, ProducerInput, ProducerOutput, ProducerPolicy, ProducerRecord,
+    ProducerSession, Release, Settlement,
+};
 
 use crate::bank::Side;
 use crate::deal::{Deal, START, Shape, shapes};
@@ -58,7 +61,7 @@ fn what_was_taken_back_while_the_producer_was_down_is_not_delivered() {
 fn a_payment_that_is_gone_when_it_can_no_longer_be_cancelled_was_paid() {
     for (what, shape) in cancellable() {
         // The deposit of an only installment with `refund` is gone before the window: claimed, or returned.
-        if shape.kind == PaymentKind::Channel || (shape.count == 1 && shape.deposit != DepositRule::Forfeit) {
+        if shape.count == 1 && shape.deposit != DepositRule::Forfeit {
             continue;
         }
         let mut world = accepted(shape);
@@ -70,6 +73,11 @@ fn a_payment_that_is_gone_when_it_can_no_longer_be_cancelled_was_paid() {
         let records = world.producer_disk.len();
         world.kill(Side::Producer, records, Span::new(3 * 3_600_000));
         world.run();
+        let taken_back = ProducerRecord::Ended(EndReason::ClosedOnChain);
+        assert!(
+            shape.kind == PaymentKind::Channel || !world.producer_disk.contains(&taken_back),
+            "{what}: what was delivered was not taken back"
+        );
         // Nobody claimed in time (D7), and nothing flows for what has returned.
         assert!(world.flowed <= world.deal.energy_of([0]), "{what}: {} Wh", world.flowed);
         assert!(world.consumer_loss() <= world.largest_installment(), "{what}");
@@ -100,4 +108,20 @@ fn a_cancel_and_a_crash_together_cost_nobody_more_than_an_installment() {
         }
     }
     assert!(cancelled > 100, "{cancelled}");
+}
+
+#[test]
+fn after_a_cancel_nothing_flows_whatever_was_settled_before() {
+    let deal = Deal::new(Shape::new(PaymentKind::Hashes, 4));
+    let (key, remote, mut out) = (deal.producer.clone(), deal.consumer.public_key(), Vec::new());
+    let policy = ProducerPolicy::default();
+    let mut session =
+        ProducerSession::open(key, remote, &deal.open, &deal.facts, policy, START, &mut out).unwrap();
+    let release = ProducerInput::Message(Message::Release(Release { index: 0, proof: deal.proof(0) }));
+    for input in [ProducerInput::Settled(4), ProducerInput::Cancelled, release] {
+        // What it does not expect any more it refuses.
+        let _ = session.step(START, input, &mut out);
+    }
+    assert!(!out.iter().any(|output| matches!(output, ProducerOutput::Deliver(_))), "{out:?}");
+    assert!(session.is_over());
 }

@@ -420,6 +420,11 @@ impl World {
                         up_to.get() <= self.deal.energy_of(self.released_on_disk()),
                         "D3: flows before its proof"
                     );
+                    let is_binding = self.producer_disk.contains(&ProducerRecord::Binding);
+                    assert!(
+                        is_binding || self.deal.terms.cancel_by == Timestamp::ZERO,
+                        "D3: flows before it is written that nothing can be taken back"
+                    );
                     self.permitted = self.permitted.max(up_to.get());
                     if !self.is_faulty {
                         self.valve = up_to.get();

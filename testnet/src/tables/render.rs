@@ -56,7 +56,14 @@ impl TablesReport {
             f,
             "  on chain: P21 counts N for HTLCs, but its own text needs a lock and a claim for each: 2N"
         )?;
-        writeln!(f, "  tx/s: those transactions over ||T||, here the hour of P21's example")?;
+        writeln!(
+            f,
+            "  tx/s: those transactions over ||T||, here the hour of P21's example. In windows longer than the"
+        )?;
+        writeln!(
+            f,
+            "  claim margin hash locks take one more claim about every margin, so that none is late"
+        )?;
         writeln!(
             f,
             "  off chain: P21 counts 0 for HTLCs, whose secrets the chain reveals. Here each goes to the producer\n  \

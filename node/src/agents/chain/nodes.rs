@@ -28,13 +28,14 @@ const WAIT_MS: u64 = 10_000;
 const WAIT_BEHIND_MS: u64 = 1_000;
 /// A question that has no answer for so long is worth a warning, whatever it waits for.
 const SLOW: Duration = Duration::from_secs(10);
-/// How often an action is signed anew because somebody else used its nonce.
-pub(in crate::agents) const MAX_SIGNINGS: u32 = 8;
+/// How often an action is signed anew because somebody else used its nonce. Of several agents that begin with one
+/// key at the same moment, one comes through with each block.
+pub(in crate::agents) const MAX_SIGNINGS: u32 = 64;
 
 /// The nodes that an agent asks. Cheap to clone.
 ///
 /// A question goes to one node as a whole, to another one as a whole when that fails, and to none that is
-/// known to miss a block: what such a node says, finds or rejects may be different by now.
+/// known to miss a block, where it can wait: what such a node says, finds or rejects may be different by now.
 #[derive(Clone)]
 pub(in crate::agents) struct Nodes {
     pub(in crate::agents) rpc: RpcClient,
@@ -86,17 +87,46 @@ impl Nodes {
         F: Fn(RpcClient) -> A,
         A: Future<Output = Result<T, ClientError>>,
     {
+        self.ask_for(what, false, call).await
+    }
+
+    /// The same, but while all nodes are behind what one of them finds is taken. For what can be used although
+    /// it may be old, and must not wait, as a claim before its deadline.
+    pub(in crate::agents) async fn ask_in_haste<T, F, A>(
+        &self,
+        what: &str,
+        call: F,
+    ) -> Result<Option<T>, AgentError>
+    where
+        F: Fn(RpcClient) -> A,
+        A: Future<Output = Result<T, ClientError>>,
+    {
+        self.ask_for(what, true, call).await
+    }
+
+    async fn ask_for<T, F, A>(&self, what: &str, in_haste: bool, call: F) -> Result<Option<T>, AgentError>
+    where
+        F: Fn(RpcClient) -> A,
+        A: Future<Output = Result<T, ClientError>>,
+    {
         let mut patience = Patience::new(self, what);
         loop {
             let node = self.rpc.pinned();
             let trouble = match self.is_current(&node).await {
-                Ok(true) => match call(node.clone()).await.map_err(RpcError::from) {
-                    Ok(answer) => return Ok(Some(answer)),
-                    Err(RpcError::Call(CallError::NotFound(_))) => return Ok(None),
-                    Err(error @ RpcError::Call(CallError::InvalidInput(_))) => return Err(error.into()),
-                    Err(error) => error.into(),
-                },
-                Ok(false) => Trouble::Behind,
+                Ok(is_current) if is_current || (in_haste && patience.are_all_behind()) => {
+                    match call(node.clone()).await.map_err(RpcError::from) {
+                        Ok(answer) => return Ok(Some(answer)),
+                        Err(RpcError::Call(CallError::NotFound(_))) => match self.is_current_now(&node).await
+                        {
+                            Ok(true) => return Ok(None),
+                            Ok(false) => Trouble::Behind,
+                            Err(error) => error.into(),
+                        },
+                        Err(error @ RpcError::Call(CallError::InvalidInput(_))) => return Err(error.into()),
+                        Err(error) => error.into(),
+                    }
+                }
+                Ok(_) => Trouble::Behind,
                 Err(error) => error.into(),
             };
             patience.failed(&node, trouble).await;
@@ -128,8 +158,14 @@ impl Nodes {
                 items.extend(found.items);
                 after = found.next;
                 if after.is_none() {
-                    return Ok(items);
+                    break;
                 }
+            }
+            // What a list lacks is not there: see `ask`.
+            match self.is_current_now(&node).await {
+                Ok(true) => Ok(items),
+                Ok(false) => Err(ClientError::Custom("it misses blocks that are known".to_owned())),
+                Err(error) => Err(ClientError::Custom(error.to_string())),
             }
         };
         self.need(what, pages).await
@@ -183,11 +219,11 @@ impl Nodes {
     ) -> Result<Option<OnChain>, AgentError> {
         Ok(match kind {
             PaymentKind::Channel => self
-                .ask("ask for the channel", |rpc| async move { rpc.channel(name).await })
+                .ask_in_haste("ask for the channel", |rpc| async move { rpc.channel(name).await })
                 .await?
                 .map(|found| OnChain::Channel(found.value)),
             PaymentKind::Hashes | PaymentKind::Chain => self
-                .ask("ask for the payment", |rpc| async move { rpc.payment(name).await })
+                .ask_in_haste("ask for the payment", |rpc| async move { rpc.payment(name).await })
                 .await?
                 .map(|found| OnChain::Installments(found.value)),
             PaymentKind::Single => None,
@@ -222,6 +258,10 @@ impl Nodes {
                 Ok(finality) => break finality,
                 Err(RpcError::Call(CallError::Rejected { .. })) if !is_current => Trouble::Behind,
                 Err(RpcError::Call(CallError::Rejected { reason, message })) => {
+                    if !self.is_current_now(&node).await.unwrap_or(false) {
+                        patience.failed(&node, Trouble::Behind).await;
+                        continue;
+                    }
                     if let Some(finality) = self.find(signed).await? {
                         break finality;
                     }
@@ -275,10 +315,17 @@ impl Nodes {
         if newest <= reached.load(Ordering::Relaxed) {
             return Ok(true);
         }
+        self.is_current_now(node).await
+    }
+
+    /// The same, by what it says now: it may have lost its disk and begun anew since it was asked last. Before
+    /// anything is believed not to be there.
+    async fn is_current_now(&self, node: &RpcClient) -> Result<bool, RpcError> {
         let height = node.status().await?.height.get();
-        // What it says counts, and not the highest: it may have lost its disk and begun anew.
-        reached.store(height, Ordering::Relaxed);
-        Ok(newest <= height)
+        if let Some(reached) = self.heights.get(node.index()) {
+            reached.store(height, Ordering::Relaxed);
+        }
+        Ok(self.newest.load(Ordering::Relaxed) <= height)
     }
 }
 
@@ -307,7 +354,7 @@ impl Signer {
         let address = self.address();
         let info = self
             .nodes
-            .ask("ask for the own account", |rpc| async move { rpc.account(address).await })
+            .ask_in_haste("ask for the own account", |rpc| async move { rpc.account(address).await })
             .await?;
         // Without account the ledger rejects whatever comes, and says what to do.
         let nonce = info.map_or(Nonce::ZERO, |info| info.account.nonce);

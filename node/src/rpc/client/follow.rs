@@ -1,4 +1,3 @@
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -7,6 +6,7 @@ use futures::future::BoxFuture;
 use jsonrpsee::core::client::{Error as ClientError, Subscription};
 use jsonrpsee::ws_client::{PingConfig, WsClient, WsClientBuilder};
 use serde::de::DeserializeOwned;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::endpoint::Endpoint;
 use super::rpc_client::{Node, innermost, leave};
@@ -42,10 +42,15 @@ pub struct Follow<T> {
     current: Arc<AtomicUsize>,
     /// The node at which it is subscribed, or was last.
     at: usize,
-    subscribe: Box<dyn Subscribe<T>>,
+    subscribe: Arc<dyn Subscribe<T>>,
     live: Option<Live<T>>,
+    /// An attempt to subscribe, which goes on when `next` is cancelled.
+    attempt: Option<AbortOnDropHandle<Attempt<T>>>,
     pause: Duration,
 }
+
+/// At which node it is subscribed now.
+type Attempt<T> = Result<(Live<T>, usize), RpcError>;
 
 /// Something that a subscription brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,20 +67,21 @@ struct Live<T> {
     _connection: Arc<WsClient>,
 }
 
-impl<T: DeserializeOwned> Follow<T> {
+impl<T: DeserializeOwned + Send + 'static> Follow<T> {
     pub(super) async fn start(
         nodes: Arc<[Node]>,
         current: Arc<AtomicUsize>,
         subscribe: Box<dyn Subscribe<T>>,
     ) -> Result<Self, RpcError> {
-        let at = current.load(Ordering::Relaxed);
-        let mut follow = Self { nodes, current, at, subscribe, live: None, pause: FIRST_PAUSE };
-        follow.resume().await?;
+        let (at, subscribe) = (current.load(Ordering::Relaxed), Arc::from(subscribe));
+        let mut follow =
+            Self { nodes, current, at, subscribe, live: None, attempt: None, pause: FIRST_PAUSE };
+        follow.resume(Duration::ZERO).await?;
         Ok(follow)
     }
 
     /// The next item, or that some were lost. Waits for as long as it takes, for a node to come back
-    /// too. Cancel safe.
+    /// too. Cancel safe: an attempt to subscribe goes on with the next call.
     pub async fn next(&mut self) -> Followed<T> {
         loop {
             match &mut self.live {
@@ -84,11 +90,10 @@ impl<T: DeserializeOwned> Follow<T> {
                     // An item that cannot be read is lost just like those of a lost connection.
                     Some(Err(_)) | None => self.live = None,
                 },
-                None => match self.resume().await {
+                None => match self.resume(self.pause).await {
                     Ok(()) => return Followed::Resumed,
                     Err(error) => {
                         tracing::debug!(%error, "subscription interrupted");
-                        tokio::time::sleep(self.pause).await;
                         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
                     }
                 },
@@ -114,31 +119,40 @@ impl<T: DeserializeOwned> Follow<T> {
         self.live = None;
     }
 
-    /// Subscribes at the first node that takes it.
-    async fn resume(&mut self) -> Result<(), RpcError> {
-        let (mut tried, mut refused) = (Vec::new(), None);
-        let first = self.current.load(Ordering::Relaxed);
-        let order: VecDeque<usize> =
-            (0..self.nodes.len()).map(|offset| (first + offset) % self.nodes.len()).collect();
-        for index in order {
-            let endpoint = &self.nodes[index].endpoint;
-            let attempt = open(endpoint.ws_url(), &*self.subscribe);
-            match tokio::time::timeout(SUBSCRIBE_TIMEOUT, attempt).await {
-                Ok(Ok(live)) => {
-                    (self.live, self.at, self.pause) = (Some(live), index, FIRST_PAUSE);
-                    return Ok(());
-                }
-                // One with too many subscriptions says so; another may take it.
-                Ok(Err(ClientError::Call(refusal))) => refused = Some(ClientError::Call(refusal)),
-                Ok(Err(error)) => tried.push((endpoint.to_string(), innermost(&error))),
-                Err(_) => tried.push((
-                    endpoint.to_string(),
-                    format!("no answer within {} s", SUBSCRIBE_TIMEOUT.as_secs()),
-                )),
-            }
-        }
-        Err(refused.map_or_else(|| Unreachable { tried }.into(), RpcError::from))
+    /// Subscribes at the first node that takes it, after a pause.
+    async fn resume(&mut self, pause: Duration) -> Result<(), RpcError> {
+        let attempt = self.attempt.get_or_insert_with(|| {
+            let (nodes, subscribe) = (Arc::clone(&self.nodes), Arc::clone(&self.subscribe));
+            let current = Arc::clone(&self.current);
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                tokio::time::sleep(pause).await;
+                subscribe_at_any(&nodes, current.load(Ordering::Relaxed), &*subscribe).await
+            }))
+        });
+        let came = attempt.await;
+        self.attempt = None;
+        let (live, at) = came.unwrap_or_else(|error| Err(RpcError::Unreadable(error.to_string())))?;
+        (self.live, self.at, self.pause) = (Some(live), at, FIRST_PAUSE);
+        Ok(())
     }
+}
+
+/// Asks each node in turn, `first` first.
+async fn subscribe_at_any<T>(nodes: &[Node], first: usize, subscribe: &dyn Subscribe<T>) -> Attempt<T> {
+    let (mut tried, mut refused) = (Vec::new(), None);
+    for index in (0..nodes.len()).map(|offset| (first + offset) % nodes.len()) {
+        let endpoint = &nodes[index].endpoint;
+        let attempt = open(endpoint.ws_url(), subscribe);
+        match tokio::time::timeout(SUBSCRIBE_TIMEOUT, attempt).await {
+            Ok(Ok(live)) => return Ok((live, index)),
+            // One with too many subscriptions says so; another may take it.
+            Ok(Err(ClientError::Call(refusal))) => refused = Some(ClientError::Call(refusal)),
+            Ok(Err(error)) => tried.push((endpoint.to_string(), innermost(&error))),
+            Err(_) => tried
+                .push((endpoint.to_string(), format!("no answer within {} s", SUBSCRIBE_TIMEOUT.as_secs()))),
+        }
+    }
+    Err(refused.map_or_else(|| Unreachable { tried }.into(), RpcError::from))
 }
 
 async fn open<T>(url: String, subscribe: &dyn Subscribe<T>) -> Result<Live<T>, ClientError> {

@@ -126,7 +126,7 @@ impl RpcClient {
         self.follow(move |node| Box::pin(async move { node.subscribe_payments(party).await })).await
     }
 
-    async fn follow<T: DeserializeOwned>(
+    async fn follow<T: DeserializeOwned + Send + 'static>(
         &self,
         subscribe: impl super::follow::Subscribe<T> + 'static,
     ) -> Result<Follow<T>, RpcError> {

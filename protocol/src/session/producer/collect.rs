@@ -100,6 +100,10 @@ impl ProducerSession {
             self.finish_energy(EndReason::ClosedOnChain, out);
         }
         self.settled(now, self.terms.plan.count.get(), out);
+        // Where all counted as settled before.
+        if is_cancelled && !matches!(self.phase, Phase::Settling | Phase::Done) {
+            self.settle(out);
+        }
     }
 
     /// P16.

@@ -65,12 +65,19 @@ pub(super) struct Patience<'a> {
     tried: Vec<(String, Trouble)>,
     pause: Duration,
     has_warned: bool,
+    /// Whether a whole round found nothing but nodes that are behind, or do not answer.
+    are_behind: bool,
 }
 
 impl<'a> Patience<'a> {
     pub(super) fn new(nodes: &'a Nodes, what: &'a str) -> Self {
         let (begun, tried) = (Instant::now(), Vec::new());
-        Self { nodes, what, begun, tried, pause: FIRST_PAUSE, has_warned: false }
+        Self { nodes, what, begun, tried, pause: FIRST_PAUSE, has_warned: false, are_behind: false }
+    }
+
+    /// Whether no node was up to date in the last round.
+    pub(super) const fn are_all_behind(&self) -> bool {
+        self.are_behind
     }
 
     /// Leaves this node, at once for one that was not tried yet.
@@ -81,6 +88,7 @@ impl<'a> Patience<'a> {
             return;
         }
         self.warn();
+        self.are_behind = self.tried.iter().any(|(_, trouble)| matches!(trouble, Trouble::Behind));
         self.tried.clear();
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);

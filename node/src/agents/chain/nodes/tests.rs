@@ -65,6 +65,41 @@ async fn a_node_that_misses_blocks_is_not_believed() {
 }
 
 #[tokio::test]
+async fn a_node_that_lost_its_blocks_is_not_believed_any_more() {
+    let only = StubNode::start(9).await;
+    only.set(|script| script.account = Some((3, 3)));
+    let nodes = Nodes::new(client(&[&only]).await, quiet());
+    nodes.saw(Height::new(9));
+    assert!(soon(nodes.account(key().public_key())).await.is_some());
+    // It comes back with an older disk, without the account.
+    only.set(|script| (script.height, script.account) = (2, None));
+    let question = nodes.account(key().public_key());
+    let early = tokio::time::timeout(Duration::from_secs(1), question).await;
+    assert!(early.is_err(), "not there: {early:?}");
+    only.set(|script| script.height = 9);
+    assert!(soon(nodes.account(key().public_key())).await.is_none(), "it has all blocks again");
+}
+
+#[tokio::test]
+async fn what_is_in_haste_takes_what_is_found_though_all_are_behind() {
+    let (one, other) = (StubNode::start(5).await, StubNode::start(6).await);
+    for stub in [&one, &other] {
+        stub.set(|script| script.account = Some((3, 3)));
+    }
+    let nodes = Nodes::new(client(&[&one, &other]).await, quiet());
+    nodes.saw(Height::new(9));
+    let ask = |rpc: RpcClient| async move { rpc.account(key().public_key()).await };
+    let found = soon(nodes.ask_in_haste("ask for an account", ask)).await;
+    assert_eq!(found.map(|info| info.account.nonce), Some(Nonce::new(3)));
+    // What is not found is believed of neither.
+    for stub in [&one, &other] {
+        stub.set(|script| script.account = None);
+    }
+    let question = nodes.ask_in_haste("ask for an account", ask);
+    assert!(tokio::time::timeout(Duration::from_secs(1), question).await.is_err());
+}
+
+#[tokio::test]
 async fn one_node_answers_all_pages_though_others_move_on() {
     let (lower, higher) = (StubNode::start(5).await, StubNode::start(9).await);
     let rpc = client(&[&lower, &higher]).await;
