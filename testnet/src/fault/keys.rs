@@ -1,11 +1,12 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use evchain_node::rpc::{AuthoritiesInfo, NodeApiClient, OffenceInfo, RpcClient, RpcError};
 use evchain_protocol::authority::AuthorityIndex;
-use evchain_protocol::execute::MAX_OFFENCES;
-use evchain_protocol::primitives::{Epoch, Height};
+use evchain_protocol::finality::OffenceKind;
+use evchain_protocol::primitives::{Epoch, Height, View};
 
 use super::error::FaultError;
 use super::report::{FaultKind, FaultReport};
@@ -20,9 +21,9 @@ const VICTIM: usize = 4;
 const CERTIFICATES: u64 = 200;
 /// How long a node that refuses to start may take to say so.
 const REFUSAL: Duration = Duration::from_secs(30);
-/// How long a twin runs beside its original.
+/// How long a twin runs beside its original at least.
 const BESIDE: Duration = Duration::from_secs(10);
-/// Blocks in an epoch where a database is lost: enough for two starts, and few enough for three of four
+/// Blocks in an epoch: where a database is lost, enough for two starts, and few enough for three of four
 /// validators, whose every fourth leader is missing.
 const EPOCH_LENGTH: u64 = 60;
 
@@ -108,7 +109,12 @@ async fn signed(trial: &Trial, from: Height, to: Height) -> Result<usize, FaultE
 
 /// One validator runs twice: in the same folder, from a copy of its key, from a copy of everything.
 pub(super) async fn twin(options: &FaultOptions, progress: &Progress) -> Result<FaultReport, FaultError> {
-    let mut trial = Trial::start(FaultKind::Twin, options, progress).await?;
+    let files = new_chain_with(options, &[], |params| {
+        params.epoch_length = EPOCH_LENGTH;
+        // The one that was found out first stays, for the next.
+        params.evidence_removes = false;
+    })?;
+    let mut trial = Trial::start_at(FaultKind::Twin, files, Vec::new(), options, progress).await?;
     trial.goes_on(&ALL, "before").await;
     same_folder(&mut trial).await?;
     copied_key(&mut trial).await?;
@@ -155,7 +161,7 @@ async fn copied_folder(trial: &mut Trial) -> Result<(), FaultError> {
     beside(trial, twin, "a copy of everything").await
 }
 
-/// Lets a twin run for a while. The others must go on.
+/// Lets a twin run until it and its original are found out. The others must go on.
 async fn beside(trial: &mut Trial, twin: Validator, what: &str) -> Result<(), FaultError> {
     let rpc = client(&twin).await;
     let votes = match &rpc {
@@ -165,30 +171,42 @@ async fn beside(trial: &mut Trial, twin: Validator, what: &str) -> Result<(), Fa
     let voting = if votes { "it votes" } else { "it does not vote" };
     trial.note(format!("validator {VICTIM} runs twice, from {what}: {voting}"));
     trial.check(rpc.is_some(), &format!("the twin from {what} does not run: {}", twin.log_tail()));
-    let known = offences(trial).await?.len();
-    tokio::time::sleep(BESIDE).await;
+    let begun_in = authorities(trial, 1).await?.epoch;
+    found_out(trial, begun_in, what).await?;
     trial.goes_on(&[1, 2, 3], &format!("beside {what}")).await;
     twin.stop().await;
     trial.goes_on(&ALL, &format!("after {what} has stopped")).await;
-    accuses(trial, known, what).await
+    Ok(())
 }
 
-/// Tells which of the twins' votes contradicted each other and are on the chain now.
-async fn accuses(trial: &mut Trial, known: usize, what: &str) -> Result<(), FaultError> {
+/// Waits until the chain holds that the two proposed different blocks in a view, in a later epoch than this:
+/// what is of this one, may be another twin's. Other votes of theirs may contradict each other before, and
+/// the chain keeps three offences of an epoch; each epoch has room anew.
+async fn found_out(trial: &mut Trial, begun_in: Epoch, what: &str) -> Result<(), FaultError> {
     let victim = trial.cluster.files().validators()[VICTIM - 1];
-    let all = offences(trial).await?;
-    let innocent = all.iter().find(|offence| offence.authority != victim);
-    trial.check(innocent.is_none(), &format!("an honest authority is accused: {innocent:?}"));
-    let mut new: Vec<_> = all.iter().skip(known).map(|offence| offence.offence.name()).collect();
-    new.sort_unstable();
-    let evidence = if !new.is_empty() {
-        format!("on the chain as offences of validator {VICTIM}: {}", new.join(", "))
-    } else if all.len() >= MAX_OFFENCES {
-        format!("the chain has enough against validator {VICTIM} in this epoch")
-    } else {
-        "the two did not contradict each other within sight of one validator".to_owned()
+    let begun = tokio::time::Instant::now();
+    // By epoch: the chain forgets those of the last but one.
+    let mut found: BTreeMap<(Epoch, View), BTreeSet<&str>> = BTreeMap::new();
+    let proposed_twice = loop {
+        for OffenceInfo { authority, epoch, view, offence, .. } in offences(trial).await? {
+            trial.check(authority == victim, &format!("an honest authority is accused: {authority}"));
+            if epoch > begun_in {
+                found.entry((epoch, view)).or_default().insert(offence.name());
+            }
+        }
+        let proposed_twice = found.values().any(|kinds| kinds.contains(OffenceKind::DoubleNotarize.name()));
+        if begun.elapsed() >= if proposed_twice { BESIDE } else { BOUND } {
+            break proposed_twice;
+        }
+        tokio::time::sleep(POLL).await;
     };
-    trial.note(format!("evidence, {what}: {evidence}"));
+    for ((epoch, view), kinds) in &found {
+        let kinds: Vec<&str> = kinds.iter().copied().collect();
+        let kinds = kinds.join(", ");
+        trial.note(format!("evidence, {what}: on the chain of epoch {epoch}, view {view}: {kinds}"));
+    }
+    let waited = BOUND.as_secs();
+    trial.check(proposed_twice, &format!("{what} proposed beside its original, unnoticed for {waited} s"));
     Ok(())
 }
 
