@@ -1,10 +1,11 @@
 use evchain_protocol::crypto::{Hash, PublicKey};
 use evchain_protocol::primitives::{Amount, Energy, Span, Timestamp, TxRef, Window};
 use evchain_protocol::session::decide::Doubt;
-use evchain_protocol::session::{Outcome, PaymentKind};
+use evchain_protocol::session::{Outcome, PaymentKind, Terms};
 use serde::{Deserialize, Serialize};
 
 use super::event::Warning;
+use crate::clock;
 
 /// A part of a charge: those of P21, with what surrounds them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -94,6 +95,34 @@ pub struct SessionReport {
     pub payment_messages: u32,
     /// What this side put on the chain to settle.
     pub transactions: Vec<TransactionReport>,
+}
+
+impl SessionReport {
+    /// The report of a session that is over now.
+    pub(super) fn now(
+        terms: &Terms,
+        outcome: &Outcome,
+        accepted: Option<Timestamp>,
+        payment_messages: u32,
+        transactions: Vec<TransactionReport>,
+    ) -> Self {
+        Self {
+            request: terms.request,
+            payment: terms.payment,
+            kind: terms.kind,
+            consumer: terms.consumer,
+            producer: terms.producer,
+            price: terms.plan.price,
+            installments: terms.plan.count.get(),
+            window: terms.plan.window,
+            energy_asked: terms.energy,
+            outcome: *outcome,
+            accepted,
+            ended: clock::now(),
+            payment_messages,
+            transactions,
+        }
+    }
 }
 
 /// A bid that the consumer could choose from.

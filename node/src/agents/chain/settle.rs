@@ -39,29 +39,8 @@ impl Settlements {
     /// Begins to settle what pays for a session, and goes on until it is done or the chain holds no money
     /// for it any more.
     pub(in crate::agents) fn begin(&mut self, signer: &Arc<Signer>, terms: &Terms, settlement: Settlement) {
-        let (signer, terms) = (Arc::clone(signer), *terms);
-        self.tasks.spawn(async move {
-            let (mut sent, mut pause, mut spare) = (Vec::new(), FIRST_PAUSE, Span::ZERO);
-            loop {
-                match settle(&signer, &terms, &settlement, spare, &mut sent).await {
-                    // What was left out is tried by itself.
-                    Ok(()) if spare > Span::ZERO => {
-                        spare = Span::ZERO;
-                        continue;
-                    }
-                    Ok(()) => return Ok(sent),
-                    // What stands against it may pass: too little money for the fee, a block in between.
-                    Err(error @ AgentError::Rejected { .. }) => {
-                        let reason = format!("cannot settle {} yet: {error}", terms.payment);
-                        signer.nodes.warn(Warning::Trouble { reason });
-                    }
-                    Err(error) => return Err(error),
-                }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-                spare = Span::new(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
-            }
-        });
+        let task = SettlementTask { signer: Arc::clone(signer), terms: *terms, settlement, sent: Vec::new() };
+        self.tasks.spawn(task.run());
     }
 
     /// The next that is done, or none if there are none. Cancel safe.
@@ -72,20 +51,51 @@ impl Settlements {
     }
 }
 
-/// `spare` is how much time an installment must have until its deadline to be claimed with others: the
-/// ledger takes all of a claim or nothing (I6), and time goes on until a block has it.
-async fn settle(
-    signer: &Signer,
-    terms: &Terms,
-    settlement: &Settlement,
-    spare: Span,
-    sent: &mut Vec<TransactionReport>,
-) -> Result<(), AgentError> {
-    match (terms.kind, settlement) {
-        (PaymentKind::Single, Settlement::ClaimHashes(preimages)) => {
-            claim_locks(signer, terms, preimages, sent).await
+/// One settlement, and what was sent for it so far.
+struct SettlementTask {
+    signer: Arc<Signer>,
+    terms: Terms,
+    settlement: Settlement,
+    sent: Vec<TransactionReport>,
+}
+
+impl SettlementTask {
+    async fn run(mut self) -> Settled {
+        let (mut pause, mut spare) = (FIRST_PAUSE, Span::ZERO);
+        loop {
+            match self.attempt(spare).await {
+                // What was left out is tried by itself.
+                Ok(()) if spare > Span::ZERO => {
+                    spare = Span::ZERO;
+                    continue;
+                }
+                Ok(()) => return Ok(self.sent),
+                // What stands against it may pass: too little money for the fee, a block in between.
+                Err(error @ AgentError::Rejected { .. }) => {
+                    let reason = format!("cannot settle {} yet: {error}", self.terms.payment);
+                    self.signer.nodes.warn(Warning::Trouble { reason });
+                }
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            spare = Span::new(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
         }
-        (_, settlement) => settle_one(signer, terms, settlement, spare, sent).await,
+    }
+
+    /// `spare` is how much time an installment must have until its deadline to be claimed with others: the
+    /// ledger takes all of a claim or nothing (I6), and time goes on until a block has it.
+    async fn attempt(&mut self, spare: Span) -> Result<(), AgentError> {
+        let Self { signer, terms, settlement, sent } = self;
+        if let (PaymentKind::Single, Settlement::ClaimHashes(preimages)) = (terms.kind, &*settlement) {
+            return claim_locks(signer, terms, preimages, sent).await;
+        }
+        let (name, time) = (terms.payment, chain_time(signer).await?);
+        let Some(state) = signer.nodes.payment(terms.kind, name).await? else { return Ok(()) };
+        // The chain may hold it already, or have settled in another way meanwhile.
+        let Some(action) = action(name, settlement, &state, time, spare) else { return Ok(()) };
+        sent.push(signer.send(Phase::Settlement, &action).await?.1);
+        Ok(())
     }
 }
 
@@ -113,22 +123,6 @@ async fn claim_locks(
         }
     }
     rejected
-}
-
-/// Carries out a settlement of a payment or channel, unless there is nothing (left) to do: it is on the
-/// chain already, or the chain settled in another way meanwhile.
-async fn settle_one(
-    signer: &Signer,
-    terms: &Terms,
-    settlement: &Settlement,
-    spare: Span,
-    sent: &mut Vec<TransactionReport>,
-) -> Result<(), AgentError> {
-    let (name, time) = (terms.payment, chain_time(signer).await?);
-    let Some(state) = signer.nodes.payment(terms.kind, name).await? else { return Ok(()) };
-    let Some(action) = action(name, settlement, &state, time, spare) else { return Ok(()) };
-    sent.push(signer.send(Phase::Settlement, &action).await?.1);
-    Ok(())
 }
 
 async fn chain_time(signer: &Signer) -> Result<Timestamp, AgentError> {

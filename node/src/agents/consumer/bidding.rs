@@ -129,25 +129,13 @@ impl Heard {
 
 #[cfg(test)]
 mod tests {
-    use evchain_protocol::primitives::{Energy, Position, RegionId, Span, Window};
-    use evchain_protocol::session::decide::{Choice, Distance, Doubt, Weights};
+    use evchain_protocol::primitives::{Energy, Span, Window};
 
     use super::*;
-    use crate::agents::consumer::config::DecideNow;
+    use crate::agents::consumer::config::{self, DecideNow};
 
     fn order() -> ChargeOrder {
-        let choice = Choice {
-            price_per_km: Amount::ZERO,
-            weights: Weights::default(),
-            max_distance: Distance::new(1),
-            max_price: Amount::new(1),
-            max_doubt: Doubt::MAX,
-        };
-        let (window, position) = (
-            Window { start: Timestamp::new(5), end: Timestamp::new(9) },
-            Position { latitude_e7: 0, longitude_e7: 0 },
-        );
-        ChargeOrder::new(RegionId::new(1), window, Energy::new(1), position, choice)
+        config::tests::order(Window { start: Timestamp::new(5), end: Timestamp::new(9) }, Energy::new(1))
     }
 
     fn nothing() -> Heard {

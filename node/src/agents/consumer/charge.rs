@@ -190,22 +190,7 @@ impl Attempt {
             self.recorder.sent(transaction.clone());
         }
         self.recorder.keep(warnings);
-        let report = SessionReport {
-            request: terms.request,
-            payment: terms.payment,
-            kind: terms.kind,
-            consumer: terms.consumer,
-            producer: terms.producer,
-            price: terms.plan.price,
-            installments: terms.plan.count.get(),
-            window: terms.plan.window,
-            energy_asked: terms.energy,
-            outcome,
-            accepted,
-            ended: clock::now(),
-            payment_messages,
-            transactions,
-        };
+        let report = SessionReport::now(terms, &outcome, accepted, payment_messages, transactions);
         self.nodes.observe(&AgentEvent::SessionEnded(report.clone()));
         report
     }

@@ -162,4 +162,4 @@ impl ChargeOrder {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

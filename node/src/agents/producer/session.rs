@@ -279,26 +279,12 @@ impl Driver {
     }
 
     fn report(&self) -> SessionReport {
-        let terms = self.session.terms();
-        let progress = self.session.progress();
+        let (terms, progress) = (self.session.terms(), self.session.progress());
+        // The deposit of a channel takes no message (S3).
         let initial = u32::from(terms.kind == PaymentKind::Channel);
-        SessionReport {
-            request: terms.request,
-            payment: terms.payment,
-            kind: terms.kind,
-            consumer: terms.consumer,
-            producer: terms.producer,
-            price: terms.plan.price,
-            installments: terms.plan.count.get(),
-            window: terms.plan.window,
-            energy_asked: terms.energy,
-            outcome: self.session.outcome(),
-            accepted: self.accepted,
-            ended: clock::now(),
-            // The deposit of a channel takes no message (S3).
-            payment_messages: progress.released.saturating_sub(initial),
-            transactions: self.transactions.clone(),
-        }
+        let payment_messages = progress.released.saturating_sub(initial);
+        let (outcome, transactions) = (self.session.outcome(), self.transactions.clone());
+        SessionReport::now(terms, &outcome, self.accepted, payment_messages, transactions)
     }
 }
 

@@ -9,8 +9,8 @@ use super::ChargeOrder;
 
 const NOW: Timestamp = Timestamp::new(1_800_000_000_000);
 
-/// What is said against an order for so much energy in so many installments, by meters like that.
-fn refusal(energy_wh: u64, installments: u32, tolerance_permille: u16) -> Option<String> {
+/// An order as it is made without any option, in the middle of nowhere.
+pub(in crate::agents::consumer) fn order(window: Window, energy: Energy) -> ChargeOrder {
     let choice = Choice {
         price_per_km: Amount::ZERO,
         weights: Weights::default(),
@@ -18,12 +18,17 @@ fn refusal(energy_wh: u64, installments: u32, tolerance_permille: u16) -> Option
         max_price: Amount::new(1),
         max_doubt: Doubt::MAX,
     };
+    let position = Position { latitude_e7: 0, longitude_e7: 0 };
+    ChargeOrder::new(RegionId::new(1), window, energy, position, choice)
+}
+
+/// What is said against an order for so much energy in so many installments, by meters like that.
+fn refusal(energy_wh: u64, installments: u32, tolerance_permille: u16) -> Option<String> {
     let window =
         Window { start: Timestamp::new(NOW.get() + 60_000), end: Timestamp::new(NOW.get() + 120_000) };
-    let position = Position { latitude_e7: 0, longitude_e7: 0 };
     let order = ChargeOrder {
         installments: InstallmentCount::new(installments).expect("a number"),
-        ..ChargeOrder::new(RegionId::new(1), window, Energy::new(energy_wh), position, choice)
+        ..order(window, Energy::new(energy_wh))
     };
     order.check(NOW, tolerance_permille).err().map(|error| error.to_string())
 }
