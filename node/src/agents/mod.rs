@@ -10,6 +10,7 @@ pub mod consumer;
 mod error;
 mod event;
 mod journal;
+mod line;
 mod meter;
 pub mod producer;
 mod report;

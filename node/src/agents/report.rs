@@ -189,7 +189,7 @@ pub struct ChargeReport {
     pub settled: bool,
     /// What went back to the main key.
     pub returned: Amount,
-    /// Fees of all transactions.
+    /// Fees of all transactions, also of those before a crash.
     pub fees: Amount,
     /// When it was asked for and when all was over, by the agent's clock.
     pub begun: Timestamp,
@@ -197,7 +197,7 @@ pub struct ChargeReport {
     pub ended: Timestamp,
     /// The phases in their order.
     pub phases: Vec<PhaseReport>,
-    /// Every transaction of this side, in order.
+    /// Every transaction of this side since the agent was last started, in order.
     pub transactions: Vec<TransactionReport>,
     /// What the user should know.
     pub warnings: Vec<Warning>,

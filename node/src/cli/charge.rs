@@ -172,9 +172,19 @@ pub(super) async fn run(args: ChargeArgs) -> anyhow::Result<()> {
     let rpc = args.rpc.connect().await?;
     let stop = stop_on_signals()?;
     let resumed = consumer::resume(&config, rpc.clone(), &wallet, progress(), stop.clone()).await;
-    let mut reports = resumed.map_err(exit_error)?;
-    let mut outcome = reports.iter().try_for_each(|report| check(&report.outcome));
-    if let Some(order) = order
+    let (mut reports, mut failed, mut outcome) = (Vec::new(), None, Ok(()));
+    for charge in resumed.map_err(exit_error)? {
+        match charge {
+            Ok(report) => {
+                outcome = outcome.and_then(|()| check(&report.outcome));
+                reports.push(report);
+            }
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    if let Some(error) = failed {
+        outcome = Err(exit_error(error));
+    } else if let Some(order) = order
         && !stop.is_cancelled()
     {
         if args.until == Until::Enter {

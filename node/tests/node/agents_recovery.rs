@@ -3,10 +3,11 @@
 //! Method: a real node and real agents in one process. An aborted task is as good as kill -9: what
 //! it had not written is gone.
 
+use std::fs;
 use std::time::Duration;
 
 use evchain_node::agents::sessions::{EntryState, Side, list};
-use evchain_node::agents::{AgentEvent, ChargeOutcome, Phase, Warning};
+use evchain_node::agents::{AgentError, AgentEvent, ChargeOutcome, Phase, Warning};
 use evchain_node::network::{NetworkLimits, Service, SessionEndpoint};
 use evchain_node::rpc::{NodeApiClient, RpcClient};
 use evchain_protocol::governance::{Change, ParamChange};
@@ -99,8 +100,15 @@ async fn a_consumer_killed_before_it_paid_gets_its_money_back() {
     charging.events.wait("a request", |event| matches!(event, AgentEvent::Requested { .. })).await;
     charging.kill().await;
     assert!(world.consumer_balance().await < START);
-    let reports = world.resume_charges().await;
-    assert!(matches!(reports[0].outcome, ChargeOutcome::GivenUp { .. }), "{:#?}", reports[0]);
+    // One that cannot be read does not hold up the others.
+    let journal = world.journal("consumer").await;
+    let mut damaged = fs::read(&journal).expect("a journal");
+    damaged[20] ^= 1;
+    fs::write(journal.with_file_name("key-00000.journal"), damaged).expect("written");
+    let ended = world.try_resume_charges().await;
+    let Ok(report) = &ended[1] else { panic!("{ended:#?}") };
+    assert!(matches!(ended[0], Err(AgentError::Damaged { .. })), "{ended:#?}");
+    assert!(matches!(report.outcome, ChargeOutcome::GivenUp { .. }), "{report:#?}");
     assert_eq!(world.consumer_balance().await, START);
     seller.finish().await;
 }
@@ -282,4 +290,7 @@ async fn a_settlement_before_a_crash_costs_its_fee_and_no_more() {
     let earned = report.paid.saturating_sub(Amount::new(2 * 7));
     assert_eq!(world.balance(key(1).public_key()).await, START.saturating_add(earned), "{report:#?}");
     assert!(report.paid >= Amount::new(PRICE.get() / 8 * 2), "{report:#?}");
+    // Also what was sent before the crash has cost its fees.
+    let spent = report.paid.saturating_add(report.fees);
+    assert_eq!(world.consumer_balance().await.saturating_add(spent), START, "{report:#?}");
 }

@@ -336,6 +336,12 @@ impl World {
         entry
     }
 
+    /// The file of the only interrupted session of an agent.
+    pub async fn journal(&self, name: &str) -> PathBuf {
+        let entry = self.interrupted(name).await;
+        self.state_dir(name).join("sessions").join(entry.name).with_extension("journal")
+    }
+
     /// Ends a sale that was interrupted.
     pub async fn abort_sale(&self, seed: u8, name: &str) -> Option<SessionReport> {
         self.try_abort_sale(seed, key(seed), name).await.expect("it ends")
@@ -374,6 +380,11 @@ impl World {
 
     /// Goes on with what was interrupted.
     pub async fn resume_charges(&self) -> Vec<ChargeReport> {
+        self.try_resume_charges().await.into_iter().map(|charge| charge.expect("it ends")).collect()
+    }
+
+    /// Goes on with what was interrupted, of which some may fail.
+    pub async fn try_resume_charges(&self) -> Vec<Result<ChargeReport, AgentError>> {
         self.wait_for_journals("consumer").await;
         let (config, events) = (self.consumer_config(), Events::default());
         let resumed = consumer::resume(

@@ -6,20 +6,19 @@ use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::session::Message;
 use futures::future::BoxFuture;
 
+use crate::agents::line::Line;
 use crate::network::{Multiaddr, SessionEndpoint, SessionError, SessionStream};
 
 /// The first pause before dialing again; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
-/// How long one receive waits; only a bound, the next follows at once.
-const RECEIVE: Duration = Duration::from_hours(1);
 
 pub(super) struct Link {
     endpoint: SessionEndpoint,
     peer: PublicKey,
     addresses: Vec<Multiaddr>,
-    stream: Option<SessionStream>,
+    line: Option<Line>,
     dial: Option<BoxFuture<'static, Result<SessionStream, SessionError>>>,
     pause: Duration,
 }
@@ -38,41 +37,35 @@ pub(super) enum LinkEvent {
 
 impl Link {
     pub(super) fn new(endpoint: SessionEndpoint, peer: PublicKey, addresses: Vec<Multiaddr>) -> Self {
-        Self { endpoint, peer, addresses, stream: None, dial: None, pause: Duration::ZERO }
+        Self { endpoint, peer, addresses, line: None, dial: None, pause: Duration::ZERO }
     }
 
     /// What happens next. Cancel safe.
     pub(super) async fn next(&mut self) -> LinkEvent {
-        loop {
-            let Some(stream) = &mut self.stream else { return self.connect().await };
-            match stream.receive(RECEIVE).await {
-                Ok(bytes) => match Message::decode(&bytes) {
-                    Ok(message) => {
-                        self.pause = FIRST_PAUSE;
-                        return LinkEvent::Said(message);
-                    }
-                    Err(error) => return self.lost(format!("it says what is no message: {error}")),
-                },
-                Err(SessionError::Timeout) => {}
-                Err(error) => return self.lost(error.to_string()),
+        let Some(line) = &mut self.line else { return self.connect().await };
+        match line.next().await {
+            Ok(message) => {
+                self.pause = FIRST_PAUSE;
+                LinkEvent::Said(message)
+            }
+            Err(reason) => {
+                self.line = None;
+                LinkEvent::Lost(reason)
             }
         }
     }
 
-    /// Sends if there is a connection. A message that is lost is repeated by the machine (C16).
-    pub(super) async fn send(&mut self, message: &Message) {
-        if let Some(stream) = &mut self.stream
-            && stream.send(&message.encode()).await.is_err()
-        {
-            // The loss shows again at the next receive of whoever drives the session.
-            self.stream = None;
+    /// Says it if there is a connection. A message that is lost is repeated by the machine (C16).
+    pub(super) fn say(&mut self, message: &Message) {
+        if let Some(line) = &mut self.line {
+            line.say(message);
         }
     }
 
     /// Ends the connection after all that was said has arrived.
     pub(super) async fn close(self) {
-        if let Some(stream) = self.stream {
-            stream.close().await;
+        if let Some(line) = self.line {
+            line.close().await;
         }
     }
 
@@ -90,15 +83,10 @@ impl Link {
         self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         match dialed {
             Ok(stream) => {
-                self.stream = Some(stream);
+                self.line = Some(Line::over(stream));
                 LinkEvent::Connected
             }
             Err(error) => LinkEvent::Lost(error.to_string()),
         }
-    }
-
-    fn lost(&mut self, reason: String) -> LinkEvent {
-        self.stream = None;
-        LinkEvent::Lost(reason)
     }
 }

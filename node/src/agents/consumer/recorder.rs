@@ -1,5 +1,7 @@
 //! Collects what a report tells, and tells the observer at once.
 
+use evchain_protocol::primitives::Amount;
+
 use crate::agents::chain::nodes::Nodes;
 use crate::agents::event::{AgentEvent, Warning};
 use crate::agents::report::{Phase, PhaseReport, TransactionReport};
@@ -13,11 +15,12 @@ pub(super) struct Recorder {
     phases: Vec<PhaseReport>,
     transactions: Vec<TransactionReport>,
     warnings: Vec<Warning>,
+    fees: Amount,
 }
 
 impl Recorder {
     pub(super) fn new(nodes: Nodes) -> Self {
-        Self { nodes, phases: Vec::new(), transactions: Vec::new(), warnings: Vec::new() }
+        Self { nodes, phases: Vec::new(), transactions: Vec::new(), warnings: Vec::new(), fees: Amount::ZERO }
     }
 
     /// A phase begins, which ends the one before.
@@ -38,9 +41,20 @@ impl Recorder {
     }
 
     pub(super) fn sent(&mut self, report: TransactionReport) {
+        self.paid_fee(report.fee);
         if self.transactions.len() < MAX_ENTRIES {
             self.transactions.push(report);
         }
+    }
+
+    /// A fee that was paid, also for what an earlier process sent.
+    pub(super) fn paid_fee(&mut self, fee: Amount) {
+        self.fees = self.fees.saturating_add(fee);
+    }
+
+    /// All fees that were paid.
+    pub(super) const fn fees(&self) -> Amount {
+        self.fees
     }
 
     pub(super) fn warn(&mut self, warning: Warning) {

@@ -79,17 +79,18 @@ pub async fn run(
 }
 
 /// Goes on with every charge that was interrupted: with those that have locked their price to the
-/// end, of others the money is taken back.
+/// end, of others the money is taken back. Each ends for itself; one that fails is taken up again by the
+/// next call.
 ///
 /// # Errors
-/// As [`run`], at the first that fails.
+/// As [`run`], where none could be begun.
 pub async fn resume(
     config: &ConsumerConfig,
     rpc: RpcClient,
     wallet: &Wallet,
     observer: Observer,
     stop: CancellationToken,
-) -> Result<Vec<ChargeReport>, AgentError> {
+) -> Result<Vec<Result<ChargeReport, AgentError>>, AgentError> {
     let paths = unfinished_charges(config)?;
     resume_all(config, &paths, rpc, wallet, observer, stop).await
 }
@@ -109,7 +110,7 @@ pub async fn resume_named(
 ) -> Result<Option<ChargeReport>, AgentError> {
     let mut paths = unfinished_charges(config)?;
     paths.retain(|path| journal::name_of(path) == name);
-    Ok(resume_all(config, &paths, rpc, wallet, observer, stop).await?.pop())
+    resume_all(config, &paths, rpc, wallet, observer, stop).await?.pop().transpose()
 }
 
 async fn resume_all(
@@ -119,14 +120,22 @@ async fn resume_all(
     wallet: &Wallet,
     observer: Observer,
     stop: CancellationToken,
-) -> Result<Vec<ChargeReport>, AgentError> {
+) -> Result<Vec<Result<ChargeReport, AgentError>>, AgentError> {
     if paths.is_empty() {
         return Ok(Vec::new());
     }
     let setup = Setup::new(config, rpc, wallet, observer).await?;
-    let charges = paths.iter().map(|path| setup.resume(wallet, path, &stop));
-    let reports = futures::future::try_join_all(charges).await?;
-    Ok(reports.into_iter().flatten().collect())
+    let charges = paths.iter().map(async |path| {
+        let ended = setup.resume(wallet, path, &stop).await;
+        if let Err(error) = &ended {
+            // Not all who call look at more than the first that failed.
+            let reason = format!("cannot end the charge {}: {error}", journal::name_of(path));
+            setup.nodes.warn(Warning::Trouble { reason });
+        }
+        ended
+    });
+    let ended = futures::future::join_all(charges).await;
+    Ok(ended.into_iter().filter_map(Result::transpose).collect())
 }
 
 /// A vehicle that sells too keeps its sales in the same folder.
@@ -251,6 +260,7 @@ impl Attempt {
                 ChargeRecord::Final(landed) => {
                     // A node that has not got so far finds nothing of it.
                     self.nodes.saw(landed.place.height());
+                    self.recorder.paid_fee(landed.fee);
                     self.landed.insert(landed.step, landed);
                     self.pending = None;
                 }
@@ -371,8 +381,8 @@ impl Summary {
     }
 
     fn into_report(self, recorder: Recorder, begun: Timestamp, attempts: u32) -> ChargeReport {
+        let fees = recorder.fees();
         let (phases, transactions, warnings) = recorder.into_parts();
-        let fees = transactions.iter().fold(Amount::ZERO, |sum, sent| sum.saturating_add(sent.fee));
         ChargeReport {
             outcome: self.outcome,
             payer: self.payer,

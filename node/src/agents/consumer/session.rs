@@ -227,7 +227,7 @@ impl<'a> Driver<'a> {
                     if matches!(message, Message::Release(_)) {
                         self.result.payment_messages += 1;
                     }
-                    self.link.send(&message).await;
+                    self.link.say(&message);
                 }
                 ConsumerOutput::OpenValve => self.is_open = true,
                 ConsumerOutput::CloseValve => {

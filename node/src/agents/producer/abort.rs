@@ -55,7 +55,7 @@ pub async fn abort(
         session,
         signer: Arc::new(Signer::new(nodes, key)),
         journal,
-        stream: None,
+        line: None,
         connections,
         unplugged: CancellationToken::new(),
         news: blocks.reader(),

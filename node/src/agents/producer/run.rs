@@ -38,6 +38,7 @@ use crate::agents::chain::settle::Settlements;
 use crate::agents::error::AgentError;
 use crate::agents::event::{AgentEvent, Observer, Warning};
 use crate::agents::journal::{self, Journal};
+use crate::agents::line::Line;
 use crate::agents::meter::Meter;
 use crate::agents::report::{Phase, SessionReport};
 use crate::clock;
@@ -398,7 +399,7 @@ impl Producer {
             session,
             signer: Arc::clone(&self.signer),
             journal,
-            stream,
+            line: stream.map(Line::over),
             connections: queue,
             news: self.blocks.reader(),
             guarding: self.guarding.clone(),

@@ -1,7 +1,6 @@
 //! Drives the producer's machine: carries out its outputs in order, and feeds it what happens.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use evchain_protocol::primitives::Timestamp;
 use evchain_protocol::session::{
@@ -19,15 +18,12 @@ use crate::agents::chain::settle::{Settled, Settlements};
 use crate::agents::error::AgentError;
 use crate::agents::event::{AgentEvent, Warning};
 use crate::agents::journal::Journal;
+use crate::agents::line::Line;
 use crate::agents::meter::Meter;
 use crate::agents::report::{SessionReport, TransactionReport};
 use crate::agents::timing::{sleep_until, until};
 use crate::clock;
-use crate::network::{SessionError, SessionStream};
 use crate::rpc::NodeApiClient;
-
-/// How long one receive waits; only a bound, the next follows at once.
-const RECEIVE: Duration = Duration::from_hours(1);
 
 /// One session under way.
 pub(super) struct Driver {
@@ -35,7 +31,7 @@ pub(super) struct Driver {
     pub(super) signer: Arc<Signer>,
     pub(super) journal: Journal<ProducerRecord>,
     /// The connection, and the consumer's later ones.
-    pub(super) stream: Option<SessionStream>,
+    pub(super) line: Option<Line>,
     pub(super) connections: mpsc::Receiver<Greeted>,
     pub(super) news: NewsReader,
     pub(super) guarding: Guarding,
@@ -50,7 +46,7 @@ pub(super) struct Driver {
 
 #[allow(clippy::large_enum_variant)] // moved once, never collected
 enum Happened {
-    Said(Result<Vec<u8>, SessionError>),
+    Said(Result<Message, String>),
     Connected(Greeted),
     News(News),
     Settled(Settled),
@@ -72,7 +68,7 @@ impl Driver {
             let deadline = self.session.deadline().map(|at| now + until(at));
             let full = self.meter.full_at();
             let happened = tokio::select! {
-                said = receive(&mut self.stream) => Happened::Said(said),
+                said = receive(&mut self.line) => Happened::Said(said),
                 Some(greeted) = self.connections.recv() => Happened::Connected(greeted),
                 news = self.news.next() => Happened::News(news),
                 Some(settled) = self.settling.next() => Happened::Settled(settled),
@@ -85,13 +81,17 @@ impl Driver {
             };
             self.take(happened).await?;
         }
+        // The last word. Whoever does not hear it asks again.
+        if let Some(line) = &mut self.line {
+            let _ = line.flush().await;
+        }
         // What the news told may be known before the transaction's own answer came.
         while let Some(settled) = self.settling.next().await {
             self.transactions.extend(settled.unwrap_or_default());
         }
         self.guarding.let_go(self.session.terms().payment);
-        if let Some(stream) = self.stream.take() {
-            stream.close().await;
+        if let Some(line) = self.line.take() {
+            line.close().await;
         }
         let report = self.report();
         self.journal.close()?;
@@ -101,20 +101,14 @@ impl Driver {
 
     async fn take(&mut self, happened: Happened) -> Result<(), AgentError> {
         match happened {
-            Happened::Said(Ok(bytes)) => match Message::decode(&bytes) {
-                Ok(message) => self.hear(message).await,
-                Err(error) => {
-                    self.lost(&format!("it says what is no message: {error}"));
-                    Ok(())
-                }
-            },
-            Happened::Said(Err(SessionError::Timeout)) => Ok(()),
-            Happened::Said(Err(error)) => {
-                self.lost(&error.to_string());
+            Happened::Said(Ok(message)) => self.hear(message).await,
+            Happened::Said(Err(reason)) => {
+                self.line = None;
+                tracing::debug!(payment = %self.session.terms().payment, reason, "producer: lost the consumer");
                 Ok(())
             }
             Happened::Connected(Greeted { stream, message, .. }) => {
-                self.stream = Some(stream);
+                self.line = Some(Line::over(stream));
                 self.hear(message).await
             }
             Happened::News(News::Block(block)) => {
@@ -228,7 +222,7 @@ impl Driver {
                     self.observe(&record);
                     records.push(record);
                 }
-                ProducerOutput::Send(message) => self.send(&message).await,
+                ProducerOutput::Send(message) => self.say(&message),
                 ProducerOutput::Deliver(target) => self.meter.flow_to(target, Instant::now()),
                 ProducerOutput::StopEnergy => {
                     self.meter.stop(Instant::now());
@@ -248,18 +242,11 @@ impl Driver {
         Ok(())
     }
 
-    /// Sends if there is a connection. What matters is repeated on the next (P10).
-    async fn send(&mut self, message: &Message) {
-        if let Some(stream) = &mut self.stream
-            && let Err(error) = stream.send(&message.encode()).await
-        {
-            self.lost(&error.to_string());
+    /// Says it if there is a connection. What matters is repeated on the next (P10).
+    fn say(&mut self, message: &Message) {
+        if let Some(line) = &mut self.line {
+            line.say(message);
         }
-    }
-
-    fn lost(&mut self, reason: &str) {
-        self.stream = None;
-        tracing::debug!(payment = %self.session.terms().payment, reason, "producer: lost the consumer");
     }
 
     fn observe(&mut self, record: &ProducerRecord) {
@@ -289,9 +276,9 @@ impl Driver {
 }
 
 /// The next message, if there is somebody to say one. Cancel safe.
-async fn receive(stream: &mut Option<SessionStream>) -> Result<Vec<u8>, SessionError> {
-    match stream {
-        Some(stream) => stream.receive(RECEIVE).await,
+async fn receive(line: &mut Option<Line>) -> Result<Message, String> {
+    match line {
+        Some(line) => line.next().await,
         None => std::future::pending().await,
     }
 }
