@@ -12,7 +12,7 @@ use super::args::{RpcArgs, WalletArgs};
 use super::exit::UsageError;
 use super::output::{aligned, print_json, print_text};
 use super::values;
-use crate::agents::consumer::{self, BiddingEnd, ChargeOrder, ConsumerConfig, Deposit};
+use crate::agents::consumer::{self, BiddingEnd, ChargeOrder, ConsumerConfig, Deposit, USUAL_MIN_STATIONS};
 use crate::agents::{ChargeOutcome, ChargeReport};
 use crate::rpc::{CallError, RpcError};
 
@@ -94,7 +94,7 @@ pub struct ChargeArgs {
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     enough_bids: Option<u32>,
     /// Warn when the region has fewer stations.
-    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    #[arg(long, value_name = "COUNT", default_value_t = USUAL_MIN_STATIONS)]
     min_stations: usize,
     /// The folder for what it must not forget [default: beside the wallet].
     #[arg(long, value_name = "DIR")]

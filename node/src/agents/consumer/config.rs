@@ -10,6 +10,9 @@ use tokio::sync::watch;
 
 use crate::agents::error::AgentError;
 
+/// k: with fewer stations in a region, asking there tells roughly where one is (P18 4.1).
+pub const USUAL_MIN_STATIONS: usize = 3;
+
 /// How a consumer's agent works.
 #[derive(Debug, Clone)]
 pub struct ConsumerConfig {
@@ -118,7 +121,7 @@ impl ChargeOrder {
             until: BiddingEnd::Deadline,
             enough_bids: None,
             decide_now: DecideNow::default(),
-            min_stations: 3,
+            min_stations: USUAL_MIN_STATIONS,
             max_attempts: 5,
         }
     }

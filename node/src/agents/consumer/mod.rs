@@ -11,7 +11,7 @@ mod recorder;
 mod run;
 mod session;
 
-pub use config::{BiddingEnd, ChargeOrder, ConsumerConfig, DecideNow, Deposit};
+pub use config::{BiddingEnd, ChargeOrder, ConsumerConfig, DecideNow, Deposit, USUAL_MIN_STATIONS};
 pub(super) use record::{ChargeRecord, Step};
 pub(super) use run::JOURNAL_PREFIX;
 pub use run::{resume, resume_named, run};

@@ -1,12 +1,13 @@
 //! Drives the consumer's machine: carries out its outputs in order, and feeds it what happens.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use evchain_protocol::primitives::{Energy, Timestamp};
 use evchain_protocol::session::{
     ConsumerInput, ConsumerOutput, ConsumerRecord, ConsumerSession, Message, Outcome, PaymentKind,
-    Settlement, StopReason,
+    Settlement, StopReason, Terms,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -180,14 +181,21 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Asks for what the news did not tell.
+    /// Asks for what the news did not tell. No deadline waits until a node answers.
     async fn look_at_chain(&mut self) -> Result<(), AgentError> {
         let terms = *self.session.terms();
-        let status =
-            self.signer.nodes.need("ask for the chain's time", |rpc| async move { rpc.status().await });
-        let time = status.await?.time;
+        let mut look = pin!(look(Arc::clone(&self.signer), terms));
+        let (time, is_held) = loop {
+            if self.session.is_over() {
+                return Ok(());
+            }
+            let deadline = self.session.deadline().map(|at| Instant::now() + until(at));
+            tokio::select! {
+                found = &mut look => break found?,
+                () = sleep_until(deadline) => self.step(ConsumerInput::Timeout).await?,
+            }
+        };
         self.chain_time = self.chain_time.max(time);
-        let is_held = self.signer.nodes.is_held(&terms).await?;
         self.flow();
         self.step(ConsumerInput::ChainTime(time)).await?;
         if is_held {
@@ -287,6 +295,13 @@ impl<'a> Driver<'a> {
             self.result.warnings.push(warning);
         }
     }
+}
+
+/// The chain's time, and whether it held money for a session then or later.
+async fn look(signer: Arc<Signer>, terms: Terms) -> Result<(Timestamp, bool), AgentError> {
+    let nodes = &signer.nodes;
+    let status = nodes.need("ask for the chain's time", |rpc| async move { rpc.status().await }).await?;
+    Ok((status.time, nodes.is_held(&terms).await?))
 }
 
 /// The most warnings that a report keeps of one session.

@@ -1,11 +1,14 @@
 //! Drives the producer's machine: carries out its outputs in order, and feeds it what happens.
 
+use std::pin::pin;
 use std::sync::Arc;
 
-use evchain_protocol::primitives::Timestamp;
+use evchain_protocol::primitives::{Timestamp, TxRef};
 use evchain_protocol::session::{
-    Message, OnChain, PaymentKind, ProducerInput, ProducerOutput, ProducerRecord, ProducerSession, StopReason,
+    Message, OnChain, PaymentKind, ProducerInput, ProducerOutput, ProducerRecord, ProducerSession,
+    StopReason, Terms,
 };
+use evchain_protocol::state::payment::Lock;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -163,34 +166,42 @@ impl Driver {
         }
     }
 
-    /// Asks for what the news did not tell. The time comes first: what is still there later was not cancelled
-    /// until then (S8).
+    /// Asks for what the news did not tell. No deadline waits until a node answers: claims can go on where
+    /// this cannot.
     async fn look_at_chain(&mut self) -> Result<(), AgentError> {
-        let terms = *self.session.terms();
-        let nodes = &self.signer.nodes;
-        let status = nodes.need("ask for the chain's time", |rpc| async move { rpc.status().await }).await?;
-        nodes.saw(status.height);
-        let time = ProducerInput::ChainTime(status.time);
-        if terms.kind == PaymentKind::Single {
-            let locks = nodes.locks(terms.consumer, terms.producer).await?;
-            self.step(time).await?;
-            return self.step(ProducerInput::Settled(self.session.settled_locks(&locks))).await;
-        }
-        let Some(state) = nodes.payment(terms.kind, terms.payment).await? else {
-            self.step(ProducerInput::Gone).await?;
-            return self.step(time).await;
+        let mut look = pin!(look(Arc::clone(&self.signer), *self.session.terms()));
+        let look = loop {
+            if self.session.is_over() {
+                return Ok(());
+            }
+            let deadline = self.session.deadline().map(|at| Instant::now() + until(at));
+            tokio::select! {
+                found = &mut look => break found?,
+                () = sleep_until(deadline) => self.step(ProducerInput::Timeout).await?,
+            }
         };
-        self.step(time).await?;
-        match state {
-            OnChain::Installments(payment) => {
-                let below = payment.unsettled().next().unwrap_or(terms.plan.count.get());
-                self.step(ProducerInput::Settled(below)).await
+        let (time, count) = (ProducerInput::ChainTime(look.time), self.session.terms().plan.count.get());
+        match look.found {
+            Found::Locks(locks) => {
+                self.step(time).await?;
+                self.step(ProducerInput::Settled(self.session.settled_locks(&locks))).await
             }
-            // The producer posts nothing itself: it closes.
-            OnChain::Channel(channel) if channel.posted.is_some() => {
-                self.step(ProducerInput::ForceClosed).await
+            Found::Payment(None) => {
+                self.step(ProducerInput::Gone).await?;
+                self.step(time).await
             }
-            OnChain::Channel(_) => Ok(()),
+            Found::Payment(Some(OnChain::Installments(payment))) => {
+                self.step(time).await?;
+                self.step(ProducerInput::Settled(payment.unsettled().next().unwrap_or(count))).await
+            }
+            Found::Payment(Some(OnChain::Channel(channel))) => {
+                self.step(time).await?;
+                // The producer posts nothing itself: it closes.
+                if channel.posted.is_some() {
+                    self.step(ProducerInput::ForceClosed).await?;
+                }
+                Ok(())
+            }
         }
     }
 
@@ -273,6 +284,30 @@ impl Driver {
         let (outcome, transactions) = (self.session.outcome(), self.transactions.clone());
         SessionReport::now(terms, &outcome, self.accepted, payment_messages, transactions)
     }
+}
+
+/// What the chain held at a time.
+struct Look {
+    time: Timestamp,
+    found: Found,
+}
+
+enum Found {
+    Locks(Vec<(TxRef, Lock)>),
+    Payment(Option<OnChain>),
+}
+
+/// Asks the chain for what pays for a session. The time comes first: what is still there later was not
+/// cancelled until then (S8).
+async fn look(signer: Arc<Signer>, terms: Terms) -> Result<Look, AgentError> {
+    let nodes = &signer.nodes;
+    let status = nodes.need("ask for the chain's time", |rpc| async move { rpc.status().await }).await?;
+    nodes.saw(status.height);
+    let found = match terms.kind {
+        PaymentKind::Single => Found::Locks(nodes.locks(terms.consumer, terms.producer).await?),
+        kind => Found::Payment(nodes.payment(kind, terms.payment).await?),
+    };
+    Ok(Look { time: status.time, found })
 }
 
 /// The next message, if there is somebody to say one. Cancel safe.

@@ -11,6 +11,7 @@ use super::super::args::{KeyArgs, RpcArgs};
 use super::super::genesis::roles_of;
 use super::super::secret::CountArg;
 use super::super::values::{energy, moment, position, power_w, span};
+use crate::agents::consumer::USUAL_MIN_STATIONS;
 
 /// Send a transaction by hand and wait until it is final.
 ///
@@ -134,7 +135,7 @@ pub enum TxKind {
         #[arg(long)]
         updates: bool,
         /// Warn when the region has fewer stations, as naming it then tells roughly where you are.
-        #[arg(long, value_name = "COUNT", default_value_t = 3)]
+        #[arg(long, value_name = "COUNT", default_value_t = USUAL_MIN_STATIONS)]
         min_stations: usize,
     },
     /// Offer a price for a request, or a lower one.
