@@ -25,8 +25,9 @@ const PRODUCERS_STOP: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_mins(3);
 /// When the next fault is due if there is none.
 const NEVER: Duration = Duration::from_hours(24);
-/// How often a consumer asks anew after a window that passed before it had locked money.
-const MAX_ASKS: u32 = 3;
+/// How many windows a consumer asks for, where each passed before it had locked money. At the busiest hour all
+/// connectors around are promised to others for several windows, and an outage puts more cars into the next.
+const MAX_ASKS: u32 = 8;
 const POLL: Duration = Duration::from_millis(100);
 
 /// What came of a request.
