@@ -260,8 +260,9 @@ impl Attempt {
                 ChargeRecord::Final(landed) => {
                     // A node that has not got so far finds nothing of it.
                     self.nodes.saw(landed.place.height());
-                    self.recorder.paid_fee(landed.fee);
-                    self.landed.insert(landed.step, landed);
+                    if self.landed.insert(landed.step, landed).is_none() {
+                        self.recorder.paid_fee(landed.fee);
+                    }
                     self.pending = None;
                 }
                 ChargeRecord::Decided(decision) => {

@@ -1,6 +1,5 @@
 //! Drives the consumer's machine: carries out its outputs in order, and feeds it what happens.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +8,12 @@ use evchain_protocol::session::{
     ConsumerInput, ConsumerOutput, ConsumerRecord, ConsumerSession, Message, Outcome, PaymentKind,
     Settlement, StopReason, Terms,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::link::{Link, LinkEvent};
 use super::record::{ChargeRecord, Landed, Step};
+use crate::agents::chain::asking::Asking;
 use crate::agents::chain::blocks::{Change, News, NewsReader, changes_of};
 use crate::agents::chain::nodes::Signer;
 use crate::agents::chain::settle::{Settled, Settlements};
@@ -26,6 +26,8 @@ use crate::agents::timing::{sleep_until, until};
 use crate::clock;
 use crate::rpc::NodeApiClient;
 
+/// How long a session that is over waits for the answers of its own transactions.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
 /// How often the meter is read while energy flows, besides when it is full.
 const METER_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -42,6 +44,8 @@ pub(super) struct Driver<'a> {
     is_cancelling: bool,
     chain_time: Timestamp,
     settling: Settlements,
+    /// What is asked of the chain, as news were missed.
+    looking: Asking<Look>,
     result: Driven,
 }
 
@@ -58,6 +62,7 @@ pub(super) struct Driven {
 enum Happened {
     Link(LinkEvent),
     News(News),
+    Looked(Result<Look, AgentError>),
     Settled(Settled),
     Input(ConsumerInput),
     Metered,
@@ -92,6 +97,7 @@ impl<'a> Driver<'a> {
             is_cancelling: false,
             chain_time: Timestamp::ZERO,
             settling: Settlements::default(),
+            looking: Asking::default(),
             result,
         }
     }
@@ -99,7 +105,7 @@ impl<'a> Driver<'a> {
     /// Runs the session to its end. `first` are the outputs that came with it.
     pub(super) async fn run(mut self, first: Vec<ConsumerOutput>) -> Result<Driven, AgentError> {
         self.carry_out(first).await?;
-        self.look_at_chain().await?;
+        self.look_at_chain();
         let mut told_stop = false;
         while !self.session.is_over() {
             let now = Instant::now();
@@ -107,7 +113,9 @@ impl<'a> Driver<'a> {
             let reading = self.meter.full_at().map(|full| full.min(now + METER_INTERVAL));
             let happened = tokio::select! {
                 event = self.link.next() => Happened::Link(event),
-                news = self.news.next() => Happened::News(news),
+                // What comes after missed news says little without them (S8).
+                news = self.news.next(), if self.looking.is_idle() => Happened::News(news),
+                Some(look) = self.looking.answer() => Happened::Looked(look),
                 Some(settled) = self.settling.next() => Happened::Settled(settled),
                 () = sleep_until(deadline) => Happened::Input(ConsumerInput::Timeout),
                 () = sleep_until(reading) => Happened::Metered,
@@ -119,6 +127,15 @@ impl<'a> Driver<'a> {
             self.take(happened).await?;
         }
         self.link.close().await;
+        // What the news told may be known before the transaction's own answer came. That it is known tells
+        // no more than what it cost, so a node that does not answer is not waited for.
+        let answers = async {
+            while let Some(settled) = self.settling.next().await {
+                note_settled(self.journal, &mut self.result, settled.unwrap_or_default()).await?;
+            }
+            Ok::<_, AgentError>(())
+        };
+        timeout(LAST_ANSWERS, answers).await.unwrap_or(Ok(()))?;
         Ok(self.result)
     }
 
@@ -146,16 +163,15 @@ impl<'a> Driver<'a> {
                 }
                 Ok(())
             }
-            Happened::News(News::Gap) => self.look_at_chain().await,
+            Happened::News(News::Gap) => {
+                self.look_at_chain();
+                Ok(())
+            }
+            Happened::Looked(look) => self.looked(look?).await,
             Happened::Settled(Ok(sent)) => {
-                // For the fees, after a crash: they are no part of what the producer got.
-                let landed = |sent: &TransactionReport| {
-                    let TransactionReport { place, fee, .. } = *sent;
-                    ChargeRecord::Final(Landed { step: Step::Settle(place), place, fee })
-                };
-                self.journal.append_all(&sent.iter().map(landed).collect::<Vec<_>>()).await?;
-                self.result.transactions.extend(sent);
-                self.look_at_chain().await
+                note_settled(self.journal, &mut self.result, sent).await?;
+                self.look_at_chain();
+                Ok(())
             }
             Happened::Settled(Err(error)) => {
                 // A deadline settles in the end what this side could not.
@@ -181,20 +197,13 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Asks for what the news did not tell. No deadline waits until a node answers.
-    async fn look_at_chain(&mut self) -> Result<(), AgentError> {
+    /// Asks for what the news did not tell. Nothing else waits until a node answers.
+    fn look_at_chain(&mut self) {
+        self.looking.ask(look(Arc::clone(&self.signer), *self.session.terms()));
+    }
+
+    async fn looked(&mut self, Look { time, is_held }: Look) -> Result<(), AgentError> {
         let terms = *self.session.terms();
-        let mut look = pin!(look(Arc::clone(&self.signer), terms));
-        let (time, is_held) = loop {
-            if self.session.is_over() {
-                return Ok(());
-            }
-            let deadline = self.session.deadline().map(|at| Instant::now() + until(at));
-            tokio::select! {
-                found = &mut look => break found?,
-                () = sleep_until(deadline) => self.step(ConsumerInput::Timeout).await?,
-            }
-        };
         self.chain_time = self.chain_time.max(time);
         self.flow();
         self.step(ConsumerInput::ChainTime(time)).await?;
@@ -297,11 +306,32 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// The chain's time, and whether it held money for a session then or later.
-async fn look(signer: Arc<Signer>, terms: Terms) -> Result<(Timestamp, bool), AgentError> {
+/// What the chain held at a time.
+struct Look {
+    time: Timestamp,
+    /// Whether there was money for the session then or later.
+    is_held: bool,
+}
+
+async fn look(signer: Arc<Signer>, terms: Terms) -> Result<Look, AgentError> {
     let nodes = &signer.nodes;
     let status = nodes.need("ask for the chain's time", |rpc| async move { rpc.status().await }).await?;
-    Ok((status.time, nodes.is_held(&terms).await?))
+    Ok(Look { time: status.time, is_held: nodes.is_held(&terms).await? })
+}
+
+/// Notes a settlement's transactions. For the fees, after a crash: they are no part of what the producer got.
+async fn note_settled(
+    journal: &mut Journal<ChargeRecord>,
+    result: &mut Driven,
+    sent: Vec<TransactionReport>,
+) -> Result<(), AgentError> {
+    let landed = |sent: &TransactionReport| {
+        let TransactionReport { place, fee, .. } = *sent;
+        ChargeRecord::Final(Landed { step: Step::Settle(place), place, fee })
+    };
+    journal.append_all(&sent.iter().map(landed).collect::<Vec<_>>()).await?;
+    result.transactions.extend(sent);
+    Ok(())
 }
 
 /// The most warnings that a report keeps of one session.

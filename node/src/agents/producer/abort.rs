@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::guarding::Guarding;
 use super::recover::{Interrupted, recover, unfinished_sales};
 use super::session::Driver;
+use crate::agents::chain::asking::Asking;
 use crate::agents::chain::blocks::Blocks;
 use crate::agents::chain::finality::FinalityMeter;
 use crate::agents::chain::nodes::{Nodes, Signer};
@@ -62,6 +63,7 @@ pub async fn abort(
         guarding: Guarding::default(),
         stop,
         settling: Settlements::default(),
+        looking: Asking::default(),
         accepted: None,
         transactions: Vec::new(),
     };

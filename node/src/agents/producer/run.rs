@@ -31,6 +31,7 @@ use super::session::Driver;
 use super::slots::Slots;
 use super::tariff::Mobility;
 use crate::agents::address::reachable;
+use crate::agents::chain::asking::Asking;
 use crate::agents::chain::blocks::Blocks;
 use crate::agents::chain::finality::FinalityMeter;
 use crate::agents::chain::nodes::{Nodes, Signer};
@@ -406,6 +407,7 @@ impl Producer {
             stop: self.stop.clone(),
             unplugged,
             settling: Settlements::default(),
+            looking: Asking::default(),
             accepted: None,
             transactions: Vec::new(),
         };

@@ -1,6 +1,5 @@
 //! Drives the producer's machine: carries out its outputs in order, and feeds it what happens.
 
-use std::pin::pin;
 use std::sync::Arc;
 
 use evchain_protocol::primitives::{Timestamp, TxRef};
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::greet::Greeted;
 use super::guarding::Guarding;
+use crate::agents::chain::asking::Asking;
 use crate::agents::chain::blocks::{Change, News, NewsReader, changes_of, settles_locks};
 use crate::agents::chain::nodes::Signer;
 use crate::agents::chain::settle::{Settled, Settlements};
@@ -43,6 +43,8 @@ pub(super) struct Driver {
     /// Cancelled as soon as the session needs its connector no more.
     pub(super) unplugged: CancellationToken,
     pub(super) settling: Settlements,
+    /// What is asked of the chain, as news were missed.
+    pub(super) looking: Asking<Look>,
     pub(super) accepted: Option<Timestamp>,
     pub(super) transactions: Vec<TransactionReport>,
 }
@@ -52,6 +54,7 @@ enum Happened {
     Said(Result<Message, String>),
     Connected(Greeted),
     News(News),
+    Looked(Result<Look, AgentError>),
     Settled(Settled),
     Input(ProducerInput),
     Metered,
@@ -64,7 +67,7 @@ impl Driver {
         self.signer.nodes.saw(self.session.terms().payment.height());
         self.carry_out(first).await?;
         self.guarding.hold(self.session.to_guard());
-        self.look_at_chain().await?;
+        self.look_at_chain();
         let mut told_stop = false;
         while !self.session.is_over() {
             let now = Instant::now();
@@ -73,7 +76,9 @@ impl Driver {
             let happened = tokio::select! {
                 said = receive(&mut self.line) => Happened::Said(said),
                 Some(greeted) = self.connections.recv() => Happened::Connected(greeted),
-                news = self.news.next() => Happened::News(news),
+                // What comes after missed news says little without them (S8).
+                news = self.news.next(), if self.looking.is_idle() => Happened::News(news),
+                Some(look) = self.looking.answer() => Happened::Looked(look),
                 Some(settled) = self.settling.next() => Happened::Settled(settled),
                 () = sleep_until(deadline) => Happened::Input(ProducerInput::Timeout),
                 () = sleep_until(full) => Happened::Metered,
@@ -123,14 +128,19 @@ impl Driver {
                 }
                 if terms.kind == PaymentKind::Single && settles_locks(&block, terms.consumer, terms.producer)
                 {
-                    self.look_at_chain().await?;
+                    self.look_at_chain();
                 }
                 Ok(())
             }
-            Happened::News(News::Gap) => self.look_at_chain().await,
+            Happened::News(News::Gap) => {
+                self.look_at_chain();
+                Ok(())
+            }
+            Happened::Looked(look) => self.looked(look?).await,
             Happened::Settled(Ok(report)) => {
                 self.transactions.extend(report);
-                self.look_at_chain().await
+                self.look_at_chain();
+                Ok(())
             }
             Happened::Settled(Err(error)) => {
                 let terms = self.session.terms();
@@ -157,7 +167,10 @@ impl Driver {
         let (all, own) = (terms.plan.count.get(), terms.producer);
         match change {
             // A claim of independent hashes may leave some out below its last.
-            Change::SettledBelow(_) if terms.kind == PaymentKind::Hashes => self.look_at_chain().await,
+            Change::SettledBelow(_) if terms.kind == PaymentKind::Hashes => {
+                self.look_at_chain();
+                Ok(())
+            }
             Change::SettledBelow(below) => self.step(ProducerInput::Settled(below)).await,
             Change::Ended => self.step(ProducerInput::Settled(all)).await,
             Change::Cancelled => self.step(ProducerInput::Cancelled).await,
@@ -166,20 +179,13 @@ impl Driver {
         }
     }
 
-    /// Asks for what the news did not tell. No deadline waits until a node answers: claims can go on where
+    /// Asks for what the news did not tell. Nothing else waits until a node answers: claims can go on where
     /// this cannot.
-    async fn look_at_chain(&mut self) -> Result<(), AgentError> {
-        let mut look = pin!(look(Arc::clone(&self.signer), *self.session.terms()));
-        let look = loop {
-            if self.session.is_over() {
-                return Ok(());
-            }
-            let deadline = self.session.deadline().map(|at| Instant::now() + until(at));
-            tokio::select! {
-                found = &mut look => break found?,
-                () = sleep_until(deadline) => self.step(ProducerInput::Timeout).await?,
-            }
-        };
+    fn look_at_chain(&mut self) {
+        self.looking.ask(look(Arc::clone(&self.signer), *self.session.terms()));
+    }
+
+    async fn looked(&mut self, look: Look) -> Result<(), AgentError> {
         let (time, count) = (ProducerInput::ChainTime(look.time), self.session.terms().plan.count.get());
         match look.found {
             Found::Locks(locks) => {
@@ -287,7 +293,7 @@ impl Driver {
 }
 
 /// What the chain held at a time.
-struct Look {
+pub(super) struct Look {
     time: Timestamp,
     found: Found,
 }
