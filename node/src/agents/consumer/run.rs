@@ -260,7 +260,8 @@ impl Attempt {
                 ChargeRecord::Final(landed) => {
                     // A node that has not got so far finds nothing of it.
                     self.nodes.saw(landed.place.height());
-                    if self.landed.insert(landed.step, landed).is_none() {
+                    let before = self.landed.insert(landed.step, landed);
+                    if before.is_none_or(|before| before.place != landed.place) {
                         self.recorder.paid_fee(landed.fee);
                     }
                     self.pending = None;

@@ -8,7 +8,7 @@ use evchain_protocol::session::{
     ConsumerInput, ConsumerOutput, ConsumerRecord, ConsumerSession, Message, Outcome, PaymentKind,
     Settlement, StopReason, Terms,
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::link::{Link, LinkEvent};
@@ -46,6 +46,8 @@ pub(super) struct Driver<'a> {
     settling: Settlements,
     /// What is asked of the chain, as news were missed.
     looking: Asking<Look>,
+    /// Whether the first look was answered. Until then nothing is paid: the own valve waits for the chain's time.
+    has_looked: bool,
     result: Driven,
 }
 
@@ -98,6 +100,7 @@ impl<'a> Driver<'a> {
             chain_time: Timestamp::ZERO,
             settling: Settlements::default(),
             looking: Asking::default(),
+            has_looked: false,
             result,
         }
     }
@@ -112,7 +115,7 @@ impl<'a> Driver<'a> {
             let deadline = self.session.deadline().map(|at| now + until(at));
             let reading = self.meter.full_at().map(|full| full.min(now + METER_INTERVAL));
             let happened = tokio::select! {
-                event = self.link.next() => Happened::Link(event),
+                event = self.link.next(), if self.has_looked => Happened::Link(event),
                 // What comes after missed news says little without them (S8).
                 news = self.news.next(), if self.looking.is_idle() => Happened::News(news),
                 Some(look) = self.looking.answer() => Happened::Looked(look),
@@ -129,13 +132,10 @@ impl<'a> Driver<'a> {
         self.link.close().await;
         // What the news told may be known before the transaction's own answer came. That it is known tells
         // no more than what it cost, so a node that does not answer is not waited for.
-        let answers = async {
-            while let Some(settled) = self.settling.next().await {
-                note_settled(self.journal, &mut self.result, settled.unwrap_or_default()).await?;
-            }
-            Ok::<_, AgentError>(())
-        };
-        timeout(LAST_ANSWERS, answers).await.unwrap_or(Ok(()))?;
+        let end = Instant::now() + LAST_ANSWERS;
+        while let Ok(Some(settled)) = timeout_at(end, self.settling.next()).await {
+            note_settled(self.journal, &mut self.result, settled.unwrap_or_default()).await?;
+        }
         Ok(self.result)
     }
 
@@ -204,6 +204,7 @@ impl<'a> Driver<'a> {
 
     async fn looked(&mut self, Look { time, is_held }: Look) -> Result<(), AgentError> {
         let terms = *self.session.terms();
+        self.has_looked = true;
         self.chain_time = self.chain_time.max(time);
         self.flow();
         self.step(ConsumerInput::ChainTime(time)).await?;

@@ -64,6 +64,7 @@ pub async fn abort(
         stop,
         settling: Settlements::default(),
         looking: Asking::default(),
+        has_looked: false,
         accepted: None,
         transactions: Vec::new(),
     };

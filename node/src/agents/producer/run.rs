@@ -408,6 +408,7 @@ impl Producer {
             unplugged,
             settling: Settlements::default(),
             looking: Asking::default(),
+            has_looked: false,
             accepted: None,
             transactions: Vec::new(),
         };

@@ -45,6 +45,8 @@ pub(super) struct Driver {
     pub(super) settling: Settlements,
     /// What is asked of the chain, as news were missed.
     pub(super) looking: Asking<Look>,
+    /// Whether the first look was answered. Until then nobody is served: after a restart the money may be gone.
+    pub(super) has_looked: bool,
     pub(super) accepted: Option<Timestamp>,
     pub(super) transactions: Vec<TransactionReport>,
 }
@@ -74,8 +76,8 @@ impl Driver {
             let deadline = self.session.deadline().map(|at| now + until(at));
             let full = self.meter.full_at();
             let happened = tokio::select! {
-                said = receive(&mut self.line) => Happened::Said(said),
-                Some(greeted) = self.connections.recv() => Happened::Connected(greeted),
+                said = receive(&mut self.line), if self.has_looked => Happened::Said(said),
+                Some(greeted) = self.connections.recv(), if self.has_looked => Happened::Connected(greeted),
                 // What comes after missed news says little without them (S8).
                 news = self.news.next(), if self.looking.is_idle() => Happened::News(news),
                 Some(look) = self.looking.answer() => Happened::Looked(look),
@@ -186,6 +188,7 @@ impl Driver {
     }
 
     async fn looked(&mut self, look: Look) -> Result<(), AgentError> {
+        self.has_looked = true;
         let (time, count) = (ProducerInput::ChainTime(look.time), self.session.terms().plan.count.get());
         match look.found {
             Found::Locks(locks) => {
