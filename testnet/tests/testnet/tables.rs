@@ -31,9 +31,16 @@ fn tables_have_every_row_and_measure_what_a_stop_costs() {
     let stopped = rows("stopped");
     assert_eq!(stopped.len(), 2 * KINDS.len());
     for row in stopped {
-        let (loss, installment) = (number(&row, "loss"), number(&row, "installment"));
-        // How much of the installment came before the producer's stop is a matter of time.
-        let most = if row["stops"] == "sells" { installment } else { 0 };
+        let (loss, spent, energy) = (number(&row, "loss"), number(&row, "spent"), number(&row, "delivered"));
+        // Ten installments of 2 kWh, of which five were delivered. How much of the sixth came before the
+        // producer's stop is a matter of time, and the loss follows from it.
+        assert!((10_000..=12_000).contains(&energy), "{row}");
+        let (most, expected) = if row["stops"] == "sells" {
+            (number(&row, "installment"), spent.saturating_sub(90_000 * energy / 20_000))
+        } else {
+            (0, (90_000 * energy).div_ceil(20_000).saturating_sub(spent))
+        };
+        assert_eq!(loss, expected, "{row}");
         assert!(loss <= most, "{row}");
         assert_eq!(number(&row, "spent"), number(&row, "got"), "{row}");
         assert!((5..=6).contains(&number(&row, "released")), "{row}");

@@ -15,7 +15,9 @@ pub(super) fn wrong_fates(ended: &[Ended]) -> Vec<String> {
     let mut wrong = Vec::new();
     let undisturbed: Vec<_> = ended.iter().filter(|ended| ended.kills == 0).collect();
     let charged = undisturbed.iter().filter(|ended| ended.fate == Some(Fate::Charged)).count();
-    if undisturbed.len() >= ENOUGH && charged * 100 < undisturbed.len() * UNDISTURBED_PERCENT {
+    // Among few, one that was late on a busy machine counts for much.
+    let wanted = if undisturbed.len() >= ENOUGH { UNDISTURBED_PERCENT } else { SERVED_PERCENT };
+    if charged * 100 < undisturbed.len() * wanted {
         let all = undisturbed.len();
         wrong.push(format!("of {all} pairs that nobody hit, {charged} have charged in full"));
     }

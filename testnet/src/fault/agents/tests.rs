@@ -152,7 +152,8 @@ fn energy_that_nobody_got_is_seen() {
     assert_eq!(silent.len(), 15);
     assert!(silent.iter().all(|wrong| wrong.contains("nobody said why")), "{silent:?}");
     assert_eq!(wrong(1, &[Charged, NotServed], Some("sold out")), Vec::<String>::new());
-    // One alone says nothing about all.
+    assert_eq!(wrong_fates(&ends(0, &[GivenUp], None)[..1]).len(), 1);
+    // One alone that was hit says nothing about all.
     assert_eq!(wrong_fates(&ends(1, &[GivenUp], None)[..1]), Vec::<String>::new());
 }
 
