@@ -33,6 +33,26 @@ pub(crate) struct Entry {
     pub(crate) vouched: bool,
     /// Who sent the body; `None` if we made it or read it from the log.
     pub(crate) source: Option<PublicKey>,
+    /// Another body with the same header and who sent it, in case that the first is spoiled (C4).
+    pub(crate) spare: Option<(Arc<Block>, PublicKey)>,
+}
+
+impl Entry {
+    /// C4: keeps another body beside one that nobody has looked into yet.
+    pub(crate) fn keep_spare(&mut self, body: Arc<Block>, source: PublicKey) {
+        let is_open = matches!(self.progress, Progress::Waiting | Progress::Executing);
+        if is_open && self.spare.is_none() && self.block != body {
+            self.spare = Some((body, source));
+        }
+    }
+
+    /// C4: goes on with the other body. Tells whether there is one.
+    pub(crate) fn use_spare(&mut self) -> bool {
+        let Some((body, source)) = self.spare.take() else { return false };
+        self.block = body;
+        self.source = Some(source);
+        true
+    }
 }
 
 /// How far a block got.
@@ -87,17 +107,19 @@ impl BlockTree {
         Some(entry)
     }
 
-    /// Removes what this peer sent and what nobody has looked into yet.
-    pub(crate) fn remove_waiting_from(&mut self, source: PublicKey) {
+    /// Removes what this peer sent and what nobody has looked into yet, where no other body is at hand.
+    /// Tells whether something is gone.
+    pub(crate) fn remove_waiting_from(&mut self, source: PublicKey) -> bool {
         let waiting: Vec<Hash> = self
             .entries
-            .iter()
+            .iter_mut()
             .filter(|(_, entry)| entry.source == Some(source) && entry.progress == Progress::Waiting)
-            .map(|(hash, _)| *hash)
+            .filter_map(|(hash, entry)| (!entry.use_spare()).then_some(*hash))
             .collect();
-        for hash in waiting {
-            self.remove(&hash);
+        for hash in &waiting {
+            self.remove(hash);
         }
+        !waiting.is_empty()
     }
 
     /// The held children of a block.

@@ -25,6 +25,7 @@ use crate::authority_set::Committee;
 use crate::block::{Block, BlockRef};
 use crate::blocks::BlockTree;
 use crate::config::Config;
+use crate::doubts::Doubts;
 use crate::input::{Execution, Input, Moment, Now};
 use crate::message::Message;
 use crate::mutations::{Breakage, broken};
@@ -67,6 +68,8 @@ pub struct Engine {
     unreviewed: BTreeSet<View>,
     /// What the authorities were seen to sign.
     watch: Watch,
+    /// Who sent what no honest node sends.
+    doubts: Doubts,
     blocks: BlockTree,
     block_fetches: BlockFetches,
     chain_fetch: ChainFetch,
@@ -116,6 +119,8 @@ pub struct Footprint {
     pub fetches: usize,
     /// Messages of the next epoch.
     pub early: usize,
+    /// Their size, in bytes.
+    pub early_bytes: usize,
     /// Votes remembered of the views watched.
     pub watched: usize,
 }
@@ -152,6 +157,7 @@ impl Engine {
             views: BTreeMap::new(),
             unreviewed: BTreeSet::new(),
             watch: Watch::default(),
+            doubts: Doubts::default(),
             blocks: BlockTree::default(),
             block_fetches: BlockFetches::default(),
             chain_fetch: ChainFetch::default(),
@@ -261,6 +267,7 @@ impl Engine {
             blocks: self.blocks.len(),
             fetches: self.block_fetches.len(),
             early: 0,
+            early_bytes: 0,
             watched: self.watch.vote_count(),
         }
     }
@@ -306,6 +313,16 @@ impl Engine {
                 self.halt(HaltReason::ExecutionFailed { block: hash, reason }, step);
             }
         }
+    }
+
+    /// S8: whom to ask first for the final chain in the next epoch: who gave all that it could in this one.
+    pub(crate) const fn proven_source(&self) -> Option<PublicKey> {
+        self.chain_fetch.proven()
+    }
+
+    /// S8: asks this peer first for the final chain.
+    pub(crate) const fn prefer_source(&mut self, peer: Option<PublicKey>) {
+        self.chain_fetch.prefer(peer);
     }
 
     pub(crate) fn is_running(&self) -> bool {

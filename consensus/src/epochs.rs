@@ -16,6 +16,7 @@ use crate::input::{Input, Moment, NextEpoch, Now};
 use crate::message::{GetCertificates, Message};
 use crate::mutations::{Breakage, broken};
 use crate::output::{HaltReason, Output};
+use crate::turns::Turns;
 use crate::wal::{Recovered, RecoveryError};
 
 /// The current epoch's engine, and the way into the next one.
@@ -33,6 +34,8 @@ pub struct Epochs {
     push_due: Option<Moment>,
     /// Not before this is a peer from a later epoch asked for the end of ours.
     ask_due: Moment,
+    /// Who claims to be in a later epoch.
+    ahead: Turns,
     early: EarlyMessages,
 }
 
@@ -74,6 +77,7 @@ impl Epochs {
             boundary,
             push_due,
             ask_due: Moment::default(),
+            ahead: Turns::default(),
             early: EarlyMessages::default(),
         })
     }
@@ -136,7 +140,8 @@ impl Epochs {
 
     /// How much it holds.
     pub fn footprint(&self) -> Footprint {
-        Footprint { early: self.early.len(), ..self.engine.footprint() }
+        let (early, early_bytes) = (self.early.len(), self.early.bytes());
+        Footprint { early, early_bytes, ..self.engine.footprint() }
     }
 
     /// Steps the engine, and sees whether that ended the epoch.
@@ -170,11 +175,13 @@ impl Epochs {
             return self.halt(next.epoch, out);
         }
         let recovered = Recovered { votes_from: self.votes_from, ..Recovered::fresh(committee.root()) };
-        let Ok(engine) = Engine::new(next.config, committee, self.key.clone(), recovered) else {
+        let Ok(mut engine) = Engine::new(next.config, committee, self.key.clone(), recovered) else {
             return self.halt(next.epoch, out);
         };
+        engine.prefer_source(self.engine.proven_source());
         self.config = next.config;
         self.engine = engine;
+        self.ahead = Turns::default();
         self.stage = Stage::InEpoch;
         self.push_due = Some(now.monotonic);
         self.ask_due = now.monotonic;
@@ -198,7 +205,8 @@ impl Epochs {
         match message.epoch() {
             Some(epoch) if epoch > self.epoch() => {
                 if epoch.checked_sub(Epoch::new(1)) == Ok(self.epoch()) {
-                    self.early.keep(from, message);
+                    let is_authority = self.committee().index_of(&from).is_some();
+                    self.early.keep(from, is_authority, message);
                 }
                 if !is_over {
                     self.ask(from, now, out);
@@ -225,12 +233,16 @@ impl Epochs {
         }
     }
 
-    /// E6: asks a peer that claims to be ahead for the end of this epoch, at most once in a while,
-    /// since anybody can claim that.
-    fn ask(&mut self, to: PublicKey, now: Now, out: &mut Vec<Output>) {
+    /// E6: one of those who claim to be ahead is asked for the end of this epoch, at most once in a while
+    /// and by turns, since anybody can claim that.
+    fn ask(&mut self, claims: PublicKey, now: Now, out: &mut Vec<Output>) {
+        self.ahead.tell(claims, self.engine.committee());
         if now.monotonic < self.ask_due || broken(Breakage::NeverAskAhead) {
             return;
         }
+        let in_turn = self.ahead.next(self.engine.committee(), self.ahead.tellers());
+        let first = broken(Breakage::AskFirstTeller).then_some(claims);
+        let Some(to) = first.or(in_turn) else { return };
         self.ask_due = now.monotonic.after(self.config.retry_interval());
         let lo = self.tip().view.next().unwrap_or(View::MAX);
         let request = GetCertificates { epoch: self.epoch(), lo, hi: View::MAX };

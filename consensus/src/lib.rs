@@ -10,6 +10,7 @@ pub mod authority_set;
 pub mod block;
 mod blocks;
 pub mod config;
+mod doubts;
 mod early;
 pub mod engine;
 pub mod epochs;
@@ -22,6 +23,7 @@ pub mod output;
 pub mod signer;
 pub mod sim;
 mod sync;
+mod turns;
 #[cfg(test)]
 mod twins;
 mod view;

@@ -113,6 +113,20 @@ pub struct Proposal {
     pub vote: Vote,
 }
 
+impl Proposal {
+    /// Its size on the wire, in bytes, or a little more.
+    pub fn size_hint(&self) -> usize {
+        let counted = self.again.iter().filter(|_| !broken(Breakage::CountNoEnvelopes));
+        let again = counted.flat_map(Justification::certificates);
+        again
+            .map(|certificate| certificate.size_hint())
+            .fold(self.block.size_hint().saturating_add(Self::VOTE_BYTES), usize::saturating_add)
+    }
+
+    /// The size of the leader's vote, with what tells whether there is another justification.
+    const VOTE_BYTES: usize = Certificate::FIXED_BYTES + Signature::LEN;
+}
+
 /// Where a node stands.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Status {

@@ -79,12 +79,18 @@ pub(crate) enum Breakage {
     DropEarly,
     /// E7: all messages of the next epoch are kept.
     KeepAllEarly,
+    /// E7: what nobody signs in an early proposal is not counted.
+    CountNoEnvelopes,
     /// D7: an authority votes whatever its log may be missing.
     VoteAfterWipe,
     /// S6: an answer with the final chain goes on into the next epoch.
     ServeAcrossEpochs,
     /// S6: only the epoch's authorities are asked for the final chain.
     AskOnlyMembers,
+    /// S8, E6: whoever told last is asked, every time.
+    AskFirstTeller,
+    /// S5, S8: bodies are taken from whoever sends them.
+    TakeUnasked,
 }
 
 /// Whether a rule is broken.

@@ -77,7 +77,8 @@ pub enum Output {
         /// The epoch.
         epoch: Epoch,
     },
-    /// A peer sent what no honest node sends; the message had no effect.
+    /// A peer sent what no honest node sends; from there on the message had no effect. Once for a message,
+    /// and once for a body that turns out to be spoiled.
     Reject {
         /// The peer.
         from: PublicKey,
@@ -171,6 +172,9 @@ pub enum Rejection {
     /// A proposal that its leader did not sign.
     #[error("a proposal for view {0} without its leader's signature")]
     UnsignedProposal(View),
+    /// A proposal that its leader signed and no honest leader makes.
+    #[error("a proposal for view {0} that nothing justifies")]
+    UnsoundProposal(View),
     /// Blocks that do not follow from each other, or a payload that is not its header's.
     #[error("blocks that are not what was asked for")]
     BadBlocks,

@@ -1,6 +1,6 @@
 //! What is being fetched from whom, and when to ask the next one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use evchain_protocol::authority::AuthorityIndex;
 use evchain_protocol::crypto::{Hash, PublicKey};
@@ -8,8 +8,10 @@ use evchain_protocol::finality::Signers;
 use evchain_protocol::primitives::{Height, Span, View};
 
 use crate::authority_set::Committee;
+use crate::doubts::Doubts;
 use crate::input::Moment;
 use crate::mutations::{Breakage, broken};
+use crate::turns::Turns;
 
 /// The most blocks asked for at a time; an answer to one brings its ancestors too.
 const MAX_OUTSTANDING: usize = 8;
@@ -17,8 +19,8 @@ const MAX_OUTSTANDING: usize = 8;
 /// The most blocks that can be wanted.
 pub(crate) const MAX_WANTED: usize = 1024;
 
-/// The most peers remembered that may have the final chain.
-const MAX_OFFERS: usize = 16;
+/// The most peers whose answers are awaited at a time, of each request; the first is given up.
+const MAX_AWAITED: usize = 32;
 
 /// Bodies wanted by hash.
 #[derive(Debug, Default)]
@@ -35,8 +37,36 @@ struct Wanted {
     /// Who must have had it: the signers of that certificate.
     holders: Signers,
     attempts: usize,
+    /// Who was asked and has not answered.
+    awaited: Awaited,
     /// When to ask (again); `None` until it was asked for once.
     due: Option<Moment>,
+}
+
+/// The peers that were asked for something, each of which may answer once, and late.
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
+struct Awaited(Vec<PublicKey>);
+
+impl Awaited {
+    fn ask(&mut self, peer: PublicKey) {
+        self.0.retain(|asked| *asked != peer);
+        if self.0.len() >= MAX_AWAITED {
+            self.0.remove(0);
+        }
+        self.0.push(peer);
+    }
+
+    /// Whether this peer was asked last.
+    fn is_last(&self, peer: PublicKey) -> bool {
+        self.0.last() == Some(&peer)
+    }
+
+    /// Whether this peer was asked, and not more often than it answered.
+    fn answers(&mut self, peer: PublicKey) -> bool {
+        let place = self.0.iter().position(|asked| *asked == peer);
+        place.map(|place| self.0.remove(place)).is_some() || broken(Breakage::TakeUnasked)
+    }
 }
 
 impl BlockFetches {
@@ -50,8 +80,14 @@ impl BlockFetches {
 
     pub(crate) fn want(&mut self, hash: Hash, view: View, holders: Signers) {
         if self.wanted.len() < MAX_WANTED {
-            self.wanted.entry(hash).or_insert(Wanted { view, holders, attempts: 0, due: None });
+            let awaited = Awaited::default();
+            self.wanted.entry(hash).or_insert(Wanted { view, holders, attempts: 0, awaited, due: None });
         }
+    }
+
+    /// S5: whether a peer was asked for this block, and for its ancestors with it.
+    pub(crate) fn is_answer(&mut self, hash: &Hash, from: PublicKey) -> bool {
+        self.wanted.get_mut(hash).is_some_and(|wanted| wanted.awaited.answers(from))
     }
 
     pub(crate) fn satisfied(&mut self, hash: &Hash) {
@@ -70,6 +106,7 @@ impl BlockFetches {
         interval: Span,
         committee: &Committee,
         own: Option<AuthorityIndex>,
+        doubts: &Doubts,
     ) -> Vec<(Hash, PublicKey)> {
         let mut requests = Vec::new();
         for (hash, wanted) in self.wanted.iter_mut().take(MAX_OUTSTANDING) {
@@ -80,12 +117,13 @@ impl BlockFetches {
                 .indices()
                 .filter(|index| Some(*index) != own)
                 .partition(|index| wanted.holders.contains(*index));
-            let everyone: Vec<_> = likely.into_iter().chain(others).collect();
+            let everyone = unspoiling(likely.into_iter().chain(others), committee, doubts);
             // Different nodes begin with different holders.
             let start = own.map_or(0, |index| usize::from(index.get()));
             let peer = pick(&everyone, start.saturating_add(wanted.attempts)).and_then(|i| committee.key(i));
             wanted.attempts = wanted.attempts.saturating_add(1);
             wanted.due = Some(now.after(interval));
+            peer.into_iter().for_each(|peer| wanted.awaited.ask(peer));
             requests.extend(peer.map(|peer| (*hash, peer)));
         }
         requests
@@ -100,22 +138,19 @@ impl BlockFetches {
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
 pub(crate) struct ChainFetch {
-    /// Who told us of a finalization that we cannot commit.
-    pub(crate) hint: Option<PublicKey>,
     /// The last block of the stretch that is being executed.
     pub(crate) executing: Option<Hash>,
-    /// Who else told us of it, in this order. In an epoch whose authorities are gone, nobody but them
-    /// can answer.
-    offers: VecDeque<PublicKey>,
-    /// Whether the next to be asked is one of those, and not an authority.
-    prefers_offers: bool,
+    /// Whose turn it is.
+    turns: Turns,
+    /// Who answered with all that it could: it is asked next.
+    proven: Option<PublicKey>,
     /// The view of a finalization whose blocks are fetched by hash, and until when, if none comes.
     by_hash: Option<(View, Moment)>,
     asked_above: Option<Height>,
-    asked: Option<PublicKey>,
-    /// That was before the time for the last one's answer was over.
+    /// Who was asked for the chain above that height and has not answered.
+    awaited: Awaited,
+    /// The last was asked before the time for an answer of the one before was over.
     asked_early: bool,
-    attempts: usize,
     due: Option<Moment>,
 }
 
@@ -128,48 +163,73 @@ impl ChainFetch {
         height: Height,
         committee: &Committee,
         own: Option<AuthorityIndex>,
+        doubts: &Doubts,
     ) -> Option<PublicKey> {
         let asked_before = self.asked_above == Some(height);
         if asked_before && self.due.is_some_and(|due| now < due) {
             return None;
         }
+        if !asked_before {
+            self.awaited = Awaited::default();
+        }
         self.asked_early = asked_before && self.due.is_none();
         self.asked_above = Some(height);
         self.due = Some(now.after(interval));
-        self.asked = self.next_peer(committee, own);
-        self.asked
+        let peer = self.next_peer(committee, own, doubts)?;
+        self.awaited.ask(peer);
+        Some(peer)
     }
 
-    fn next_peer(&mut self, committee: &Committee, own: Option<AuthorityIndex>) -> Option<PublicKey> {
-        if let Some(hint) = self.hint.take() {
-            return Some(hint);
+    /// S8: whoever gave all that it could, once more; then each in turn, beginning after the own place.
+    fn next_peer(
+        &mut self,
+        committee: &Committee,
+        own: Option<AuthorityIndex>,
+        doubts: &Doubts,
+    ) -> Option<PublicKey> {
+        if let Some(proven) = self.proven.take() {
+            return Some(proven);
         }
-        // Not only those: whoever repeats a finalization and answers nothing could have us wait for ever.
-        self.prefers_offers = !self.prefers_offers;
-        if self.prefers_offers
-            && let Some(peer) = self.offers.pop_front()
-        {
-            return Some(peer);
-        }
-        let others: Vec<_> = committee.indices().filter(|index| Some(*index) != own).collect();
-        self.attempts = self.attempts.saturating_add(1);
-        pick(&others, self.attempts).and_then(|index| committee.key(index))
+        let (below, above): (Vec<_>, Vec<_>) = committee
+            .indices()
+            .filter(|index| Some(*index) != own)
+            .partition(|index| own.is_some_and(|own| *index < own));
+        let others = above.into_iter().chain(below);
+        self.turns.next(committee, unspoiling(others, committee, doubts))
     }
 
     /// S8: a peer has nothing to give: another one is asked, and at once. Not again before an answer
     /// has had its time, or nodes without an answer would be asked round and round.
     pub(crate) fn unanswered(&mut self, by: PublicKey) {
-        if self.asked == Some(by) && !self.asked_early {
+        if self.awaited.is_last(by) && !self.asked_early {
             self.due = None;
         }
     }
 
-    /// A peer repeated a finalization that we cannot commit.
-    pub(crate) fn offer(&mut self, by: PublicKey) {
-        let has_room = self.offers.len() < MAX_OFFERS && !broken(Breakage::AskOnlyMembers);
-        if has_room && !self.offers.contains(&by) {
-            self.offers.push_back(by);
+    /// A peer told of a finalization that we cannot commit.
+    pub(crate) fn tell(&mut self, by: PublicKey, committee: &Committee, doubts: &Doubts) {
+        let is_of_use = committee.index_of(&by).is_some() || !broken(Breakage::AskOnlyMembers);
+        if is_of_use && !doubts.spoils(&by) {
+            self.turns.tell(by, committee);
         }
+        if broken(Breakage::AskFirstTeller) {
+            self.proven = Some(by);
+        }
+    }
+
+    /// S8: whether a peer was asked for the chain above the tip, and has not answered yet.
+    pub(crate) fn is_answer(&mut self, from: PublicKey) -> bool {
+        self.awaited.answers(from)
+    }
+
+    /// Who answered with all that it could and was not asked since.
+    pub(crate) const fn proven(&self) -> Option<PublicKey> {
+        self.proven
+    }
+
+    /// S8: this peer is asked next.
+    pub(crate) const fn prefer(&mut self, peer: Option<PublicKey>) {
+        self.proven = peer;
     }
 
     /// S7: up to this finalization, blocks are fetched by hash.
@@ -194,17 +254,19 @@ impl ChainFetch {
         self.by_hash.is_some_and(|(view, _)| view > tip)
     }
 
-    /// A peer answered well: it is asked next, and at once.
-    pub(crate) fn answered(&mut self, by: PublicKey, executing: Hash) {
-        self.hint = Some(by);
+    /// A peer's answer is being executed. The same is asked next, and at once, if it gave all that it
+    /// could: whoever gives little at a time would keep us behind.
+    pub(crate) fn answered(&mut self, by: PublicKey, is_full: bool, executing: Hash) {
+        self.proven = is_full.then_some(by);
         self.executing = Some(executing);
     }
 
-    /// A peer answered badly: another one is asked, and at once.
+    /// A peer answered badly: another one is asked, and at once. Those that were asked may still answer.
     pub(crate) fn failed(&mut self) {
-        let (attempts, prefers_offers) = (self.attempts, self.prefers_offers);
-        *self =
-            Self { attempts, prefers_offers, offers: std::mem::take(&mut self.offers), ..Self::default() };
+        self.proven = None;
+        self.executing = None;
+        self.by_hash = None;
+        self.due = None;
     }
 
     pub(crate) const fn next_deadline(&self) -> Option<Moment> {
@@ -216,6 +278,17 @@ impl ChainFetch {
         self.asked_above = None;
         self.executing = None;
     }
+}
+
+/// S8: those that sent no spoiled bodies; all of them if there is no such one.
+fn unspoiling(
+    authorities: impl Iterator<Item = AuthorityIndex>,
+    committee: &Committee,
+    doubts: &Doubts,
+) -> Vec<AuthorityIndex> {
+    let spoils = |index: &AuthorityIndex| committee.key(*index).is_some_and(|key| doubts.spoils(&key));
+    let (spoiling, others): (Vec<_>, Vec<_>) = authorities.partition(spoils);
+    if others.is_empty() { spoiling } else { others }
 }
 
 /// The item at this place, counted round and round.

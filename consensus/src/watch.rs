@@ -13,16 +13,12 @@ use crate::view::Kind;
 /// The views of which votes are remembered: the highest of which any were seen.
 pub(crate) const VIEWS_WATCHED: usize = 64;
 
-/// Bad signatures of one sender that are looked into in an epoch.
-const MAX_DOUBTS: u8 = 16;
-
 /// One epoch's votes by view and signer, and what they proved.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
 pub(crate) struct Watch {
     views: BTreeMap<View, Seen>,
     told: BTreeMap<AuthorityIndex, BTreeSet<(View, OffenceKind)>>,
-    doubts: BTreeMap<AuthorityIndex, u8>,
 }
 
 #[derive(Debug, Default)]
@@ -108,17 +104,6 @@ impl Watch {
     /// Whether as much is told of an authority as the chain records.
     pub(crate) fn is_enough(&self, signer: AuthorityIndex) -> bool {
         self.told.get(&signer).is_some_and(|told| told.len() >= MAX_OFFENCES)
-    }
-
-    /// W4: whether signatures that this authority passes on are still worth looking into.
-    pub(crate) fn trusts(&self, sender: AuthorityIndex) -> bool {
-        self.doubts.get(&sender).is_none_or(|doubts| *doubts < MAX_DOUBTS)
-    }
-
-    /// W4: an authority passed on a bad signature.
-    pub(crate) fn doubt(&mut self, sender: AuthorityIndex) {
-        let doubts = self.doubts.entry(sender).or_default();
-        *doubts = doubts.saturating_add(1);
     }
 
     /// The number of votes remembered.

@@ -250,15 +250,17 @@ fn an_invalid_block_below_a_final_one_stops_the_engine() {
             let last = blocks.last().unwrap().hash();
             let subject = Subject::finalize(EPOCH, view(length), last);
             let finalization = Arc::new(certified(&bench.committee, &bench.keys[..3], subject));
-            let mut outputs = Vec::new();
-            if by_hash {
-                let none = Finalized { blocks: List::default(), finalization };
-                outputs.extend(bench.hear(Message::Finalized(none)));
-                let newest_first = blocks.iter().rev().cloned();
-                outputs.extend(bench.hear(Message::Blocks(Blocks::gather(newest_first))));
-            } else {
-                let blocks = List::new(blocks).unwrap();
-                outputs.extend(bench.hear(Message::Finalized(Finalized { blocks, finalization })));
+            let mut outputs = bench.hear(Message::Certificate(finalization.clone()));
+            if halt(&outputs).is_none() {
+                let asked = outputs.clone();
+                let all = if by_hash { Vec::new() } else { blocks.clone() };
+                let answer = Finalized { blocks: List::new(all).unwrap(), finalization };
+                outputs.extend(bench.answer(&asked, Message::Finalized(answer)));
+                if by_hash {
+                    let newest_first = blocks.iter().rev().cloned();
+                    let asked = outputs.clone();
+                    outputs.extend(bench.answer(&asked, Message::Blocks(Blocks::gather(newest_first))));
+                }
             }
             let reason = "wrong root".to_owned();
             let expected = HaltReason::CertifiedBlockInvalid { block, height: Height::new(1), reason };
@@ -281,7 +283,11 @@ fn a_final_block_above_the_last_stops_the_engine() {
         let finalization =
             certified(&bench.committee, &bench.keys[..3], Subject::finalize(EPOCH, view(3), last));
         let answer = Finalized { blocks: List::new(blocks).unwrap(), finalization: Arc::new(finalization) };
-        outputs.extend(bench.hear(Message::Finalized(answer)));
+        outputs.extend(bench.hear(Message::Certificate(answer.finalization.clone())));
+        if halt(&outputs).is_none() {
+            let asked = outputs.clone();
+            outputs.extend(bench.answer(&asked, Message::Finalized(answer)));
+        }
         assert_eq!(halt(&outputs), Some(HaltReason::BeyondEpoch { block: last, height: Height::new(3) }));
         assert!(!outputs.iter().any(|output| matches!(output, Output::Commit { .. })));
     }
@@ -297,8 +303,9 @@ fn what_is_final_is_served_after_the_end() {
     let block = blocks[0].hash();
     let subject = Subject::finalize(EPOCH, view(1), block);
     let finalization = Arc::new(certified(&bench.committee, &bench.keys[..3], subject));
+    let asked = bench.hear(Message::Certificate(finalization.clone()));
     let answer = Finalized { blocks: List::new(blocks).unwrap(), finalization };
-    bench.hear(Message::Finalized(answer));
+    bench.answer(&asked, Message::Finalized(answer));
     bench.step(Input::Executed { block, outcome: Execution::Valid });
     assert!(bench.engine.has_ended());
     let above = GetFinalized { above: Height::ZERO };
@@ -355,28 +362,28 @@ fn blocks_by_hash_are_given_up() {
     let finalization = Arc::new(certified(&bench.committee, &bench.keys[..3], subject));
     let empty =
         || Message::Finalized(Finalized { blocks: List::default(), finalization: finalization.clone() });
-    assert!(!asks_for_the_final_chain(&bench.hear(empty())));
-    let mut asked = false;
+    let outputs = bench.hear(Message::Certificate(finalization.clone()));
+    assert!(!asks_for_the_final_chain(&bench.answer(&outputs, empty())));
+    let mut asked = None;
     for _ in 0..6 {
         bench.now_ms += 200;
-        asked |= asks_for_the_final_chain(&bench.step(Input::Tick));
+        asked = asked.or(Some(bench.step(Input::Tick)).filter(|outputs| asks_for_the_final_chain(outputs)));
     }
-    assert!(asked, "nobody answered by hash");
+    let asked = asked.expect("nobody answered by hash");
 
-    bench.hear(empty());
+    let mut outputs = bench.answer(&asked, empty());
     let mut newest = blocks.len();
-    let mut asked = false;
-    while newest > 0 && !asked {
+    while newest > 0 && !asks_for_the_final_chain(&outputs) {
         let some = Blocks::gather(blocks[..newest].iter().rev().cloned());
         newest -= some.blocks.len();
-        asked = asks_for_the_final_chain(&bench.hear(Message::Blocks(some)));
+        outputs = bench.answer(&outputs, Message::Blocks(some));
     }
-    assert!(asked, "all that it can hold is far above the tip");
+    assert!(asks_for_the_final_chain(&outputs), "all that it can hold is far above the tip");
     // Then an honest answer is of use.
     let subject = Subject::finalize(EPOCH, view(100), blocks[99].hash());
     let finalization = Arc::new(certified(&bench.committee, &bench.keys[..3], subject));
     let answer = Finalized { blocks: List::new(blocks[..100].to_vec()).unwrap(), finalization };
-    bench.hear(Message::Finalized(answer));
+    bench.answer(&outputs, Message::Finalized(answer));
     for block in &blocks[..100] {
         bench.step(Input::Executed { block: block.hash(), outcome: Execution::Valid });
     }

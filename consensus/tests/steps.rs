@@ -32,9 +32,9 @@ fn settle(bench: &mut Bench, outputs: Vec<Output>, body: &Arc<Block>) -> Vec<Out
                 Output::Execute(block) => {
                     bench.step(Input::Executed { block: block.hash(), outcome: Execution::Valid })
                 }
-                Output::Send { message: Message::GetBlocks(_), .. } => {
+                Output::Send { to, message: Message::GetBlocks(_) } => {
                     let blocks = List::new(vec![body.clone()]).unwrap();
-                    bench.hear(Message::Blocks(Blocks { blocks }))
+                    bench.step(Input::Message { from: *to, message: Message::Blocks(Blocks { blocks }) })
                 }
                 _ => Vec::new(),
             });

@@ -48,7 +48,8 @@ impl Engine {
         step: &mut Step<'_>,
     ) -> bool {
         let (hash, parent) = (block.hash(), block.header().parent_hash);
-        let entry = Entry { block, progress: Progress::Waiting, durable: false, vouched, source };
+        let entry =
+            Entry { block, progress: Progress::Waiting, durable: false, vouched, source, spare: None };
         if !self.blocks.insert(entry) {
             return false;
         }
@@ -116,22 +117,35 @@ impl Engine {
         self.execute_children(hash, step);
     }
 
-    /// C4: says something about who sent it, and nothing about the block.
+    /// C4: says something about who sent it, and nothing about the block. Another body takes its place, if
+    /// one has come meanwhile.
     pub(super) fn body_is_wrong(&mut self, hash: Hash, step: &mut Step<'_>) {
-        let Some(entry) = self.blocks.remove(&hash) else { return };
-        let view = entry.block.header().view;
-        if let Some(from) = entry.source {
-            step.emit(Output::Reject { from, reason: Rejection::BadBlocks });
-            self.blocks.remove_waiting_from(from);
+        let Some(entry) = self.blocks.get_mut(&hash) else { return };
+        let (body, source) = (entry.block.clone(), entry.source);
+        entry.progress = Progress::Waiting;
+        let is_replaced = entry.use_spare();
+        if !is_replaced {
+            self.blocks.remove(&hash);
         }
-        if let Some(state) = self.views.get_mut(&view)
-            && matches!(&state.proposal, Some(Proposed::Sound(block)) if block.hash() == hash)
+        let mut is_gone = !is_replaced;
+        if let Some(from) = source {
+            self.reject(from, Rejection::BadBlocks, step);
+            self.doubts.spoiled(from, self.committee.index_of(&from).is_some());
+            is_gone |= self.blocks.remove_waiting_from(from);
+        }
+        if is_replaced {
+            self.execute(hash, step);
+        }
+        if let Some(state) = self.views.get_mut(&body.header().view)
+            && matches!(&state.proposal, Some(Proposed::Sound(block)) if *block == body)
         {
             state.proposal = Some(Proposed::Unsound);
         }
         // Whatever a quorum vouches for and is gone now is fetched again.
         self.unreviewed.extend(self.views.keys());
-        self.chain_fetch.failed();
+        if is_gone {
+            self.chain_fetch.failed();
+        }
     }
 
     /// N8, C3: an invalid proposal ends its view; with a quorum's votes it ends the node.

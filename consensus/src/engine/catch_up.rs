@@ -11,8 +11,8 @@ use crate::block::Block;
 use crate::blocks::{MAX_HELD_BLOCKS, Progress};
 use crate::input::Moment;
 use crate::message::{
-    Blocks, Certificates, Finalized, GetBlocks, GetCertificates, GetFinalized, MAX_CERTIFICATES_PER_MESSAGE,
-    Message, Status,
+    ANSWER_BYTES, Blocks, Certificates, Finalized, GetBlocks, GetCertificates, GetFinalized,
+    MAX_BLOCKS_PER_MESSAGE, MAX_CERTIFICATES_PER_MESSAGE, Message, Status,
 };
 use crate::mutations::{Breakage, broken};
 use crate::output::{Output, Rejection};
@@ -81,16 +81,21 @@ impl Engine {
     }
 
     /// S2: learn from who is ahead, help who is behind.
-    pub(super) fn receive_status(&mut self, from: PublicKey, status: Status, step: &mut Step<'_>) {
+    pub(super) fn receive_status(
+        &mut self,
+        from: PublicKey,
+        status: Status,
+        step: &mut Step<'_>,
+    ) -> Result<(), Rejection> {
         if status.epoch != self.committee.epoch() {
-            return;
+            return Ok(());
         }
         let their_final_view =
             status.finalization.as_ref().map_or(View::ZERO, |finalization| finalization.subject.view());
         if let Some(finalization) = status.finalization
             && matches!(finalization.subject, Subject::Finalize(_))
         {
-            self.receive_certificate(from, finalization, step);
+            self.receive_certificate(from, finalization, step)?;
         }
         if status.view > self.view {
             step.emit(Output::Send { to: from, message: Message::Status(self.status()) });
@@ -106,6 +111,7 @@ impl Engine {
             let answer = Certificates::gather(useful);
             step.emit(Output::Send { to: from, message: Message::Certificates(answer) });
         }
+        Ok(())
     }
 
     /// S3: the certificates held in a range of views, the highest views first.
@@ -144,8 +150,12 @@ impl Engine {
         }
     }
 
-    /// S5: bodies are taken only if they are wanted; each makes its parent wanted.
+    /// S5: bodies are taken only if they are wanted, and from whom was asked; each makes its parent wanted.
     pub(super) fn receive_blocks(&mut self, from: PublicKey, answer: Blocks, step: &mut Step<'_>) {
+        let newest = answer.blocks.first().map(|block| block.hash());
+        if !newest.is_some_and(|newest| self.block_fetches.is_answer(&newest, from)) {
+            return;
+        }
         for block in answer.blocks.into_vec() {
             if self.block_fetches.wants(&block.hash()).is_some() {
                 self.take_wanted(from, block, step);
@@ -178,25 +188,36 @@ impl Engine {
 
     /// S6: a stretch of the final chain on top of the tip. It is judged as a whole before any of it is
     /// kept: the blocks follow from the tip, and a quorum finalized the last.
-    pub(super) fn receive_finalized(&mut self, from: PublicKey, answer: Finalized, step: &mut Step<'_>) {
+    pub(super) fn receive_finalized(
+        &mut self,
+        from: PublicKey,
+        answer: Finalized,
+        step: &mut Step<'_>,
+    ) -> Result<(), Rejection> {
+        if !self.chain_fetch.is_answer(from) {
+            return Ok(()); // S8
+        }
+        let is_full = self.is_full(&answer);
         let Finalized { blocks, finalization } = answer;
         let view = finalization.subject.view();
         let (Some(hash), true) =
             (finalization.subject.block(), matches!(finalization.subject, Subject::Finalize(_)))
         else {
-            return;
+            return Ok(());
         };
         let is_next = blocks.first().is_none_or(|first| Ok(first.header().height) == self.tip.height.next());
         let is_of_epoch = finalization.subject.epoch() == self.committee.epoch();
         if !is_of_epoch || view <= self.tip.view || !is_next || self.blocks.is_executed(&hash) {
-            return; // An answer that came too late.
+            return Ok(()); // An answer that came too late.
         }
         if !are_linked(&blocks, hash) || self.check_certificate(&finalization).is_err() {
+            self.doubts.spoiled(from, self.committee.index_of(&from).is_some());
             self.chain_fetch.failed();
-            return step.emit(Output::Reject { from, reason: Rejection::BadBlocks });
+            return Err(Rejection::BadBlocks);
         }
         if blocks.first().is_some_and(|first| first.header().parent_hash != self.tip.hash) {
-            return self.watch_fork(&blocks, &finalization, step);
+            self.watch_fork(&blocks, &finalization, step);
+            return Ok(());
         }
         let signers = finalization.signers;
         self.learn(finalization, step);
@@ -205,16 +226,31 @@ impl Engine {
             self.chain_fetch.start_by_hash(view, step.now.monotonic.after(self.patience()));
             self.block_fetches.want(hash, view, signers);
         } else {
-            self.chain_fetch.answered(from, hash);
+            self.chain_fetch.answered(from, is_full, hash);
         }
         for block in blocks.into_vec() {
             self.block_fetches.satisfied(&block.hash());
             match self.blocks.get_mut(&block.hash()) {
-                Some(entry) => entry.vouched = true,
+                Some(entry) => {
+                    entry.vouched = true;
+                    entry.keep_spare(block, from);
+                }
                 None => _ = self.hold(block, true, Some(from), step),
             }
         }
         self.unreviewed.insert(view);
+        Ok(())
+    }
+
+    /// S8: whether there could not be more in this answer.
+    fn is_full(&self, answer: &Finalized) -> bool {
+        let Finalized { blocks, finalization } = answer;
+        let bytes = blocks.iter().map(|block| block.size_hint()).fold(0, usize::saturating_add);
+        let height = blocks.last().map(|block| block.header().height);
+        blocks.len() == MAX_BLOCKS_PER_MESSAGE
+            || bytes >= ANSWER_BYTES
+            || height == Some(self.committee.last_height())
+            || finalization.subject.view() >= self.best_final_view()
     }
 
     /// S8: sends what is due of the requests for missing blocks.
@@ -225,14 +261,17 @@ impl Engine {
             Fetching::Nothing => {}
             Fetching::FinalChain => {
                 let above = self.tip.height;
-                if let Some(to) = self.chain_fetch.due(now, interval, above, &self.committee, self.own) {
+                let (committee, doubts) = (&self.committee, &self.doubts);
+                let to = self.chain_fetch.due(now, interval, above, committee, self.own, doubts);
+                if let Some(to) = to {
                     let message = Message::GetFinalized(GetFinalized { above });
                     step.emit(Output::Send { to, message });
                 }
             }
             Fetching::Bodies => {
                 self.chain_fetch.idle();
-                for (newest, to) in self.block_fetches.due(now, interval, &self.committee, self.own) {
+                let (committee, doubts) = (&self.committee, &self.doubts);
+                for (newest, to) in self.block_fetches.due(now, interval, committee, self.own, doubts) {
                     let message = Message::GetBlocks(GetBlocks { newest, above: self.tip.height });
                     step.emit(Output::Send { to, message });
                 }

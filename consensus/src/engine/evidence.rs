@@ -40,33 +40,35 @@ impl Engine {
 
     /// W1, W4: a vote of which the pool has no use, because its place is taken or its view is final. Its
     /// signature matters only if it contradicts another one. Tells whether it does.
-    pub(super) fn watch_late(&mut self, from: PublicKey, vote: Vote, step: &mut Step<'_>) -> bool {
-        let Some(sender) = self.committee.index_of(&from) else { return false };
+    pub(super) fn watch_late(
+        &mut self,
+        from: PublicKey,
+        vote: Vote,
+        step: &mut Step<'_>,
+    ) -> Result<bool, Rejection> {
+        let Some(sender) = self.committee.index_of(&from) else { return Ok(false) };
         let contradicted = self.watch.contradicted_by(&vote);
-        if broken(Breakage::NoSignatures) || !self.watch.trusts(sender) {
-            return false;
+        if broken(Breakage::NoSignatures) || !self.doubts.trusts(&from) {
+            return Ok(false);
         }
         if contradicted.is_empty() {
             // Only a signer's own word takes the place of a vote that nobody verified.
             if sender == vote.signer {
                 self.watch.remember(vote, false);
             }
-            return false;
+            return Ok(false);
         }
         if contradicted.iter().any(|(_, evidence)| self.watch.is_told(evidence)) {
-            return true;
+            return Ok(true);
         }
         if self.watch.is_enough(vote.signer) {
-            return false;
+            return Ok(false);
         }
         if !self.holds_up(&vote) {
-            self.watch.doubt(sender);
-            let reason = Rejection::BadVote(vote.subject.view());
-            step.emit(Output::Reject { from, reason });
-            return false;
+            return Err(Rejection::BadVote(vote.subject.view()));
         }
         self.watch(vote, step);
-        contradicted.iter().any(|(_, evidence)| self.watch.is_told(evidence))
+        Ok(contradicted.iter().any(|(_, evidence)| self.watch.is_told(evidence)))
     }
 
     /// W5: a certificate of a view that is final here. If what it says contradicts what more than f
@@ -76,14 +78,15 @@ impl Engine {
         from: PublicKey,
         certificate: &Certificate,
         step: &mut Step<'_>,
-    ) {
+    ) -> Result<(), Rejection> {
         let mut contradictions = 0_usize;
         for vote in votes_of(certificate) {
-            contradictions = contradictions.saturating_add(usize::from(self.watch_late(from, vote, step)));
+            contradictions = contradictions.saturating_add(usize::from(self.watch_late(from, vote, step)?));
         }
         if contradictions > self.committee.authorities().max_faulty() {
             self.halt(HaltReason::ConflictingCertificates(certificate.subject.view()), step);
         }
+        Ok(())
     }
 
     /// W3: a leader's vote for its block, which is not justified.

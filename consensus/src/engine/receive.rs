@@ -15,16 +15,34 @@ use crate::view::Proposed;
 
 impl Engine {
     pub(super) fn receive(&mut self, from: PublicKey, message: Message, step: &mut Step<'_>) {
+        if let Err(reason) = self.take_message(from, message, step) {
+            self.reject(from, reason, step);
+        }
+    }
+
+    /// W4: whoever sends what no honest node sends is doubted and named to the shell.
+    pub(super) fn reject(&mut self, from: PublicKey, reason: Rejection, step: &mut Step<'_>) {
+        self.doubts.sent_bad(from, self.committee.index_of(&from).is_some());
+        step.emit(Output::Reject { from, reason });
+    }
+
+    /// W4: nothing in a message is looked at after the first thing in it that is bad.
+    fn take_message(
+        &mut self,
+        from: PublicKey,
+        message: Message,
+        step: &mut Step<'_>,
+    ) -> Result<(), Rejection> {
         match message {
-            Message::Proposal(proposal) => self.receive_proposal(from, proposal, step),
-            Message::Vote(vote) => self.receive_vote(from, vote, step),
-            Message::Certificate(certificate) => self.receive_certificate(from, certificate, step),
+            Message::Proposal(proposal) => return self.receive_proposal(from, proposal, step),
+            Message::Vote(vote) => return self.receive_vote(from, vote, step),
+            Message::Certificate(certificate) => return self.receive_certificate(from, certificate, step),
             Message::Certificates(answer) => {
-                for certificate in answer.certificates.into_vec() {
-                    self.receive_certificate(from, certificate, step);
-                }
+                let mut certificates = answer.certificates.into_vec().into_iter();
+                return certificates
+                    .try_for_each(|certificate| self.receive_certificate(from, certificate, step));
             }
-            Message::Status(status) => self.receive_status(from, status, step),
+            Message::Status(status) => return self.receive_status(from, status, step),
             Message::GetCertificates(request) => self.serve_certificates(from, request, step),
             Message::GetBlocks(request) => self.serve_blocks(from, request, step),
             Message::Blocks(answer) => self.receive_blocks(from, answer, step),
@@ -33,31 +51,31 @@ impl Engine {
                     step.emit(Output::ServeFinalized { to: from, request });
                 }
             }
-            Message::Finalized(answer) => self.receive_finalized(from, answer, step),
+            Message::Finalized(answer) => return self.receive_finalized(from, answer, step),
         }
+        Ok(())
     }
 
     /// B1, A1: at most one vote of each signer and kind is verified for each view, and what contradicts
-    /// it (W2).
-    fn receive_vote(&mut self, from: PublicKey, vote: Vote, step: &mut Step<'_>) {
+    /// it (W2). Only authorities vote, and none of them for another one, so nobody else is listened to.
+    fn receive_vote(&mut self, from: PublicKey, vote: Vote, step: &mut Step<'_>) -> Result<(), Rejection> {
         let view = vote.subject.view();
-        if vote.subject.epoch() != self.committee.epoch() || view == View::ZERO {
-            return;
+        let is_of_epoch = vote.subject.epoch() == self.committee.epoch() && view != View::ZERO;
+        if !is_of_epoch || self.committee.index_of(&from).is_none() {
+            return Ok(());
         }
         let is_decided = self.views.get(&view).is_some_and(|state| {
             state.certificate_like(&vote.subject).is_some() || state.has_vote_like(&vote.subject, vote.signer)
         });
         if is_decided || view <= self.tip.view {
-            self.watch_late(from, vote, step);
-            return;
+            return self.watch_late(from, vote, step).map(|_| ());
         }
-        if !self.is_near(view) {
-            return;
+        if !self.is_near(view) || !self.doubts.trusts(&from) {
+            return Ok(());
         }
-        match self.check_vote(&vote) {
-            Ok(()) => self.count(vote, step),
-            Err(_) => step.emit(Output::Reject { from, reason: Rejection::BadVote(view) }),
-        }
+        self.check_vote(&vote).map_err(|_| Rejection::BadVote(view))?;
+        self.count(vote, step);
+        Ok(())
     }
 
     /// A2: a certificate that was not known.
@@ -66,28 +84,31 @@ impl Engine {
         from: PublicKey,
         certificate: Arc<Certificate>,
         step: &mut Step<'_>,
-    ) {
+    ) -> Result<(), Rejection> {
         let (subject, view) = (certificate.subject, certificate.subject.view());
         if subject.epoch() != self.committee.epoch() {
-            return;
+            return Ok(());
         }
         if view < self.tip.view {
             return self.watch_past_certificate(from, &certificate, step);
         }
         let held = self.views.get(&view).and_then(|state| state.certificate_like(&subject));
-        if held.is_some_and(|held| held.subject == subject) {
-            if matches!(subject, Subject::Finalize(_)) && view > self.tip.view {
-                self.chain_fetch.offer(from);
+        let is_held = held.is_some_and(|held| held.subject == subject);
+        if !is_held {
+            if !self.doubts.trusts(&from) {
+                return Ok(());
             }
-            return;
+            let checked = self.check_certificate(&certificate);
+            checked.map_err(|error| Rejection::BadCertificate { view, error })?;
         }
-        if let Err(error) = self.check_certificate(&certificate) {
-            return step.emit(Output::Reject { from, reason: Rejection::BadCertificate { view, error } });
+        if matches!(subject, Subject::Finalize(_)) && view > self.tip.view {
+            self.chain_fetch.tell(from, &self.committee, &self.doubts);
         }
-        if matches!(subject, Subject::Finalize(_)) && view > self.best_final_view() {
-            self.chain_fetch.hint = Some(from);
+        // Whatever it is made of, a further certificate of the same subject says nothing new.
+        if !is_held {
+            self.learn(certificate, step);
         }
-        self.learn(certificate, step);
+        Ok(())
     }
 
     pub(super) fn check_vote(&self, vote: &Vote) -> Result<(), BadSignature> {
@@ -117,7 +138,12 @@ impl Engine {
     }
 
     /// N1, N3, N4: the first proposal that a view's leader signed, with its justification.
-    fn receive_proposal(&mut self, from: PublicKey, proposal: Proposal, step: &mut Step<'_>) {
+    fn receive_proposal(
+        &mut self,
+        from: PublicKey,
+        proposal: Proposal,
+        step: &mut Step<'_>,
+    ) -> Result<(), Rejection> {
         let Proposal { block, again, vote } = proposal;
         let view = vote.subject.view();
         let subject = Subject::notarize(self.committee.epoch(), view, block.hash());
@@ -126,25 +152,29 @@ impl Engine {
             Some(_) => block.header().view < view,
         };
         if vote.subject != subject || !fits || !self.is_near(view) {
-            return;
-        }
-        if self.block_fetches.wants(&block.hash()).is_some() {
-            self.take_wanted(from, block.clone(), step);
-            if again.is_none() {
-                return;
-            }
+            return Ok(());
         }
         let is_leader = vote.signer == self.committee.leader(view);
         // N1: nobody signs the payload and `again`, so whoever passes a proposal on may have spoiled it.
         let is_second_hand = is_leader && Some(from) != self.committee.key(vote.signer);
+        let is_own = is_leader && !is_second_hand && !self.doubts.spoils(&from); // S5
+        if is_own && self.block_fetches.wants(&block.hash()).is_some() {
+            self.take_wanted(from, block.clone(), step);
+            if again.is_none() {
+                return Ok(());
+            }
+        }
         let is_known = self.views.get(&view).is_some_and(|state| state.proposal.is_some());
         // Of past views only bodies that are wanted are of use; of others the first proposal counts.
         if view < self.view || is_known || is_second_hand && !broken(Breakage::TakeSecondHand) {
             return self.receive_vote(from, vote, step);
         }
+        if !self.doubts.trusts(&from) {
+            return Ok(());
+        }
         let known = self.views.get(&view).and_then(|state| state.signature(&subject, vote.signer));
         if !is_leader || (known != Some(vote.signature) && self.check_vote(&vote).is_err()) {
-            return step.emit(Output::Reject { from, reason: Rejection::UnsignedProposal(view) });
+            return Err(Rejection::UnsignedProposal(view));
         }
         let proposed = match &again {
             None if self.check_proposal(&block).is_ok() => Proposed::Sound(block.clone()),
@@ -160,8 +190,10 @@ impl Engine {
                 self.learn(certificate.clone(), step);
             }
         }
+        let is_sound = !matches!(proposed, Proposed::Unsound);
         self.views.entry(view).or_default().proposal = Some(proposed);
         self.count(vote, step);
+        if is_sound { Ok(()) } else { Err(Rejection::UnsoundProposal(view)) }
     }
 
     /// What can be said of a proposal without its parent.

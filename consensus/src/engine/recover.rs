@@ -65,6 +65,7 @@ impl Engine {
                         durable: true,
                         vouched: false,
                         source: None,
+                        spare: None,
                     });
                 }
             }

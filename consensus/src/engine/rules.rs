@@ -294,7 +294,7 @@ impl Engine {
         self.missing.is_some()
     }
 
-    /// P3, N5: a missing certificate is asked for, of one peer after the other.
+    /// P3, N5: a missing certificate is asked for, of one authority after the other.
     fn ask_for_certificates(&mut self, step: &mut Step<'_>) {
         let now = step.now.monotonic;
         let Some(hi) = self.missing else {
@@ -327,6 +327,7 @@ impl Engine {
             durable: true,
             vouched: false,
             source: None,
+            spare: None,
         });
         self.views.entry(view).or_default().proposal = Some(Proposed::Sound(block.clone()));
         step.emit(Output::Persist(LogRecord::Block(block.clone())));

@@ -142,10 +142,11 @@ impl Node {
                 blocks.insert(block.clone());
                 return Some(Input::Built { epoch: request.epoch, view: request.view, block: Some(block) });
             }
-            Output::Send { message: Message::GetBlocks(request), .. } => {
+            Output::Send { to, message: Message::GetBlocks(request) } => {
                 let block = blocks.by_hash(request.newest)?;
                 let blocks = List::new(vec![block]).expect("one block fits");
-                return Some(self.heard(Message::Blocks(message::Blocks { blocks })));
+                let message = Message::Blocks(message::Blocks { blocks });
+                return Some(Input::Message { from: to, message });
             }
             Output::Commit { blocks, finalization, .. } => {
                 self.committed.extend(blocks.iter().map(|block| block.hash()));

@@ -13,6 +13,7 @@ use evchain_protocol::primitives::{Epoch, Height, View};
 use super::disk::Disk;
 use super::plan::Plan;
 use crate::block::Block;
+use crate::early::MAX_EARLY_BYTES;
 use crate::engine::VIEWS_AHEAD;
 use crate::epochs::Epochs;
 use crate::message::Message;
@@ -260,6 +261,7 @@ impl Properties {
                 && footprint.votes <= votes_bound
                 && footprint.blocks <= bound + 256
                 && footprint.early <= 1024
+                && footprint.early_bytes <= MAX_EARLY_BYTES
                 && footprint.watched <= VIEWS_WATCHED * 3 * engine.committee().len(),
             || format!("node {node} holds {footprint:?} with {open_views} views open"),
         )

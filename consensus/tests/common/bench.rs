@@ -89,6 +89,16 @@ impl Bench {
         self.step(Input::Message { from, message })
     }
 
+    /// Hears an answer from whom it asked last in these outputs.
+    pub fn answer(&mut self, asked: &[Output], message: Message) -> Vec<Output> {
+        let request = |output: &Output| match output {
+            Output::Send { to, message: Message::GetFinalized(_) | Message::GetBlocks(_) } => Some(*to),
+            _ => None,
+        };
+        let from = asked.iter().rev().find_map(request).expect("somebody is asked");
+        self.step(Input::Message { from, message })
+    }
+
     pub fn leader(&self) -> KeyPair {
         self.keys[usize::from(self.committee.leader(self.engine.view()).get())].clone()
     }
