@@ -6,8 +6,8 @@ mod common;
 
 use common::{passes, seeds};
 use evchain_consensus::sim::byzantine::{
-    BadBody, Behaviour, BogusJustification, DeliversToOne, Equivocator, FarFinality, Flooder, Forker,
-    SignsEverything, Spoiler, Withholder,
+    BadBody, Behaviour, BodySpoiler, BogusJustification, CopyForger, DeliversToOne, Equivocator, FarFinality,
+    Flooder, Forker, SignsEverything, Spoiler, Withholder,
 };
 use evchain_consensus::sim::{random, scenarios};
 
@@ -87,6 +87,27 @@ fn spoiled_proposals() {
 #[test]
 fn finalizations_without_blocks() {
     tolerates(&FarFinality::default());
+}
+
+/// A2, W4: forged copies of certificates, alone and by the dozen, and votes with bad signatures.
+#[test]
+fn forged_copies() {
+    tolerates(&CopyForger::default());
+}
+
+/// S5, S8: final blocks with spoiled payloads, sent unasked and in answers.
+#[test]
+fn spoiled_bodies() {
+    tolerates(&BodySpoiler::default());
+    passes(4, scenarios::a_spoiler_keeps_nobody_behind);
+}
+
+/// S8: who tells of every finalization first and answers nothing.
+#[test]
+fn silent_tellers() {
+    for tells_one_only in [false, true] {
+        passes(4, |seed| scenarios::a_silent_teller_keeps_nobody_behind(seed, tells_one_only));
+    }
 }
 
 /// Random faults of all kinds; the seed that fails is named.

@@ -229,6 +229,12 @@ fn floods_of_early_messages() {
     passes(1, boundaries::floods_of_early_messages);
 }
 
+/// E7: every byte of what comes early is counted.
+#[test]
+fn floods_of_early_bytes() {
+    passes(1, boundaries::floods_of_early_bytes);
+}
+
 /// E1: a leader goes on above the epoch's last block.
 #[test]
 fn a_leader_that_goes_beyond_the_epoch() {

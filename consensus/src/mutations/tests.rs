@@ -34,6 +34,10 @@ fn catcher(rule: Breakage) -> (fn(u64) -> Outcome, &'static [&'static str]) {
         Breakage::DedupeBySubject | Breakage::CacheBySigner => {
             (|seed| scenarios::tolerates(seed, 4, &BogusJustification), &["I8", "I12"])
         }
+        Breakage::AskFirstTeller => {
+            (|seed| scenarios::a_silent_teller_keeps_nobody_behind(seed, true), &["I13"])
+        }
+        Breakage::TakeUnasked => (scenarios::a_spoiler_keeps_nobody_behind, &["I13"]),
         _ => at_a_boundary(rule),
     }
 }
@@ -60,6 +64,7 @@ fn at_a_boundary(rule: Breakage) -> (fn(u64) -> Outcome, &'static [&'static str]
             (boundaries::a_boundary_costs_no_timeout, &["I13"])
         }
         Breakage::KeepAllEarly => (boundaries::floods_of_early_messages, &["I14"]),
+        Breakage::CountNoEnvelopes => (boundaries::floods_of_early_bytes, &["I14"]),
         Breakage::VoteAfterWipe => (boundaries::a_wiped_disk_and_no_company, &["I5"]),
         Breakage::ServeAcrossEpochs => (boundaries::a_joiner_across_epochs, &["I13"]),
         other => unreachable!("{other:?} is no rule about the end of an epoch"),
@@ -268,4 +273,19 @@ fn serve_across_epochs() {
 #[test]
 fn ask_only_members() {
     is_caught(Breakage::AskOnlyMembers);
+}
+
+#[test]
+fn ask_the_first_teller() {
+    is_caught(Breakage::AskFirstTeller);
+}
+
+#[test]
+fn take_unasked_answers() {
+    is_caught(Breakage::TakeUnasked);
+}
+
+#[test]
+fn count_no_envelopes() {
+    is_caught(Breakage::CountNoEnvelopes);
 }

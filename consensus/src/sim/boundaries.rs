@@ -4,10 +4,11 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use evchain_protocol::authority::MAX_AUTHORITIES;
 use evchain_protocol::finality::Subject;
 use evchain_protocol::primitives::{Height, View};
 
-use super::byzantine::{Behaviour, BeyondEpoch, BogusJustification, WrongEpoch};
+use super::byzantine::{Behaviour, BeyondEpoch, BogusJustification, EarlyFlooder, WrongEpoch};
 use super::cluster::Cluster;
 use super::network::Quality;
 use super::properties::Violation;
@@ -272,6 +273,14 @@ pub fn floods_of_early_messages(seed: u64) -> Outcome {
     let mut cluster = changing(seed, 400, &[&[0, 1, 2, 3]]);
     cluster.corrupt(0, WrongEpoch);
     progresses(&mut cluster, 250, 30_000)
+}
+
+/// Scenario 23, E7: a member fills the room for messages of the next epoch with the largest there are.
+pub fn floods_of_early_bytes(seed: u64) -> Outcome {
+    let mut cluster = changing(seed, 20, &[&[0, 1, 2, 3]]);
+    cluster.corrupt(0, EarlyFlooder::with_signatures(MAX_AUTHORITIES));
+    reaches_epoch(&mut cluster, 1, 10_000)?;
+    progresses(&mut cluster, 8, 5_000)
 }
 
 /// Whether a node signs votes in its epoch.

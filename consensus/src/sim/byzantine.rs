@@ -3,13 +3,17 @@
 
 mod bad_body;
 mod beyond_epoch;
+mod body_spoiler;
 mod bogus_justification;
+mod copy_forger;
 mod delivers_to_one;
+mod early_flooder;
 mod equivocator;
 mod far_finality;
 mod flooder;
 mod forker;
 mod signs_everything;
+mod silent_teller;
 mod slanderer;
 mod spoiler;
 mod two_faced;
@@ -31,13 +35,17 @@ use crate::message::{Message, Proposal};
 
 pub use bad_body::BadBody;
 pub use beyond_epoch::BeyondEpoch;
+pub use body_spoiler::BodySpoiler;
 pub use bogus_justification::BogusJustification;
+pub use copy_forger::CopyForger;
 pub use delivers_to_one::DeliversToOne;
+pub use early_flooder::EarlyFlooder;
 pub use equivocator::Equivocator;
 pub use far_finality::FarFinality;
 pub use flooder::Flooder;
 pub use forker::Forker;
 pub use signs_everything::SignsEverything;
+pub use silent_teller::SilentTeller;
 pub use slanderer::Slanderer;
 pub use spoiler::Spoiler;
 pub use two_faced::TwoFaced;

@@ -1,10 +1,14 @@
 //! Runs with random faults of all kinds, up to what the protocol tolerates.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use evchain_protocol::crypto::Hash;
 
 use super::byzantine::{
-    BadBody, BeyondEpoch, BogusJustification, DeliversToOne, Equivocator, FarFinality, Flooder, Forker,
-    SignsEverything, Slanderer, Spoiler, TwoFaced, Withholder, WrongEpoch,
+    BadBody, BeyondEpoch, BodySpoiler, BogusJustification, CopyForger, DeliversToOne, EarlyFlooder,
+    Equivocator, FarFinality, Flooder, Forker, SignsEverything, SilentTeller, Slanderer, Spoiler, TwoFaced,
+    Withholder, WrongEpoch,
 };
 use super::cluster::Cluster;
 use super::network::Quality;
@@ -160,7 +164,7 @@ fn slow_down(cluster: &mut Cluster, rng: &mut Rng, authorities: usize) {
 }
 
 fn corrupt(cluster: &mut Cluster, node: usize, rng: &mut Rng) -> &'static str {
-    match rng.below(14) {
+    match rng.below(18) {
         0 => {
             cluster.corrupt(node, Equivocator);
             "equivocates"
@@ -213,6 +217,23 @@ fn corrupt(cluster: &mut Cluster, node: usize, rng: &mut Rng) -> &'static str {
         12 => {
             cluster.corrupt(node, Slanderer::default());
             "slanders"
+        }
+        13 => {
+            let tells_one = Rc::new(Cell::new(rng.chance(500)));
+            cluster.corrupt(node, SilentTeller::of(cluster.len() - 1, tells_one));
+            "tells and answers nothing"
+        }
+        14 => {
+            cluster.corrupt(node, CopyForger::default());
+            "forges copies"
+        }
+        15 => {
+            cluster.corrupt(node, BodySpoiler::default());
+            "spoils bodies"
+        }
+        16 => {
+            cluster.corrupt(node, EarlyFlooder::with_signatures(1));
+            "floods before its time"
         }
         _ => {
             cluster.corrupt(node, BadBody);

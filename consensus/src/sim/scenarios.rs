@@ -1,16 +1,22 @@
 //! Directed scenarios that more than one test runs: once as they are, and with the rule broken that
 //! they guard. Each takes a seed and says which invariant failed.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use evchain_protocol::finality::{MAX_SKIPS, Subject};
 use evchain_protocol::primitives::{Span, View};
 
-use super::byzantine::{Behaviour, Forker};
+use super::byzantine::{Behaviour, BodySpoiler, Forker, SilentTeller};
 use super::cluster::Cluster;
 use super::network::Quality;
 use super::properties::Violation;
 use super::setup::Setup;
 use crate::epochs::Epochs;
 use crate::message::Message;
+
+/// How long a node may take for the 400 blocks that it missed, one in four of whose requests goes to a liar.
+const CATCH_UP_MS: u64 = 2_500;
 
 /// How a scenario ended.
 pub type Outcome = Result<(), Violation>;
@@ -31,6 +37,35 @@ pub fn tolerates(seed: u64, authorities: usize, behaviour: &(impl Behaviour + Cl
     cluster.run_for(1_000);
     cluster.restart(authorities - 1);
     progresses(&mut cluster, 6, 20_000)
+}
+
+/// S8: one node is far behind, and an authority tells it of every finalization first and answers nothing:
+/// while it tells all others too, and while it tells nobody else.
+pub fn a_silent_teller_keeps_nobody_behind(seed: u64, tells_one_only: bool) -> Outcome {
+    let tells_victim_only = Rc::new(Cell::new(false));
+    let teller = SilentTeller::of(3, tells_victim_only.clone());
+    catches_up(seed, teller, || tells_victim_only.set(tells_one_only))
+}
+
+/// C4, S5, S8: one node is far behind, and an authority sends it spoiled bodies all the time.
+pub fn a_spoiler_keeps_nobody_behind(seed: u64) -> Outcome {
+    catches_up(seed, BodySpoiler::default(), || ())
+}
+
+/// Node 0 of four behaves like this, and node 3 comes back after 400 blocks: it catches up in time.
+fn catches_up(seed: u64, behaviour: impl Behaviour + 'static, when_back: impl Fn()) -> Outcome {
+    let mut cluster = Cluster::new(Setup::new(seed, 4));
+    cluster.corrupt(0, behaviour);
+    cluster.run_for(1_000);
+    cluster.crash(3);
+    let ahead = cluster.run_until(60_000, |cluster| cluster.best_height() >= 400);
+    ensure(&cluster, ahead, "the others do not go on")?;
+    when_back();
+    cluster.restart(3);
+    cluster.run_for(1);
+    let caught_up = cluster.run_until(CATCH_UP_MS, |cluster| cluster.height(3) + 2 >= cluster.best_height());
+    let (best, height) = (cluster.best_height(), cluster.height(3));
+    ensure(&cluster, caught_up, &format!("node 3 is at height {height}, the others at {best}"))
 }
 
 /// Scenario 2: f are down after a long quiet time. Their views cost what a leader timeout costs.
