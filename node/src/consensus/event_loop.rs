@@ -18,6 +18,7 @@ use tracing::{debug, error, warn};
 use super::log::{ConsensusLog, frame, records_of};
 use super::proposer::Proposer;
 use super::turn::EpochTurn;
+use super::verdict;
 use crate::chain::{ChainHandle, ChainReader};
 use crate::clock;
 use crate::evidence::EvidenceBook;
@@ -245,19 +246,12 @@ impl EventLoop {
     fn take_finalization(&mut self, from: PublicKey, bytes: &[u8], id: GossipId, outputs: &mut Vec<Output>) {
         let verdict = match codec::decode::<Arc<Certificate>>(bytes, MAX_MESSAGE_BYTES) {
             Ok(certificate) => {
-                let (epoch, view) = certificate.subject.place();
-                // Older ones are dropped and those of later epochs are kept, both without a look at them.
-                let is_looked_at = epoch == self.engine.epoch() && view >= self.engine.tip().view;
-                let before = outputs.len();
-                self.step(Input::Message { from, message: Message::Certificate(certificate) }, outputs);
-                let mut outcome = outputs.iter().skip(before);
-                let is_bad = outcome.any(|output| matches!(output, Output::Reject { .. }));
-                match (is_bad, is_looked_at) {
-                    (true, _) => Verdict::Reject,
-                    // Whoever passes on a bad one is blamed for it (W4).
-                    (false, false) => Verdict::Ignore,
-                    (false, true) => Verdict::Accept,
-                }
+                let mut outcome = Vec::new();
+                let message = Message::Certificate(certificate.clone());
+                self.step(Input::Message { from, message }, &mut outcome);
+                let verdict = verdict::on_finalization(&certificate, &outcome);
+                outputs.append(&mut outcome);
+                verdict
             }
             Err(_) => Verdict::Reject,
         };

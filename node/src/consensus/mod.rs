@@ -4,6 +4,7 @@ mod event_loop;
 mod log;
 mod proposer;
 mod turn;
+mod verdict;
 
 pub use event_loop::{ConsensusHandle, ConsensusStatus, EventLoop, Halted, Inbound};
 pub use log::{ConsensusLog, RecoveredLog};
