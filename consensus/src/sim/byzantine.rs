@@ -85,6 +85,16 @@ pub trait Behaviour {
     }
 }
 
+impl Behaviour for Box<dyn Behaviour> {
+    fn send(&mut self, forge: &mut Forge<'_>, target: Target, message: Message) -> Vec<(Target, Message)> {
+        self.as_mut().send(forge, target, message)
+    }
+
+    fn hear(&mut self, forge: &mut Forge<'_>, message: &Message) -> Vec<(Target, Message)> {
+        self.as_mut().hear(forge, message)
+    }
+}
+
 /// What a Byzantine node has to lie with: its own key, and no other's.
 pub struct Forge<'a> {
     pub(super) key: &'a KeyPair,

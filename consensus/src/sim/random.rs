@@ -6,9 +6,9 @@ use std::rc::Rc;
 use evchain_protocol::crypto::Hash;
 
 use super::byzantine::{
-    BadBody, BeyondEpoch, BodySpoiler, BogusJustification, CopyForger, DeliversToOne, EarlyFlooder,
-    Equivocator, FarFinality, Flooder, Forker, SignsEverything, SilentTeller, Slanderer, Spoiler, TwoFaced,
-    Withholder, WrongEpoch,
+    BadBody, Behaviour, BeyondEpoch, BodySpoiler, BogusJustification, CopyForger, DeliversToOne,
+    EarlyFlooder, Equivocator, FarFinality, Flooder, Forker, SignsEverything, SilentTeller, Slanderer,
+    Spoiler, TwoFaced, Withholder, WrongEpoch,
 };
 use super::cluster::Cluster;
 use super::network::Quality;
@@ -164,81 +164,37 @@ fn slow_down(cluster: &mut Cluster, rng: &mut Rng, authorities: usize) {
 }
 
 fn corrupt(cluster: &mut Cluster, node: usize, rng: &mut Rng) -> &'static str {
+    let (name, behaviour) = behaviour(cluster.len(), rng);
+    cluster.corrupt(node, behaviour);
+    name
+}
+
+fn behaviour(nodes: usize, rng: &mut Rng) -> (&'static str, Box<dyn Behaviour>) {
     match rng.below(18) {
-        0 => {
-            cluster.corrupt(node, Equivocator);
-            "equivocates"
-        }
-        1 => {
-            cluster.corrupt(node, SignsEverything::default());
-            "signs everything"
-        }
-        2 => {
-            cluster.corrupt(node, Withholder);
-            "withholds"
-        }
-        3 => {
-            cluster.corrupt(node, DeliversToOne);
-            "delivers to one"
-        }
-        4 => {
-            cluster.corrupt(node, BogusJustification);
-            "bogus justification"
-        }
-        5 => {
-            cluster.corrupt(node, Forker::default());
-            "forks"
-        }
-        6 => {
-            cluster.corrupt(node, BeyondEpoch);
-            "goes beyond the epoch"
-        }
-        7 => {
-            cluster.corrupt(node, WrongEpoch);
-            "wrong epochs"
-        }
-        8 => {
-            cluster.corrupt(node, Flooder::default());
-            "floods"
-        }
-        9 => {
-            cluster.corrupt(node, Spoiler::default());
-            "spoils proposals"
-        }
-        10 => {
-            cluster.corrupt(node, FarFinality::default());
-            "far finality"
-        }
+        0 => ("equivocates", Box::new(Equivocator)),
+        1 => ("signs everything", Box::new(SignsEverything::default())),
+        2 => ("withholds", Box::new(Withholder)),
+        3 => ("delivers to one", Box::new(DeliversToOne)),
+        4 => ("bogus justification", Box::new(BogusJustification)),
+        5 => ("forks", Box::new(Forker::default())),
+        6 => ("goes beyond the epoch", Box::new(BeyondEpoch)),
+        7 => ("wrong epochs", Box::new(WrongEpoch)),
+        8 => ("floods", Box::new(Flooder::default())),
+        9 => ("spoils proposals", Box::new(Spoiler::default())),
+        10 => ("far finality", Box::new(FarFinality::default())),
         11 => {
-            let groups = [0, 1].map(|face| (0..cluster.len()).filter(|other| other % 2 == face).collect());
-            cluster.corrupt(node, TwoFaced::between(groups));
-            "two faced"
+            let groups = [0, 1].map(|face| (0..nodes).filter(|other| other % 2 == face).collect());
+            ("two faced", Box::new(TwoFaced::between(groups)))
         }
-        12 => {
-            cluster.corrupt(node, Slanderer::default());
-            "slanders"
-        }
+        12 => ("slanders", Box::new(Slanderer::default())),
         13 => {
             let tells_one = Rc::new(Cell::new(rng.chance(500)));
-            cluster.corrupt(node, SilentTeller::of(cluster.len() - 1, tells_one));
-            "tells and answers nothing"
+            ("tells and answers nothing", Box::new(SilentTeller::of(nodes - 1, tells_one)))
         }
-        14 => {
-            cluster.corrupt(node, CopyForger::default());
-            "forges copies"
-        }
-        15 => {
-            cluster.corrupt(node, BodySpoiler::default());
-            "spoils bodies"
-        }
-        16 => {
-            cluster.corrupt(node, EarlyFlooder::with_signatures(1));
-            "floods before its time"
-        }
-        _ => {
-            cluster.corrupt(node, BadBody);
-            "bad body"
-        }
+        14 => ("forges copies", Box::new(CopyForger::default())),
+        15 => ("spoils bodies", Box::new(BodySpoiler::default())),
+        16 => ("floods before its time", Box::new(EarlyFlooder::with_signatures(1))),
+        _ => ("bad body", Box::new(BadBody)),
     }
 }
 
