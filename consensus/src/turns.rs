@@ -10,7 +10,8 @@ use crate::authority_set::Committee;
 /// The most peers remembered that are no authorities of the epoch.
 const MAX_OTHERS: usize = 16;
 
-/// Authorities and others by turns; of each kind, who was asked least often.
+/// Authorities and others by turns, and of the authorities those that tell of it and those that do not; of
+/// each kind, who was asked least often.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
 pub(crate) struct Turns {
@@ -22,6 +23,8 @@ pub(crate) struct Turns {
     others: VecDeque<Other>,
     /// An authority was asked last.
     is_turn_of_others: bool,
+    /// The last authority that was asked had told of it.
+    is_turn_of_silent: bool,
 }
 
 #[derive(Debug)]
@@ -49,17 +52,15 @@ impl Turns {
     }
 
     /// Who is to be asked: one of these authorities, or, every other time, of the others that claim to
-    /// have it. Of each kind it is who was asked least often; among equals, who claimed it first; then
-    /// the authorities that claim nothing, in the order given.
+    /// have it. Authorities that claim it are surely connected, and those that do not may be honest, so
+    /// that these take turns too. Of each kind it is who was asked least often; among equals, who claimed
+    /// it first, or the first in the order given.
     pub(crate) fn next(
         &mut self,
         committee: &Committee,
         authorities: impl IntoIterator<Item = AuthorityIndex>,
     ) -> Option<PublicKey> {
-        let authority = authorities.into_iter().min_by_key(|index| {
-            let told = self.told.iter().position(|told| told == index).unwrap_or(usize::MAX);
-            (self.asked.get(index).copied().unwrap_or(0), told)
-        });
+        let authority = self.next_authority(authorities);
         let other = self.others.iter_mut().filter(|other| other.tells).min_by_key(|other| other.asked);
         match (authority, other) {
             (None, None) => None,
@@ -67,6 +68,7 @@ impl Turns {
                 self.is_turn_of_others = true;
                 let asked = self.asked.entry(index).or_default();
                 *asked = asked.saturating_add(1);
+                self.is_turn_of_silent = self.told.contains(&index);
                 self.told.retain(|told| *told != index);
                 committee.key(index)
             }
@@ -78,6 +80,19 @@ impl Turns {
             }
             (Some(_), None) => None,
         }
+    }
+
+    fn next_authority(
+        &self,
+        authorities: impl IntoIterator<Item = AuthorityIndex>,
+    ) -> Option<AuthorityIndex> {
+        let told_as = |index: &AuthorityIndex| self.told.iter().position(|told| told == index);
+        let asked = |index: &AuthorityIndex| self.asked.get(index).copied().unwrap_or(0);
+        let (tellers, silent): (Vec<_>, Vec<_>) =
+            authorities.into_iter().partition(|index| told_as(index).is_some());
+        let teller = tellers.into_iter().min_by_key(|index| (asked(index), told_as(index)));
+        let silent = silent.into_iter().min_by_key(asked);
+        if self.is_turn_of_silent { silent.or(teller) } else { teller.or(silent) }
     }
 
     /// When there is no room, a new one takes the place of the one that was asked most often.

@@ -239,6 +239,27 @@ fn the_first_teller_is_asked_in_its_turn() {
     assert!(count[&liar] <= all / 3 + 1, "{} of {all} requests to the liar", count[&liar]);
 }
 
+/// S8: an authority that tells of finalizations is connected, so it need not wait until all others were asked,
+/// which may not be: it is asked in each interval, also if it has nothing to give at times.
+#[test]
+fn who_tells_does_not_wait_for_all_others() {
+    const ROUNDS: u64 = 30;
+    let mut bench = Bench::new();
+    let [teller, ..] = others(&bench);
+    let mut asked_it = 0;
+    for round in 0..ROUNDS {
+        bench.now_ms = round * 200;
+        let told = good(&bench, Subject::finalize(EPOCH, view(100 + round), hash(3)));
+        let mut next =
+            asked(&bench.step(Input::Message { from: teller, message: Message::Certificate(told) }));
+        while let Some(from) = next.pop() {
+            asked_it += u64::from(from == teller);
+            next.extend(asked(&bench.step(Input::Unanswered { from })));
+        }
+    }
+    assert!(asked_it >= ROUNDS - 1, "{asked_it} times in {ROUNDS} intervals");
+}
+
 /// S8: strangers get every other turn at most, however many there are and however often they tell.
 #[test]
 fn strangers_get_every_other_turn() {
