@@ -59,24 +59,38 @@ impl Ledger<'_> {
             .collect()
     }
 
-    /// E3: authorities against which evidence came in this epoch leave, if that leaves any.
+    /// E3: authorities against which evidence came in this epoch leave, at most f of them, the earliest
+    /// reported first.
     fn remove_offenders(&mut self, next: &mut Next) -> Result<(), ReadError> {
+        let Authorities { set, first_height, .. } = &self.block.authorities;
         if !self.block.params.evidence_removes {
             return Ok(());
         }
-        let mut innocent = next.keys.clone();
+        let mut reports = Vec::new();
         for (key, value) in self.state.range(StateKey::offences(), MAX_OFFENCES_LISTED)? {
             let (StateKey::Offence(_, offender, ..), StateValue::Offence(Offence { evidence, .. })) =
                 (key, value)
             else {
                 return Err(ReadError::Inconsistent { key, reason: "an offence" });
             };
-            if evidence.height() >= self.block.authorities.first_height {
-                innocent.remove(&offender);
+            // One of the epoch before may have left already, and then takes nobody's place among the f.
+            if evidence.height() >= *first_height && set.index_of(&offender).is_some() {
+                reports.push((evidence, offender));
             }
         }
-        if !innocent.is_empty() {
-            next.keys = innocent;
+        // The order of coming onto the chain: nothing that is reported later can change who is first.
+        reports.sort_unstable();
+        let mut offenders: Vec<PublicKey> = Vec::new();
+        for (_, offender) in reports {
+            if !offenders.contains(&offender) {
+                offenders.push(offender);
+            }
+        }
+        if offenders.len() == set.len() {
+            return Ok(());
+        }
+        for offender in offenders.iter().take(set.max_faulty()) {
+            next.keys.remove(offender);
         }
         Ok(())
     }
