@@ -23,7 +23,6 @@ use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::read::StateRead;
 use evchain_protocol::transaction::approve::Approve;
 use evchain_protocol::transaction::evidence::{EvidenceReason, ReportOffence};
-use evchain_protocol::transaction::participant::Revoke;
 use evchain_protocol::transaction::propose::Propose;
 use evchain_protocol::transaction::{Action, RejectReason};
 
@@ -31,6 +30,7 @@ use crate::chain::*;
 use crate::governance::{member, with_members};
 
 const MEMBERS: u8 = 4;
+const MOST_MEMBERS: u8 = 10;
 const EPOCH_LENGTH: u64 = 30;
 
 fn a_chain() -> Chain {
@@ -60,7 +60,7 @@ impl Voters {
     /// Of the chain's current epoch.
     fn of(chain: &Chain) -> Self {
         let electorate = chain.authorities().electorate(chain.id);
-        let everybody: Vec<KeyPair> = (0..MEMBERS).map(member).chain([dave()]).collect();
+        let everybody: Vec<KeyPair> = (0..MOST_MEMBERS).map(member).chain([dave()]).collect();
         let secret =
             |key: &PublicKey| everybody.iter().find(|pair| pair.public_key() == *key).unwrap().clone();
         let keys = electorate.authorities.keys().iter().map(secret).collect();
@@ -395,21 +395,21 @@ fn everybody_reports_and_authorities_for_nothing() {
     let mut chain = a_chain();
     let voters = Voters::of(&chain);
     // G7 in place of G2 and G5: authorities have no money here.
-    let revoke = Action::Revoke(Revoke { participant: member(1).public_key() });
-    chain.act(at(1), &member(0), revoke);
-    chain.act(at(2), &member(1), report(voters.double(2, 3)));
+    let most = [member(0), member(1), member(2)];
+    chain.revoke(&most, member(1).public_key());
+    chain.act(at(5), &member(1), report(voters.double(2, 3)));
     assert_eq!(chain.balance(&treasury()), 0);
-    chain.act(at(3), &alice(), report(voters.double(2, 4)));
+    chain.act(at(6), &alice(), report(voters.double(2, 4)));
     assert_eq!(chain.balance(&treasury()), 2);
     let sender = dave().public_key();
     assert_eq!(
-        chain.rejected(at(4), &dave(), report(voters.double(1, 3))),
+        chain.rejected(at(7), &dave(), report(voters.double(1, 3))),
         RejectReason::NoAccount { sender }
     );
-    chain.act(at(5), &member(0), Action::Revoke(Revoke { participant: alice().public_key() }));
+    chain.revoke(&most, alice().public_key());
     let sender = alice().public_key();
     assert_eq!(
-        chain.rejected(at(6), &alice(), report(voters.double(1, 3))),
+        chain.rejected(at(20), &alice(), report(voters.double(1, 3))),
         RejectReason::Revoked { sender }
     );
 }
@@ -528,6 +528,70 @@ fn e3_an_offence_has_its_effect_once() {
     assert_eq!(chain.authorities().set.len(), 4);
     // E7
     assert_eq!(chain.state.range(StateKey::offences(), 9).unwrap(), []);
+}
+
+/// More than f offenders are more than the protocol can bear, so a vote has to judge: evidence made with
+/// stolen keys would otherwise leave the chain to whoever kept its own key out of it.
+#[test]
+fn e3_at_most_f_leave_those_reported_first() {
+    for (members, offenders) in [(1, 1), (2, 1), (3, 2), (4, 3), (5, 4), (7, 2), (7, 5), (10, 9)] {
+        let genesis = with_members(members, Params { epoch_length: EPOCH_LENGTH, ..params() });
+        let mut chain = Chain::of(&genesis);
+        let voters = Voters::of(&chain);
+        let f = chain.authorities().set.max_faulty();
+        // From the highest index down, so that the order of keys is not that of reports; further offences
+        // of the last one do not bring it forward.
+        let order: Vec<u8> = (0..offenders).map(|number| members - 1 - number).collect();
+        for signer in &order {
+            chain.act(chain.next(), &alice(), report(voters.double(*signer, 9)));
+        }
+        for view in [1, 2] {
+            chain.act(chain.next(), &alice(), report(voters.double(order[order.len() - 1], view)));
+        }
+        let events = chain.end_epoch();
+        let left: Vec<PublicKey> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::AuthorityLeft { authority } => Some(*authority),
+                _ => None,
+            })
+            .collect();
+        let mut expected: Vec<PublicKey> = order.iter().take(f).map(|signer| voters.key(*signer)).collect();
+        expected.sort_unstable();
+        let what = format!("{offenders} of {members}");
+        assert_eq!(left, expected, "{what}");
+        assert_eq!(chain.authorities().set.len(), usize::from(members) - expected.len(), "{what}");
+        // Who stays has its record still, and is not removed for it later.
+        for signer in &order {
+            let known = StateKey::offences_of(Epoch::ZERO, voters.key(*signer));
+            assert!(!chain.state.range(known, 9).unwrap().is_empty(), "{what}: {signer}");
+        }
+        chain.end_epoch();
+        assert_eq!(chain.authorities().set.len(), usize::from(members) - expected.len(), "{what}");
+    }
+}
+
+#[test]
+fn e3_who_has_left_takes_no_place_among_the_f() {
+    let mut chain = a_chain();
+    let first = Voters::of(&chain);
+    let gone = MEMBERS - 1;
+    let change = Change::RemoveAuthority(first.key(gone));
+    let proposal = chain.act(chain.next(), &first.keys[0], Action::Propose(Propose { change }));
+    for stayer in &first.keys[1..usize::from(gone)] {
+        chain.act(chain.next(), stayer, Action::Approve(Approve { proposal }));
+    }
+    let add = Change::AddAuthority(dave().public_key());
+    let proposal = chain.act(chain.next(), &first.keys[0], Action::Propose(Propose { change: add }));
+    for stayer in &first.keys[1..usize::from(gone)] {
+        chain.act(chain.next(), stayer, Action::Approve(Approve { proposal }));
+    }
+    chain.end_epoch();
+    assert_eq!(chain.authorities().set.max_faulty(), 1);
+    chain.act(chain.next(), &alice(), report(first.double(gone, 1)));
+    chain.act(chain.next(), &alice(), report(first.double(0, 1)));
+    let events = chain.end_epoch();
+    assert!(events.contains(&Event::AuthorityLeft { authority: first.key(0) }));
 }
 
 #[test]
