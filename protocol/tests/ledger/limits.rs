@@ -5,17 +5,19 @@
 
 use evchain_protocol::codec::{self, List};
 use evchain_protocol::crypto::KeyPair;
-use evchain_protocol::execute::{Filled, Parent, execute_block, fill_block};
+use evchain_protocol::execute::{
+    BlockContext, ExecuteError, Filled, Ledger, Parent, execute_block, fill_block,
+};
 use evchain_protocol::governance::{Change, ParamChange};
 use evchain_protocol::params::{MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS, MAX_BODY_BYTES, Params};
-use evchain_protocol::primitives::{Amount, Nonce};
+use evchain_protocol::primitives::{Amount, Height, Nonce};
 use evchain_protocol::text::Text;
 use evchain_protocol::transaction::propose::Propose;
 use evchain_protocol::transaction::station::RecordStation;
 use evchain_protocol::transaction::transfer::Transfer;
-use evchain_protocol::transaction::{Action, SignedTransaction, VerifiedTransaction};
+use evchain_protocol::transaction::{Action, RejectReason, SignedTransaction, VerifiedTransaction};
 
-use crate::chain::{Chain, a_station, alice, at, authority, bob, dave, header_of, params};
+use crate::chain::{Chain, MONEY, a_station, alice, at, authority, bob, dave, header_of, params};
 
 /// A parameter, the lowest and the highest value that a chain takes, and what others have to be with them.
 struct Bounds {
@@ -174,6 +176,28 @@ fn a_leader_that_has_to_stop_early_has_a_valid_block() {
     // Whoever hands the candidates over decides when it is enough; validity asks for no clock.
     let transactions = fill(&chain, |filled| candidates.next().filter(|_| filled.transactions < 4));
     assert_eq!(transactions.len(), 4);
+}
+
+#[test]
+fn g3_a_look_ahead_asks_for_everything_but_the_turn() {
+    let mut chain = Chain::new();
+    let pay = |units| Action::Transfer(Transfer { to: bob().public_key(), amount: Amount::new(units) });
+    let look = |chain: &Chain, from: &KeyPair, nonce, units| {
+        let transaction = chain.sign_with(from, Nonce::new(nonce), pay(units)).unwrap();
+        let context = BlockContext::new(chain.id, Height::new(1), chain.next(), &chain.state).unwrap();
+        match Ledger::new(&context, &chain.state).execute_out_of_turn(&transaction) {
+            Ok(()) => None,
+            Err(ExecuteError::Rejected(reason)) => Some(reason),
+            Err(ExecuteError::Failed(error)) => panic!("{error}"),
+        }
+    };
+    assert_eq!(look(&chain, &alice(), 0, 1), None);
+    assert_eq!(look(&chain, &alice(), 7, 1), None);
+    assert!(matches!(look(&chain, &alice(), 7, MONEY), Some(RejectReason::NotCovered { .. })));
+    assert!(matches!(look(&chain, &dave(), 7, 1), Some(RejectReason::NoAccount { .. })));
+    assert!(matches!(look(&chain, &alice(), u64::MAX, 1), Some(RejectReason::NoncesUsedUp { .. })));
+    chain.act(at(5), &alice(), pay(1));
+    assert!(matches!(look(&chain, &alice(), 0, 1), Some(RejectReason::NonceTooLow { .. })));
 }
 
 /// The transactions of the block that a leader makes of these.
