@@ -9,10 +9,11 @@ use evchain_protocol::block::Header;
 use evchain_protocol::codec::{Decode, Encode};
 use evchain_protocol::crypto::Hash;
 use evchain_protocol::finality::Justification;
+use evchain_protocol::params::MAX_BODY_BYTES;
 use evchain_protocol::primitives::{Height, Timestamp, View};
 
-/// The largest payload of a block, in bytes.
-pub const MAX_PAYLOAD_BYTES: usize = 4 * 1024 * 1024;
+/// The largest payload of a block, in bytes: whatever a chain's parameters let a leader pack.
+pub const MAX_PAYLOAD_BYTES: usize = MAX_BODY_BYTES;
 
 /// Which block, and where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -172,3 +172,16 @@ fn a_block_with_another_justification_does_not_decode() {
     assert!(decode::<Block>(&bytes, MAX_MESSAGE_BYTES).is_err());
     assert!(decode::<Block>(&encode(&*block), MAX_MESSAGE_BYTES).is_ok());
 }
+
+#[test]
+fn the_largest_body_of_a_legal_chain_is_a_payload() {
+    // A parameter that let leaders pack more would stop the chain that has it.
+    let largest = evchain_protocol::params::Params {
+        max_block_bytes: evchain_protocol::params::MAX_BLOCK_BYTES,
+        ..evchain_protocol::params::Params::default()
+    };
+    assert_eq!(largest.validate(), Ok(()));
+    assert!(Payload::new(vec![0; evchain_protocol::params::MAX_BODY_BYTES]).is_ok());
+    let more = evchain_protocol::params::Params { max_block_bytes: largest.max_block_bytes + 1, ..largest };
+    assert!(more.validate().is_err());
+}

@@ -8,8 +8,11 @@ use crate::primitives::{Amount, Span};
 
 /// The most transactions that a block can have on any chain.
 pub const MAX_BLOCK_TRANSACTIONS: u32 = 16_384;
-/// The longest body that a block can have on any chain, in bytes.
-pub const MAX_BLOCK_BYTES: u32 = 8 * 1024 * 1024;
+/// The most bytes of signed transactions that a block can have on any chain (K3). Every node accepts
+/// messages with so long a body: the consensus takes its limit from here.
+pub const MAX_BLOCK_BYTES: u32 = 4 * 1024 * 1024;
+/// The longest body of a block on any chain, in bytes: the count of transactions, then the transactions.
+pub const MAX_BODY_BYTES: usize = MAX_BLOCK_BYTES as usize + size_of::<u32>();
 /// The most bids that a request can have on any chain. Its end removes them all in one piece.
 pub const MAX_BIDS: u32 = 1024;
 
@@ -22,6 +25,9 @@ pub const MAX_PROPOSAL_EPOCHS: u64 = 1_000_000;
 
 /// The most admissions that one authority can make in an epoch on any chain.
 pub const MAX_ADMISSIONS: u32 = 65_536;
+/// The shortest D of a consensus on any chain, in ms. Views back off to 16 times D, which has to be
+/// enough for every link between authorities, or a decision to change D could never be made.
+const MIN_HOP_BOUND_MS: u64 = 20;
 
 const SECOND_MS: u64 = 1000;
 const HOUR_MS: u64 = 3600 * SECOND_MS;
@@ -58,12 +64,13 @@ pub struct Params {
     pub max_skew: Span,
     /// The most transactions in a block (K3). Default 4096.
     pub max_block_transactions: u32,
-    /// The most bytes of signed transactions in a block (K3). Default 2 MiB.
+    /// The most bytes of signed transactions in a block, from the longest transaction's to
+    /// [`MAX_BLOCK_BYTES`] (K3). Default 2 MiB.
     pub max_block_bytes: u32,
     /// The state's tree has 2^depth buckets, see [`TreeDepth`](crate::state::tree::TreeDepth).
     /// Default 20.
     pub state_tree_depth: u8,
-    /// D of the consensus: within which time a message is assumed to arrive. Default 500 ms.
+    /// D of the consensus: within which time a message is assumed to arrive. At least 20 ms. Default 500 ms.
     pub hop_bound: Span,
     /// How long a leader with nothing to propose waits before it proposes an empty block, so that
     /// deadlines pass. At most `hop_bound`, or the others would give up on the leader. Default 500 ms.
@@ -157,7 +164,7 @@ impl Params {
         )?;
         let longest = crate::transaction::MAX_TRANSACTION_BYTES as u64;
         within("max_block_bytes", self.max_block_bytes.into(), longest, MAX_BLOCK_BYTES.into())?;
-        within("hop_bound", self.hop_bound.get(), 1, HOUR_MS)?;
+        within("hop_bound", self.hop_bound.get(), MIN_HOP_BOUND_MS, HOUR_MS)?;
         within("idle_interval", self.idle_interval.get(), 1, self.hop_bound.get())?;
         within("min_block_interval", self.min_block_interval.get(), 0, self.idle_interval.get())?;
         within("epoch_length", self.epoch_length, MIN_EPOCH_LENGTH, MAX_EPOCH_LENGTH)?;

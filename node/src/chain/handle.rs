@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use evchain_consensus::block::Block;
 use evchain_consensus::input::Execution;
@@ -16,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::error::ChainError;
 use super::payload;
 use super::reader::ChainReader;
-use crate::mempool::MempoolHandle;
+use crate::mempool::{Candidates, MempoolHandle};
 
 /// Talks to the thread that owns the ledger. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -26,6 +27,10 @@ pub struct ChainHandle {
     pub(super) mempool: MempoolHandle,
 }
 
+/// The part of D that a leader may take to try candidates. D is the bound on a hop with what the receiver
+/// does, the others do the same work once more, and they wait 2 D for the leader.
+const BUILD_SHARE: u64 = 4;
+
 /// What fits into a block of this node's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockLimits {
@@ -33,13 +38,34 @@ pub struct BlockLimits {
     pub transactions: usize,
     /// Bytes of their encodings.
     pub bytes: usize,
+    /// How long candidates are tried (M14).
+    pub time: Duration,
 }
 
 impl BlockLimits {
     /// As the chain's parameters say.
     pub const fn of(params: &Params) -> Self {
-        Self { transactions: params.max_block_transactions as usize, bytes: params.max_block_bytes as usize }
+        Self {
+            transactions: params.max_block_transactions as usize,
+            bytes: params.max_block_bytes as usize,
+            time: Duration::from_millis(params.hop_bound.get().div_ceil(BUILD_SHARE)),
+        }
     }
+}
+
+/// A block that is to be made.
+#[derive(Debug)]
+pub struct BuildOrder {
+    /// For which place.
+    pub request: BuildRequest,
+    /// Its time.
+    pub time: Timestamp,
+    /// What may be in it.
+    pub limits: BlockLimits,
+    /// What to try, in this order.
+    pub candidates: Candidates,
+    /// Whether a block without transactions will do.
+    pub or_empty: bool,
 }
 
 /// A block that this node made.
@@ -66,10 +92,8 @@ pub struct EntryProof {
 #[derive(Debug)]
 pub(super) enum Command {
     Build {
-        request: Box<BuildRequest>,
-        time: Timestamp,
-        candidates: Vec<Arc<VerifiedTransaction>>,
-        reply: oneshot::Sender<Result<Built, ChainError>>,
+        order: Box<BuildOrder>,
+        reply: oneshot::Sender<Result<Option<Built>, ChainError>>,
     },
     Execute {
         block: Arc<Block>,
@@ -93,18 +117,14 @@ impl ChainHandle {
         &self.reader
     }
 
-    /// Makes a block of as many of these transactions as are valid and fit.
+    /// Makes a block of as many of the candidates as are valid and fit; none if it would be empty and must
+    /// not be. Whoever drops the future abandons the block.
     ///
     /// # Errors
     /// See [`ChainError`].
-    pub async fn build(
-        &self,
-        request: BuildRequest,
-        time: Timestamp,
-        candidates: Vec<Arc<VerifiedTransaction>>,
-    ) -> Result<Built, ChainError> {
+    pub async fn build(&self, order: BuildOrder) -> Result<Option<Built>, ChainError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Build { request: Box::new(request), time, candidates, reply }).await?;
+        self.send(Command::Build { order: Box::new(order), reply }).await?;
         answer.await.map_err(|_| ChainError::Stopped)?
     }
 

@@ -3,6 +3,9 @@
 
 mod error;
 mod handle;
+mod judge;
+mod pace;
+mod packing;
 mod payload;
 mod pending;
 mod reader;
@@ -11,7 +14,8 @@ mod state;
 mod worker;
 
 pub use error::{ChainError, CheckError, OpenError};
-pub use handle::{BlockLimits, Built, ChainHandle, EntryProof};
+pub use handle::{BlockLimits, BuildOrder, Built, ChainHandle, EntryProof};
+pub use judge::Judge;
 pub use reader::{ChainReader, FinalBlock, FinalTransaction, StateView};
 pub use start::{Chain, OpenedChain};
 

@@ -3,7 +3,7 @@ use evchain_consensus::input::Execution;
 use evchain_protocol::block::Header;
 use evchain_protocol::codec::{self, DecodeError, List, TooManyItems};
 use evchain_protocol::merkle::MerkleTree;
-use evchain_protocol::params::{MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS};
+use evchain_protocol::params::{MAX_BLOCK_TRANSACTIONS, MAX_BODY_BYTES};
 use evchain_protocol::transaction::SignedTransaction;
 
 /// A block's payload: its transactions, in order.
@@ -14,18 +14,24 @@ type Transactions = List<SignedTransaction, { MAX_BLOCK_TRANSACTIONS as usize }>
 pub(super) enum EncodeError {
     #[error(transparent)]
     TooMany(#[from] TooManyItems),
+    #[error("a body of {0} bytes, but at most {1} were to be used")]
+    TooLong(usize, usize),
     #[error(transparent)]
     TooLarge(#[from] PayloadTooLarge),
 }
 
-pub(super) fn encode(transactions: Vec<SignedTransaction>) -> Result<Payload, EncodeError> {
+/// The body of a block with these transactions, if it has no more bytes than that.
+pub(super) fn encode(transactions: Vec<SignedTransaction>, max_bytes: usize) -> Result<Payload, EncodeError> {
     let list: Transactions = List::new(transactions)?;
-    Ok(Payload::new(codec::encode(&list))?)
+    let bytes = codec::encode(&list);
+    if bytes.len() > max_bytes {
+        return Err(EncodeError::TooLong(bytes.len(), max_bytes));
+    }
+    Ok(Payload::new(bytes)?)
 }
 
 pub(super) fn decode_unchecked(payload: &Payload) -> Result<Vec<SignedTransaction>, DecodeError> {
-    // The count before the list takes up four bytes more.
-    codec::decode::<Transactions>(payload.as_bytes(), MAX_BLOCK_BYTES as usize + 4).map(List::into_vec)
+    codec::decode::<Transactions>(payload.as_bytes(), MAX_BODY_BYTES).map(List::into_vec)
 }
 
 /// The transactions of another leader's block, if they are those that its header commits to.

@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use evchain_consensus::block::Block;
-use evchain_protocol::crypto::Hash;
+use evchain_protocol::crypto::{Hash, PublicKey};
 use evchain_protocol::event::EventRecord;
-use evchain_protocol::primitives::Height;
+use evchain_protocol::execute::ExecutedBlock;
+use evchain_protocol::primitives::{Height, Nonce};
 use evchain_protocol::state::changes::Changes;
 use evchain_protocol::state::read::StateRead;
 use evchain_protocol::state::tree::TreeDelta;
@@ -18,6 +19,28 @@ pub(super) struct PendingBlock {
     pub(super) changes: Changes,
     pub(super) events: Vec<EventRecord>,
     pub(super) delta: TreeDelta,
+    /// The newest nonce that each sender has used in it.
+    pub(super) used: BTreeMap<PublicKey, Nonce>,
+}
+
+impl PendingBlock {
+    pub(super) fn new(
+        block: Arc<Block>,
+        transactions: Vec<Arc<VerifiedTransaction>>,
+        executed: ExecutedBlock,
+    ) -> Self {
+        let ExecutedBlock { changes, tree: delta, events, .. } = executed;
+        // A sender's come in the order of their nonces, so the last one stays.
+        let used =
+            transactions.iter().map(|transaction| (*transaction.sender(), transaction.nonce())).collect();
+        Self { block, transactions, changes, events, delta, used }
+    }
+}
+
+/// Whether these blocks, oldest first, leave no room for a transaction: its nonce is used up.
+pub(super) fn is_used_up(branch: &[&PendingBlock], transaction: &VerifiedTransaction) -> bool {
+    let mut used = branch.iter().rev().filter_map(|pending| pending.used.get(transaction.sender()));
+    used.next().is_some_and(|used| *used >= transaction.nonce())
 }
 
 /// The blocks that were executed and are not final, which form a tree above the tip. The

@@ -15,12 +15,9 @@ use evchain_protocol::state::authority::Authorities;
 use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::record::TrackRecord;
 use evchain_protocol::state::value::StateValue;
-use evchain_protocol::transaction::{SignedTransaction, VerifiedTransaction};
+use evchain_protocol::transaction::SignedTransaction;
 use tokio::sync::{broadcast, watch};
 
-use super::error::CheckError;
-use super::state::CommittedState;
-use crate::clock;
 use crate::store::tables::{BLOCKS, EVENTS, FINALIZATIONS, HEIGHTS, STATE, TIP, TRANSACTIONS, TableKey};
 use crate::store::{Snapshot, Store, StoreError};
 
@@ -140,16 +137,6 @@ impl ChainReader {
     /// The state after the newest final block, of one moment.
     pub fn state(&self) -> StateView<'_> {
         StateView { snapshot: self.store.snapshot() }
-    }
-
-    /// Whether a transaction could stand in the next block, executed after what is final now.
-    ///
-    /// # Errors
-    /// See [`CheckError`].
-    pub fn check(&self, transaction: &VerifiedTransaction) -> Result<(), CheckError> {
-        let tip = self.tip();
-        let committed = CommittedState::new(self.store.snapshot());
-        super::worker::check(&committed, self.chain, &tip, clock::now(), transaction)
     }
 
     /// The epoch of the block after the newest final one, and its authorities.

@@ -1,31 +1,30 @@
 use std::sync::Arc;
+use std::time::Instant;
 
-use evchain_consensus::block::Block;
+use evchain_consensus::block::{Block, MAX_PAYLOAD_BYTES};
 use evchain_consensus::input::Execution;
-use evchain_consensus::output::{BuildRequest, Contents};
+use evchain_consensus::output::Contents;
 use evchain_protocol::block::Header;
 use evchain_protocol::codec::List;
-use evchain_protocol::crypto::{ChainId, Hash};
-use evchain_protocol::execute::{
-    BlockContext, BlockError, ExecuteError, ExecutedBlock, Ledger, Parent, build_block, execute_block,
-};
+use evchain_protocol::crypto::Hash;
+use evchain_protocol::execute::{BlockError, ExecutedBlock, Filled, Parent, execute_block, fill_block};
 use evchain_protocol::finality::Certificate;
-use evchain_protocol::primitives::{Height, Timestamp, TxRef};
+use evchain_protocol::primitives::TxRef;
 use evchain_protocol::state::key::StateKey;
-use evchain_protocol::state::read::StateRead;
 use evchain_protocol::state::tree::{Tree, TreeDelta};
 use evchain_protocol::transaction::VerifiedTransaction;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error};
 
-use super::error::{ChainError, CheckError};
-use super::handle::{Built, Command, EntryProof};
-use super::payload;
-use super::pending::{PendingBlock, PendingBlocks, with_changes};
+use super::error::ChainError;
+use super::handle::{BuildOrder, Built, Command, EntryProof};
+use super::pace::Pace;
+use super::packing::{failed, pack};
+use super::pending::{PendingBlock, PendingBlocks, is_used_up, with_changes};
 use super::reader::{ChainReader, FinalBlock, FinalTransaction};
 use super::state::CommittedState;
 use crate::store::tables::{BLOCKS, EVENTS, FINALIZATIONS, HEIGHTS, STATE, TIP, TRANSACTIONS, Tip};
-use crate::store::{Batch, Durability, StoreError};
+use crate::store::{Batch, Durability};
 
 /// The thread that owns the ledger: the tree over the committed state, and the blocks that were
 /// executed and are not final.
@@ -36,6 +35,7 @@ pub(super) struct Worker {
     tip: Header,
     tip_hash: Hash,
     pending: PendingBlocks,
+    pace: Pace,
     tip_sender: watch::Sender<Header>,
     failure: watch::Sender<Option<String>>,
 }
@@ -49,7 +49,8 @@ impl Worker {
         failure: watch::Sender<Option<String>>,
     ) -> Self {
         let tip_hash = tip.hash();
-        Self { reader, tree, tip, tip_hash, pending: PendingBlocks::default(), tip_sender, failure }
+        let (pending, pace) = (PendingBlocks::default(), Pace::default());
+        Self { reader, tree, tip, tip_hash, pending, pace, tip_sender, failure }
     }
 
     /// Runs until the last handle is gone or the store fails.
@@ -57,8 +58,11 @@ impl Worker {
         while let Some(command) = inbox.blocking_recv() {
             // Whoever no longer waits for a reply has no need of it.
             match command {
-                Command::Build { request, time, candidates, reply } => {
-                    let _ = reply.send(self.build(&request, time, candidates));
+                // The view is over: the block was given up before its turn (M15).
+                Command::Build { reply, .. } if reply.is_closed() => {}
+                Command::Build { order, reply } => {
+                    let built = self.build(*order, || reply.is_closed());
+                    let _ = reply.send(built);
                 }
                 Command::Execute { block, transactions, reply } => {
                     let _ = reply.send(self.execute(block, transactions));
@@ -81,18 +85,45 @@ impl Worker {
 
     fn build(
         &mut self,
-        request: &BuildRequest,
-        time: Timestamp,
-        candidates: Vec<Arc<VerifiedTransaction>>,
-    ) -> Result<Built, ChainError> {
-        let built = self.on_parent(&request.parent.hash, |parent| build_block(parent, time, candidates))?;
-        let built = built.map_err(|error| ChainError::Internal(error.to_string()))?;
+        order: BuildOrder,
+        is_abandoned: impl Fn() -> bool,
+    ) -> Result<Option<Built>, ChainError> {
+        let BuildOrder { request, time, limits, mut candidates, or_empty } = order;
+        let started = Instant::now();
+        let most = limits.transactions.min(self.pace.within(limits.time));
+        let mut tried = 0_usize;
+        let packed = self.on_parent(&request.parent.hash, |parent, branch| {
+            let built = fill_block(parent, time, |filled: Filled| {
+                let took = started.elapsed();
+                let is_late = tried > 0 && took >= limits.time;
+                if filled.transactions >= most || filled.bytes >= limits.bytes || is_late || is_abandoned() {
+                    return None;
+                }
+                if took >= limits.time / 2 {
+                    candidates.end_shares();
+                }
+                loop {
+                    let candidate = candidates.next(filled)?;
+                    // The pool follows what is final; the parent is ahead of that (M13).
+                    if !is_used_up(branch, &candidate) {
+                        tried = tried.saturating_add(1);
+                        return Some(candidate);
+                    }
+                }
+            });
+            pack(parent, time, built.map_err(failed)?, MAX_PAYLOAD_BYTES)
+        })?;
+        let (built, payload) = packed?;
         for (transaction, reason) in &built.rejected {
             // The mempool finds out by itself, against what is final.
             debug!(id = %transaction.id(), %reason, "chain: a candidate is not valid in this block");
         }
-        let signed = built.transactions.iter().map(|transaction| transaction.signed().clone()).collect();
-        let payload = payload::encode(signed).map_err(|error| ChainError::Internal(error.to_string()))?;
+        let transactions = built.transactions.len();
+        // What was tried in vain took its time too, and says nothing of how slow the others are.
+        self.pace.learn(tried, started.elapsed());
+        if transactions == 0 && !or_empty {
+            return Ok(None);
+        }
         let ExecutedBlock { tx_root, event_root, state_root, next_authorities, .. } = &built.executed;
         let block = request.finish(Contents {
             time_ms: time,
@@ -102,9 +133,8 @@ impl Worker {
             next_authority_root: next_authorities.root(),
             payload,
         });
-        let transactions = built.transactions.len();
-        self.keep(Arc::clone(&block), built.transactions, built.executed);
-        Ok(Built { block, transactions })
+        self.pending.insert(PendingBlock::new(Arc::clone(&block), built.transactions, built.executed));
+        Ok(Some(Built { block, transactions }))
     }
 
     fn execute(&mut self, block: Arc<Block>, transactions: Vec<Arc<VerifiedTransaction>>) -> Execution {
@@ -112,9 +142,11 @@ impl Worker {
             return Execution::Valid;
         }
         let header = block.header();
-        match self.on_parent(&header.parent_hash, |parent| execute_block(parent, header, &transactions)) {
+        let started = Instant::now();
+        match self.on_parent(&header.parent_hash, |parent, _| execute_block(parent, header, &transactions)) {
             Ok(Ok(executed)) => {
-                self.keep(block, transactions, executed);
+                self.pace.learn(transactions.len(), started.elapsed());
+                self.pending.insert(PendingBlock::new(block, transactions, executed));
                 Execution::Valid
             }
             Ok(Err(BlockError::Invalid(reason))) => Execution::Invalid(reason.to_string()),
@@ -123,8 +155,13 @@ impl Worker {
         }
     }
 
-    /// Calls `work` with the state after this block, which is the tip or pending.
-    fn on_parent<T>(&self, hash: &Hash, work: impl FnOnce(&Parent<'_>) -> T) -> Result<T, ChainError> {
+    /// Calls `work` with the state after this block, which is the tip or pending, and with the pending blocks
+    /// up to it.
+    fn on_parent<T>(
+        &self,
+        hash: &Hash,
+        work: impl FnOnce(&Parent<'_>, &[&PendingBlock]) -> T,
+    ) -> Result<T, ChainError> {
         let branch = self.pending.branch(&self.tip_hash, hash).ok_or(ChainError::UnknownParent)?;
         let committed = CommittedState::new(self.reader.store.snapshot());
         let mut tree = self.tree.unchanged();
@@ -132,17 +169,7 @@ impl Worker {
             tree = tree.then(&pending.delta).map_err(|error| ChainError::Internal(error.to_string()))?;
         }
         let header = branch.last().map_or(&self.tip, |newest| newest.block.header());
-        Ok(with_changes(&committed, &branch, |state| work(&Parent { header, state, tree: &tree })))
-    }
-
-    fn keep(
-        &mut self,
-        block: Arc<Block>,
-        transactions: Vec<Arc<VerifiedTransaction>>,
-        executed: ExecutedBlock,
-    ) {
-        let ExecutedBlock { changes, tree: delta, events, .. } = executed;
-        self.pending.insert(PendingBlock { block, transactions, changes, events, delta });
+        Ok(with_changes(&committed, &branch, |state| work(&Parent { header, state, tree: &tree }, &branch)))
     }
 
     /// One write for all of them: blocks, state, indexes, certificate and tip. It need not be
@@ -187,7 +214,7 @@ impl Worker {
 }
 
 fn write_block(batch: &mut Batch, pending: PendingBlock) -> Result<(FinalBlock, TreeDelta), ChainError> {
-    let PendingBlock { block, transactions, changes, events, delta } = pending;
+    let PendingBlock { block, transactions, changes, events, delta, used: _ } = pending;
     let (hash, height) = (block.hash(), block.header().height);
     batch.put_changes(changes);
     batch.put(&BLOCKS, &height, block.as_ref());
@@ -208,27 +235,4 @@ fn write_block(batch: &mut Batch, pending: PendingBlock) -> Result<(FinalBlock, 
     let final_block =
         FinalBlock { hash, header: block.header().clone(), transactions: final_transactions, events };
     Ok((final_block, delta))
-}
-
-/// Whether a transaction could be the first of the next block.
-pub(super) fn check(
-    committed: &dyn StateRead,
-    chain: ChainId,
-    tip: &Header,
-    now: Timestamp,
-    transaction: &VerifiedTransaction,
-) -> Result<(), CheckError> {
-    let failed = |error: evchain_protocol::state::read::ReadError| CheckError::Failed(read_failed(&error));
-    let time = now.max(tip.time_ms.saturating_add(Timestamp::new(1)));
-    let height = tip.height.saturating_add(Height::new(1));
-    let context = BlockContext::new(chain, height, time, committed).map_err(failed)?;
-    match Ledger::new(&context, committed).execute(transaction, 0) {
-        Ok(()) => Ok(()),
-        Err(ExecuteError::Rejected(reason)) => Err(CheckError::Rejected(reason)),
-        Err(ExecuteError::Failed(error)) => Err(failed(error)),
-    }
-}
-
-fn read_failed(error: &evchain_protocol::state::read::ReadError) -> ChainError {
-    ChainError::Store(StoreError::Read { table: STATE.name, reason: error.to_string() })
 }

@@ -95,7 +95,8 @@ struct ConfigFile {
     /// See `docs/network.md`.
     network_limits: NetworkLimits,
     rpc_limits: RpcLimits,
-    mempool: MempoolLimits,
+    /// See `docs/mempool.md`.
+    mempool: PoolLimits,
 }
 
 #[derive(Debug, Deserialize)]
@@ -117,22 +118,6 @@ impl Default for RpcLimits {
             max_batch: config.max_batch,
             max_queued_messages: config.max_queued_messages,
         }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[allow(clippy::struct_field_names)] // the names of the settings
-struct MempoolLimits {
-    max_transactions: usize,
-    max_bytes: usize,
-    max_per_sender: usize,
-}
-
-impl Default for MempoolLimits {
-    fn default() -> Self {
-        let PoolLimits { max_transactions, max_bytes, max_per_sender } = PoolLimits::default();
-        Self { max_transactions, max_bytes, max_per_sender }
     }
 }
 
@@ -174,7 +159,6 @@ impl StartArgs {
         let admission = if allow.is_empty() { Admission::Open } else { Admission::AllowList(allow) };
         let RpcLimits { max_connections, max_subscriptions, max_batch, max_queued_messages } =
             file.rpc_limits;
-        let MempoolLimits { max_transactions, max_bytes, max_per_sender } = file.mempool;
         let rpc = RpcConfig {
             listen: self.rpc.or(file.rpc).unwrap_or(RpcConfig::default().listen),
             max_connections,
@@ -194,7 +178,7 @@ impl StartArgs {
                 admission,
                 limits: file.network_limits,
             },
-            pool: PoolLimits { max_transactions, max_bytes, max_per_sender },
+            pool: file.mempool,
             observe: self.observe || file.observe,
             vote_without_log: self.vote_without_log,
         };

@@ -9,9 +9,13 @@ use tokio::time::{Instant, sleep_until};
 use tracing::error;
 
 use super::event_loop::{ConsensusHandle, Inbound};
-use crate::chain::{BlockLimits, ChainHandle};
+use crate::chain::{BlockLimits, BuildOrder, ChainHandle};
 use crate::clock;
 use crate::mempool::MempoolHandle;
+
+/// After a try that no candidate could stand in: what arrives next may be as useless, and a flood of that must
+/// not take up the ledger's thread.
+const FRUITLESS_PAUSE: Duration = Duration::from_millis(10);
 
 /// Makes this node's blocks when it leads: as soon as there is something to put in, and an empty
 /// one when the idle interval is over, so that deadlines pass.
@@ -61,17 +65,20 @@ impl Proposer {
         loop {
             // Asked for before looking, so that what arrives in between is not missed.
             let arrival = self.mempool.arrival();
-            let is_last_try = Instant::now() >= idle_until;
+            let or_empty = Instant::now() >= idle_until;
             let candidates = self.mempool.candidates(self.limits).await;
-            if !candidates.is_empty() || is_last_try {
+            let mut pause_until = Instant::now();
+            if !candidates.is_empty() || or_empty {
                 let time = clock::now().max(Timestamp::new(request.parent.time_ms.get().saturating_add(1)));
-                let built = self.chain.build(request.clone(), time, candidates).await?;
-                if built.transactions > 0 || is_last_try {
+                let limits = self.limits;
+                let order = BuildOrder { request: request.clone(), time, limits, candidates, or_empty };
+                if let Some(built) = self.chain.build(order).await? {
                     return Ok(built.block);
                 }
+                pause_until += FRUITLESS_PAUSE;
             }
             tokio::select! {
-                () = arrival => {}
+                () = arrival => sleep_until(pause_until.min(idle_until)).await,
                 () = sleep_until(idle_until) => {}
             }
         }

@@ -7,7 +7,9 @@ use evchain_protocol::primitives::{Nonce, TxRef};
 use evchain_protocol::transaction::{RejectReason, SignedTransaction, VerifiedTransaction, VerifyError};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::pool::PoolError;
+use super::candidates::{Batch, Candidates};
+use super::lane::Rank;
+use super::limits::PoolError;
 use crate::chain::{BlockLimits, ChainError};
 
 /// Talks to the mempool's task. Cheap to clone.
@@ -15,6 +17,8 @@ use crate::chain::{BlockLimits, ChainError};
 pub struct MempoolHandle {
     pub(super) chain: ChainId,
     pub(super) commands: mpsc::Sender<Command>,
+    /// What blocks wait for, which no flood of transactions may hold up.
+    pub(super) questions: mpsc::Sender<Command>,
     pub(super) arrivals: Arc<Notify>,
     pub(super) status: watch::Receiver<MempoolStatus>,
 }
@@ -26,6 +30,21 @@ pub struct MempoolStatus {
     pub transactions: usize,
     /// Bytes of their encodings.
     pub bytes: usize,
+    /// Those of them that can be in the next block. Where some are and blocks stay empty, something is wrong.
+    pub ready: usize,
+    /// Those of them that wait for one with a lower nonce.
+    pub gaps: usize,
+    /// There may be no room for one more that is no settlement, unless a worse one leaves (M6).
+    pub is_full: bool,
+}
+
+/// What became of a transaction that the pool took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// It can be in the next block.
+    Ready,
+    /// It waits for one of its sender's with a lower nonce (M7).
+    Waiting,
 }
 
 /// How it ended for a transaction that was waiting.
@@ -35,7 +54,8 @@ pub enum Outcome {
     Final(TxRef),
     /// It can no longer be in any block, or nobody knows it any more.
     Dropped(RejectReason),
-    /// It was pushed out without a verdict: too old, or the node is stopping.
+    /// It left without a verdict and may be final yet, by way of another node: it is too old, one of its sender's
+    /// before it left, another took its nonce (M8) or its room (M6), or the node is stopping (M11).
     Forgotten,
 }
 
@@ -75,16 +95,16 @@ impl SubmitError {
 pub(super) enum Command {
     Submit {
         transaction: Arc<VerifiedTransaction>,
-        gossip: bool,
-        reply: oneshot::Sender<Result<(), SubmitError>>,
+        is_own: bool,
+        reply: oneshot::Sender<Result<Accepted, SubmitError>>,
     },
     Watch {
         id: Hash,
         reply: oneshot::Sender<Outcome>,
     },
     Candidates {
-        limits: BlockLimits,
-        reply: oneshot::Sender<Vec<Arc<VerifiedTransaction>>>,
+        after: Option<Rank>,
+        reply: oneshot::Sender<Batch>,
     },
     Lookup {
         ids: Vec<Hash>,
@@ -113,13 +133,20 @@ impl MempoolHandle {
     ///
     /// # Errors
     /// See [`SubmitError`].
-    pub async fn accept_gossip(&self, transaction: Arc<VerifiedTransaction>) -> Result<(), SubmitError> {
+    pub async fn accept_gossip(
+        &self,
+        transaction: Arc<VerifiedTransaction>,
+    ) -> Result<Accepted, SubmitError> {
         self.accept(transaction, false).await
     }
 
-    async fn accept(&self, transaction: Arc<VerifiedTransaction>, gossip: bool) -> Result<(), SubmitError> {
+    async fn accept(
+        &self,
+        transaction: Arc<VerifiedTransaction>,
+        is_own: bool,
+    ) -> Result<Accepted, SubmitError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Submit { transaction, gossip, reply }).await;
+        self.send(Command::Submit { transaction, is_own, reply }).await;
         answer.await.map_err(|_| SubmitError::Failed(ChainError::Stopped))?
     }
 
@@ -131,17 +158,24 @@ impl MempoolHandle {
     }
 
     /// The transactions to propose next, in order.
-    pub async fn candidates(&self, limits: BlockLimits) -> Vec<Arc<VerifiedTransaction>> {
+    pub async fn candidates(&self, limits: BlockLimits) -> Candidates {
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Candidates { limits, reply }).await;
-        answer.await.unwrap_or_default()
+        let _ = self.questions.send(Command::Candidates { after: None, reply }).await;
+        Candidates::new(self.clone(), answer.await.unwrap_or_default(), limits)
+    }
+
+    /// Those after this rank, for a thread that may wait for them. The pool's task never waits for a thread.
+    pub(super) fn more_candidates(&self, after: Rank) -> Batch {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.questions.blocking_send(Command::Candidates { after: Some(after), reply });
+        sent.ok().and_then(|()| answer.blocking_recv().ok()).unwrap_or_default()
     }
 
     /// The transactions with these ids, where they wait: verified before, so not to be verified again.
     pub async fn lookup(&self, ids: Vec<Hash>) -> Vec<Option<Arc<VerifiedTransaction>>> {
         let (reply, answer) = oneshot::channel();
         let count = ids.len();
-        self.send(Command::Lookup { ids, reply }).await;
+        let _ = self.questions.send(Command::Lookup { ids, reply }).await;
         answer.await.unwrap_or_else(|_| vec![None; count])
     }
 

@@ -1,67 +1,69 @@
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use evchain_protocol::crypto::{Hash, PublicKey};
-use evchain_protocol::primitives::{Nonce, Timestamp};
-use evchain_protocol::transaction::VerifiedTransaction;
+use evchain_protocol::primitives::{Amount, Height, Nonce, Timestamp};
+use evchain_protocol::transaction::{MAX_TRANSACTION_BYTES, VerifiedTransaction};
 
-/// The limits of the pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolLimits {
-    /// Transactions in all.
-    pub max_transactions: usize,
-    /// Bytes of their encodings in all.
-    pub max_bytes: usize,
-    /// Transactions of one sender, which is also how far a nonce may run ahead of the account's.
-    pub max_per_sender: usize,
-}
+use super::candidates::Batch;
+use super::handle::MempoolStatus;
+use super::lane::{Lane, Load, Rank, Rooms, price_of};
+use super::limits::{MAX_FREE_BYTES, MAX_SENDER_GAP_BYTES, PoolError, PoolLimits};
+use super::sender::{Place, Sender, Waiting};
 
-impl Default for PoolLimits {
-    fn default() -> Self {
-        Self { max_transactions: 50_000, max_bytes: 64 * 1024 * 1024, max_per_sender: 64 }
-    }
-}
+/// The most transactions that leave for one: as many short ones as the longest has bytes.
+const MAX_VICTIMS: usize = 512;
 
-/// Why the pool did not take a transaction. It may be valid all the same, later or elsewhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PoolError {
-    /// It is waiting already.
-    #[error("the transaction is already waiting for a block")]
-    Known,
-    /// Another transaction of this sender waits with this nonce.
-    #[error("another transaction of this sender with nonce {0} is already waiting for a block")]
-    NonceTaken(Nonce),
-    /// The nonce is further ahead than the pool keeps.
-    #[error("nonce {given} is too far ahead: the account's next is {next}, and at most {max} may wait")]
-    NonceTooFar {
-        /// The transaction's.
-        given: Nonce,
-        /// The account's.
-        next: Nonce,
-        /// The limit.
-        max: usize,
-    },
-    /// The pool is full.
-    #[error("the node has {0} transactions waiting and takes no more: try again in a moment")]
-    Full(usize),
-}
-
-/// Valid transactions that wait for a block, by sender and nonce, proposed in order of arrival.
+/// Transactions that wait for a block, by the rules M3 to M8 of `docs/mempool.md`. It knows of the chain
+/// what it is told; nothing here takes longer the more transactions wait, but by a logarithm.
 #[derive(Debug)]
 pub struct Pool {
     limits: PoolLimits,
-    senders: BTreeMap<PublicKey, BTreeMap<Nonce, Waiting>>,
-    by_arrival: BTreeMap<u64, (PublicKey, Nonce)>,
+    senders: BTreeMap<PublicKey, Sender>,
+    /// Those that are ready.
+    order: BTreeMap<Rank, Arc<VerifiedTransaction>>,
+    rooms: Rooms,
+    /// Those that wait behind a gap, the oldest first.
+    gaps: BTreeMap<u64, (PublicKey, Nonce)>,
+    gap_load: Load,
     by_id: BTreeMap<Hash, (PublicKey, Nonce)>,
-    next_arrival: u64,
-    bytes: usize,
+    arrivals: u64,
 }
 
+/// What the final state says of a transaction that comes.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// The next nonce of its sender's account.
+    pub next: Nonce,
+    /// The account's balance.
+    pub balance: Amount,
+    /// The transaction's fee.
+    pub fee: Amount,
+    /// What else it is known to take from the account.
+    pub outlay: Amount,
+    /// It is an authority's that costs nothing.
+    pub is_free: bool,
+    /// The height of the newest final block.
+    pub height: Height,
+}
+
+/// What a change of the pool did.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// What can be in a block from now on.
+    pub ready: Vec<Ready>,
+    /// What waits no longer.
+    pub left: Vec<Arc<VerifiedTransaction>>,
+}
+
+/// A transaction that can be in a block from now on.
 #[derive(Debug)]
-struct Waiting {
-    arrival: u64,
-    arrived: Timestamp,
-    transaction: Arc<VerifiedTransaction>,
+pub struct Ready {
+    /// The transaction.
+    pub transaction: Arc<VerifiedTransaction>,
+    /// A client of this node sent it.
+    pub is_own: bool,
 }
 
 impl Pool {
@@ -70,49 +72,105 @@ impl Pool {
         Self {
             limits,
             senders: BTreeMap::new(),
-            by_arrival: BTreeMap::new(),
+            order: BTreeMap::new(),
+            rooms: Rooms::new(&limits),
+            gaps: BTreeMap::new(),
+            gap_load: Load::default(),
             by_id: BTreeMap::new(),
-            next_arrival: 0,
-            bytes: 0,
+            arrivals: 0,
         }
     }
 
-    /// How many wait.
-    pub fn count(&self) -> usize {
-        self.by_id.len()
-    }
-
-    /// The bytes of those that wait.
-    pub fn bytes(&self) -> usize {
-        self.bytes
+    /// How much waits.
+    pub fn status(&self) -> MempoolStatus {
+        let rooms = [Lane::Settlement, Lane::Free, Lane::Other].map(|lane| self.rooms.get(lane));
+        let ready_bytes: usize = rooms.iter().map(|room| room.load.bytes).sum();
+        let others = self.rooms.get(Lane::Other);
+        MempoolStatus {
+            transactions: self.by_id.len(),
+            bytes: ready_bytes.saturating_add(self.gap_load.bytes),
+            ready: self.order.len(),
+            gaps: self.gap_load.transactions,
+            is_full: !others.load.with(MAX_TRANSACTION_BYTES).is_within(others.limit),
+        }
     }
 
     /// The transaction with this id, if it waits.
     pub fn get(&self, id: &Hash) -> Option<&Arc<VerifiedTransaction>> {
-        let (sender, nonce) = self.by_id.get(id)?;
-        self.senders.get(sender)?.get(nonce).map(|waiting| &waiting.transaction)
+        self.waiting(id).map(|waiting| &waiting.transaction)
     }
 
-    /// Whether a transaction could be added, whose sender's account has `next` as its next nonce.
+    /// The transaction with this id, if it waits for a block.
+    pub fn ready(&self, id: &Hash) -> Option<&Arc<VerifiedTransaction>> {
+        self.waiting(id).filter(|waiting| waiting.is_ready()).map(|waiting| &waiting.transaction)
+    }
+
+    /// Whether a transaction could be added.
     ///
     /// # Errors
     /// See [`PoolError`].
-    pub fn admits(&self, transaction: &VerifiedTransaction, next: Nonce) -> Result<(), PoolError> {
-        let (sender, nonce) = (transaction.sender(), transaction.nonce());
+    pub fn admits(&self, transaction: &VerifiedTransaction, terms: &Terms) -> Result<(), PoolError> {
+        let nonce = transaction.nonce();
         if self.by_id.contains_key(&transaction.id()) {
             return Err(PoolError::Known);
         }
         let max = self.limits.max_per_sender;
-        if nonce.get().saturating_sub(next.get()) >= max as u64 {
-            return Err(PoolError::NonceTooFar { given: nonce, next, max });
+        // The last nonce of all has none after it, and no account gets past it (G3).
+        if nonce.saturating_sub(terms.next).get() >= max as u64 || nonce == Nonce::MAX {
+            return Err(PoolError::NonceTooFar { given: nonce, next: terms.next, max });
         }
-        if self.senders.get(sender).is_some_and(|waiting| waiting.contains_key(&nonce)) {
+        let lane = Lane::of(transaction.action(), terms.is_free);
+        let none = Sender::default();
+        let sender = self.senders.get(transaction.sender()).unwrap_or(&none);
+        let old = sender.waiting.get(&nonce);
+        if old.is_some_and(|old| !old.may_be_replaced_by(lane, terms.fee)) {
             return Err(PoolError::NonceTaken(nonce));
         }
-        let full = self.count() >= self.limits.max_transactions
-            || self.bytes.saturating_add(transaction.encoded_len()) > self.limits.max_bytes;
-        if full {
-            return Err(PoolError::Full(self.count()));
+        self.sender_admits(sender, old, transaction.encoded_len(), terms)?;
+        let is_ready = old.map_or(nonce <= sender.end.max(terms.next), Waiting::is_ready);
+        if !is_ready {
+            let old_len = old.map_or(0, Waiting::len);
+            let waiting = sender.gap_bytes.saturating_sub(old_len);
+            let max = MAX_SENDER_GAP_BYTES;
+            let fits = waiting.saturating_add(transaction.encoded_len()) <= max;
+            return if fits { Ok(()) } else { Err(PoolError::SenderFull { waiting, max }) };
+        }
+        let has_room = match old {
+            None => {
+                let rank = self.rank(sender.next_turn(terms.height.get()), terms.fee, transaction);
+                self.room_for(lane, transaction.encoded_len(), rank).is_some()
+            }
+            // Nobody else has to go for a second thought.
+            Some(old) => {
+                let room = self.rooms.get(lane);
+                let load = if old.lane == lane { room.load.without(old.len()) } else { room.load };
+                load.with(transaction.encoded_len()).is_within(room.limit)
+            }
+        };
+        if has_room { Ok(()) } else { Err(PoolError::Full(self.by_id.len())) }
+    }
+
+    /// M3 and M4: what a sender may have waiting, with this instead of `old`.
+    fn sender_admits(
+        &self,
+        sender: &Sender,
+        old: Option<&Waiting>,
+        len: usize,
+        terms: &Terms,
+    ) -> Result<(), PoolError> {
+        let (old_len, old_cost) = old.map_or((0, Amount::ZERO), |old| (old.len(), old.cost));
+        let waiting = sender.bytes.saturating_sub(old_len);
+        let max = self.limits.max_sender_bytes.max(MAX_TRANSACTION_BYTES);
+        if waiting.saturating_add(len) > max {
+            return Err(PoolError::SenderFull { waiting, max });
+        }
+        if terms.is_free && !sender.free.with(len).is_within(self.limits.free_share()) {
+            return Err(PoolError::SenderFull { waiting: sender.free.bytes, max: MAX_FREE_BYTES });
+        }
+        let cost = terms.fee.saturating_add(terms.outlay);
+        let needed = sender.owed.saturating_sub(old_cost).saturating_add(cost);
+        if cost > Amount::ZERO && needed > terms.balance {
+            return Err(PoolError::NotCovered { balance: terms.balance, needed });
         }
         Ok(())
     }
@@ -124,82 +182,280 @@ impl Pool {
     pub fn insert(
         &mut self,
         transaction: Arc<VerifiedTransaction>,
-        next: Nonce,
+        terms: &Terms,
         now: Timestamp,
-    ) -> Result<(), PoolError> {
-        self.admits(&transaction, next)?;
-        let (sender, nonce) = (*transaction.sender(), transaction.nonce());
-        self.bytes = self.bytes.saturating_add(transaction.encoded_len());
-        self.by_id.insert(transaction.id(), (sender, nonce));
-        self.by_arrival.insert(self.next_arrival, (sender, nonce));
-        let waiting = Waiting { arrival: self.next_arrival, arrived: now, transaction };
-        self.next_arrival += 1;
-        self.senders.entry(sender).or_default().insert(nonce, waiting);
-        Ok(())
-    }
-
-    /// The transactions to propose, first come first served, each after those of its sender with
-    /// lower nonces.
-    pub fn candidates(&self, max_count: usize, max_bytes: usize) -> Vec<Arc<VerifiedTransaction>> {
-        let mut chosen = Vec::new();
-        let mut bytes = 0_usize;
-        let mut reached: BTreeMap<PublicKey, Nonce> = BTreeMap::new();
-        for (sender, nonce) in self.by_arrival.values() {
-            if reached.get(sender).is_some_and(|done| done >= nonce) {
-                continue;
-            }
-            let Some(waiting) = self.senders.get(sender) else { continue };
-            let done = reached.insert(*sender, *nonce);
-            for (_, next) in
-                waiting.range(..=nonce).filter(|(nonce, _)| done.is_none_or(|done| **nonce > done))
-            {
-                bytes = bytes.saturating_add(next.transaction.encoded_len());
-                if chosen.len() >= max_count || bytes > max_bytes {
-                    return chosen;
-                }
-                chosen.push(Arc::clone(&next.transaction));
-            }
-        }
-        chosen
-    }
-
-    /// Each sender's first transaction, the one that must be valid now if any of its is, and when
-    /// it arrived.
-    pub fn heads(&self) -> impl Iterator<Item = (&Arc<VerifiedTransaction>, Timestamp)> {
-        let firsts = self.senders.values().filter_map(|waiting| waiting.values().next());
-        firsts.map(|waiting| (&waiting.transaction, waiting.arrived))
-    }
-
-    /// The nonce after an account's last waiting transaction.
-    pub fn next_nonce(&self, sender: &PublicKey) -> Option<Nonce> {
-        let (last, _) = self.senders.get(sender)?.last_key_value()?;
-        last.next().ok()
-    }
-
-    /// Removes one transaction.
-    pub fn remove(&mut self, id: &Hash) -> Option<Arc<VerifiedTransaction>> {
-        let (sender, nonce) = *self.by_id.get(id)?;
-        self.take(sender, nonce)
-    }
-
-    /// Removes what this sender's account has left behind: every nonce below `next`.
-    pub fn remove_below(&mut self, sender: &PublicKey, next: Nonce) -> Vec<Arc<VerifiedTransaction>> {
-        let nonces: Vec<Nonce> = match self.senders.get(sender) {
-            Some(waiting) => waiting.range(..next).map(|(nonce, _)| *nonce).collect(),
-            None => return Vec::new(),
+        is_own: bool,
+    ) -> Result<Change, PoolError> {
+        self.admits(&transaction, terms)?;
+        let (key, nonce) = (*transaction.sender(), transaction.nonce());
+        let mut change = Change::default();
+        self.arrivals = self.arrivals.saturating_add(1);
+        let mut waiting = Waiting {
+            lane: Lane::of(transaction.action(), terms.is_free),
+            fee: terms.fee,
+            cost: terms.fee.saturating_add(terms.outlay),
+            arrived: now,
+            is_own,
+            place: Place::Gap(self.arrivals),
+            transaction,
         };
-        nonces.into_iter().filter_map(|nonce| self.take(*sender, nonce)).collect()
+        let sender = self.senders.entry(key).or_default();
+        sender.end = sender.end.max(terms.next);
+        if let Some(old) = self.take(&key, nonce) {
+            if let Place::Ready(rank) = old.place {
+                waiting.place = Place::Ready(self.rank(rank.turn, waiting.fee, &waiting.transaction));
+                let transaction = Arc::clone(&waiting.transaction);
+                change.ready.push(Ready { transaction, is_own });
+            }
+            change.left.push(old.transaction);
+        }
+        self.put(key, nonce, waiting);
+        self.close_gaps(&key, terms.height, &mut change);
+        self.bound_gaps(&mut change);
+        self.tidy(&key);
+        Ok(change)
     }
 
-    fn take(&mut self, sender: PublicKey, nonce: Nonce) -> Option<Arc<VerifiedTransaction>> {
-        let waiting = self.senders.get_mut(&sender)?;
-        let Waiting { arrival, transaction, .. } = waiting.remove(&nonce)?;
-        if waiting.is_empty() {
-            self.senders.remove(&sender);
+    /// Follows a sender's account: what is below its next nonce leaves, and the gap may be closed.
+    pub fn advance(&mut self, key: &PublicKey, next: Nonce, height: Height) -> Change {
+        let mut change = Change::default();
+        let Some(sender) = self.senders.get_mut(key) else { return change };
+        sender.end = sender.end.max(next);
+        let below: Vec<Nonce> = sender.waiting.range(..next).map(|(nonce, _)| *nonce).collect();
+        let gone = below.into_iter().filter_map(|nonce| self.take(key, nonce));
+        change.left = gone.map(|waiting| waiting.transaction).collect();
+        self.close_gaps(key, height, &mut change);
+        self.tidy(key);
+        change
+    }
+
+    /// Removes a sender's ready transactions from this nonce on. What waits behind a gap goes on waiting.
+    pub fn cut(&mut self, key: &PublicKey, from: Nonce) -> Vec<Arc<VerifiedTransaction>> {
+        let Some(sender) = self.senders.get_mut(key).filter(|sender| from < sender.end) else {
+            return Vec::new();
+        };
+        let nonces: Vec<Nonce> = sender.waiting.range(from..sender.end).map(|(nonce, _)| *nonce).collect();
+        sender.end = from;
+        let gone = nonces.into_iter().filter_map(|nonce| self.take(key, nonce));
+        let left = gone.map(|waiting| waiting.transaction).collect();
+        self.tidy(key);
+        left
+    }
+
+    /// Removes what a sender's balance does not cover any more, from the first such on (M9).
+    pub fn cut_uncovered(&mut self, key: &PublicKey, balance: Amount) -> Vec<Arc<VerifiedTransaction>> {
+        let first = self.senders.get(key).and_then(|sender| sender.first_uncovered(balance));
+        let Some(first) = first else { return Vec::new() };
+        let mut left = self.cut(key, first);
+        let behind: Vec<Nonce> = self
+            .senders
+            .get(key)
+            .map(|sender| sender.waiting.range(first..).map(|(nonce, _)| *nonce).collect())
+            .unwrap_or_default();
+        left.extend(
+            behind.into_iter().filter_map(|nonce| self.take(key, nonce)).map(|waiting| waiting.transaction),
+        );
+        self.tidy(key);
+        left
+    }
+
+    /// Removes what has waited behind a gap since before this moment.
+    pub fn expire_gaps(&mut self, before: Timestamp) -> Vec<Arc<VerifiedTransaction>> {
+        let mut left = Vec::new();
+        while let Some((_, (key, nonce))) = self.gaps.first_key_value() {
+            let (key, nonce) = (*key, *nonce);
+            let arrived = self.senders.get(&key).and_then(|sender| sender.waiting.get(&nonce));
+            if arrived.is_some_and(|waiting| waiting.arrived >= before) {
+                break;
+            }
+            left.extend(self.take(&key, nonce).map(|waiting| waiting.transaction));
+            self.tidy(&key);
         }
-        self.by_arrival.remove(&arrival);
-        self.by_id.remove(&transaction.id());
-        self.bytes = self.bytes.saturating_sub(transaction.encoded_len());
-        Some(transaction)
+        left
+    }
+
+    /// Whether anything of this sender waits.
+    pub fn has(&self, key: &PublicKey) -> bool {
+        self.senders.contains_key(key)
+    }
+
+    /// A sender's first transaction, if it is ready, and when it arrived.
+    pub fn head(&self, key: &PublicKey) -> Option<(&Arc<VerifiedTransaction>, Timestamp)> {
+        let head = self.senders.get(key)?.head()?;
+        Some((&head.transaction, head.arrived))
+    }
+
+    /// The senders after this one, so many of them, in the order of their keys.
+    pub fn senders_after(&self, key: Option<PublicKey>, count: usize) -> Vec<PublicKey> {
+        let start = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.senders.range((start, Bound::Unbounded)).take(count).map(|(key, _)| *key).collect()
+    }
+
+    /// The nonce after a sender's last ready transaction.
+    pub fn next_nonce(&self, key: &PublicKey) -> Option<Nonce> {
+        let sender = self.senders.get(key)?;
+        sender.head().map(|_| sender.end)
+    }
+
+    /// The candidates of ranks above this one, at most so many of each part (M12). The lanes with a share
+    /// of each block come with the first of them.
+    pub fn batch(&self, after: Option<Rank>, count: usize) -> Batch {
+        let leading = |lane| {
+            let ranks = self.rooms.get(lane).ranks.iter().take(if after.is_none() { count } else { 0 });
+            let found = ranks.filter_map(|rank| self.order.get(rank));
+            found.filter(|transaction| self.leads(transaction)).map(Arc::clone).collect()
+        };
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut next = self.order.range((start, Bound::Unbounded));
+        let mut last = None;
+        let mut rest = Vec::new();
+        while rest.len() < count {
+            let found = next.next();
+            last = found.map(|(rank, _)| *rank);
+            let Some((_, transaction)) = found else { break };
+            rest.push(Arc::clone(transaction));
+        }
+        Batch { free: leading(Lane::Free), settlements: leading(Lane::Settlement), rest, last }
+    }
+
+    /// Whether nothing of its sender's that has no share of its own comes before a transaction.
+    fn leads(&self, transaction: &VerifiedTransaction) -> bool {
+        let Some(sender) = self.senders.get(transaction.sender()) else { return false };
+        let mut before = sender.waiting.range(..transaction.nonce());
+        before.all(|(_, waiting)| waiting.lane != Lane::Other)
+    }
+
+    fn waiting(&self, id: &Hash) -> Option<&Waiting> {
+        let (key, nonce) = self.by_id.get(id)?;
+        self.senders.get(key)?.waiting.get(nonce)
+    }
+
+    fn rank(&self, turn: u64, fee: Amount, transaction: &VerifiedTransaction) -> Rank {
+        Rank { turn, price: price_of(fee, transaction.encoded_len()), arrival: self.arrivals }
+    }
+
+    /// Makes ready what follows a sender's ready ones without a gap.
+    fn close_gaps(&mut self, key: &PublicKey, height: Height, change: &mut Change) {
+        loop {
+            let Some(sender) = self.senders.get(key) else { return };
+            let nonce = sender.end;
+            let Some(next) = sender.waiting.get(&nonce).filter(|next| !next.is_ready()) else { return };
+            let arrival = match next.place {
+                Place::Ready(rank) => rank.arrival,
+                Place::Gap(arrival) => arrival,
+            };
+            let turn = sender.next_turn(height.get());
+            let rank = Rank { turn, price: price_of(next.fee, next.len()), arrival };
+            let victims = self.room_for(next.lane, next.len(), rank);
+            let Some(mut waiting) = self.take(key, nonce) else { return };
+            let Some(victims) = victims else {
+                change.left.push(waiting.transaction);
+                return;
+            };
+            self.evict(&victims, change);
+            let transaction = Arc::clone(&waiting.transaction);
+            change.ready.push(Ready { transaction, is_own: waiting.is_own });
+            waiting.place = Place::Ready(rank);
+            self.put(*key, nonce, waiting);
+            if let Some(sender) = self.senders.get_mut(key) {
+                sender.end = nonce.saturating_add(Nonce::new(1));
+            }
+        }
+    }
+
+    /// Which have to leave so that one of this lane, length and rank has room: the worst of its lane. None
+    /// if too many would have to, or one that is not worse (M6).
+    fn room_for(&self, lane: Lane, len: usize, rank: Rank) -> Option<Vec<Rank>> {
+        let room = self.rooms.get(lane);
+        let mut load = room.load.with(len);
+        let mut victims = Vec::new();
+        let mut worst = room.ranks.iter().rev().take(MAX_VICTIMS);
+        while !load.is_within(room.limit) {
+            let victim = worst.next().filter(|victim| **victim > rank)?;
+            load = load.without(self.order.get(victim)?.encoded_len());
+            victims.push(*victim);
+        }
+        Some(victims)
+    }
+
+    /// Removes these, and what follows each in its sender's order.
+    fn evict(&mut self, victims: &[Rank], change: &mut Change) {
+        for victim in victims {
+            let Some(transaction) = self.order.get(victim) else { continue };
+            let (key, nonce) = (*transaction.sender(), transaction.nonce());
+            change.left.extend(self.cut(&key, nonce));
+        }
+    }
+
+    /// Bounds what waits behind gaps: the oldest leave, since an honest gap closes soon (M7).
+    fn bound_gaps(&mut self, change: &mut Change) {
+        while !self.gap_load.is_within(self.limits.gaps()) {
+            let Some((_, (key, nonce))) = self.gaps.first_key_value() else { return };
+            let (key, nonce) = (*key, *nonce);
+            change.left.extend(self.take(&key, nonce).map(|waiting| waiting.transaction));
+            self.tidy(&key);
+        }
+    }
+
+    fn put(&mut self, key: PublicKey, nonce: Nonce, waiting: Waiting) {
+        let len = waiting.len();
+        self.by_id.insert(waiting.transaction.id(), (key, nonce));
+        let sender = self.senders.entry(key).or_default();
+        sender.owed = sender.owed.saturating_add(waiting.cost);
+        sender.bytes = sender.bytes.saturating_add(len);
+        if waiting.lane == Lane::Free {
+            sender.free = sender.free.with(len);
+        }
+        match waiting.place {
+            Place::Ready(rank) => {
+                let room = self.rooms.get_mut(waiting.lane);
+                room.load = room.load.with(len);
+                room.ranks.insert(rank);
+                self.order.insert(rank, Arc::clone(&waiting.transaction));
+            }
+            Place::Gap(arrival) => {
+                sender.gap_bytes = sender.gap_bytes.saturating_add(len);
+                self.gap_load = self.gap_load.with(len);
+                self.gaps.insert(arrival, (key, nonce));
+            }
+        }
+        sender.waiting.insert(nonce, waiting);
+    }
+
+    /// Undoes [`Self::put`]. The sender stays, see [`Self::tidy`].
+    fn take(&mut self, key: &PublicKey, nonce: Nonce) -> Option<Waiting> {
+        let sender = self.senders.get_mut(key)?;
+        let waiting = sender.waiting.remove(&nonce)?;
+        let len = waiting.len();
+        sender.owed = sender.owed.saturating_sub(waiting.cost);
+        sender.bytes = sender.bytes.saturating_sub(len);
+        if waiting.lane == Lane::Free {
+            sender.free = sender.free.without(len);
+        }
+        self.by_id.remove(&waiting.transaction.id());
+        match waiting.place {
+            Place::Ready(rank) => {
+                let room = self.rooms.get_mut(waiting.lane);
+                room.load = room.load.without(len);
+                room.ranks.remove(&rank);
+                self.order.remove(&rank);
+            }
+            Place::Gap(arrival) => {
+                sender.gap_bytes = sender.gap_bytes.saturating_sub(len);
+                self.gap_load = self.gap_load.without(len);
+                self.gaps.remove(&arrival);
+            }
+        }
+        Some(waiting)
+    }
+
+    /// Forgets a sender that has nothing waiting.
+    fn tidy(&mut self, key: &PublicKey) {
+        if self.senders.get(key).is_some_and(|sender| sender.waiting.is_empty()) {
+            self.senders.remove(key);
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

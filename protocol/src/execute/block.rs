@@ -97,30 +97,57 @@ pub fn event_leaf(event: &EventRecord) -> Vec<u8> {
     encode(event)
 }
 
-/// Builds a block out of as many candidates as fit, in their order. One that breaks a rule is left
-/// out; the first that does not fit ends the block, so that no sender's later transaction overtakes
-/// an earlier one.
+/// What a block under construction holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Filled {
+    /// Its transactions.
+    pub transactions: usize,
+    /// The bytes of their encodings.
+    pub bytes: usize,
+}
+
+/// A block has as good as no room left once so many candidates in it did not fit.
+const MAX_LEFT_OVER: usize = 64;
+
+/// Builds a block out of as many of these candidates as fit, in their order, see [`fill_block`].
 ///
 /// # Errors
-/// [`InvalidBlock::Time`] and [`InvalidBlock::Height`], or [`ReadError`].
+/// As [`fill_block`].
 pub fn build_block<T: Borrow<VerifiedTransaction>>(
     parent: &Parent<'_>,
     time: Timestamp,
     candidates: impl IntoIterator<Item = T>,
 ) -> Result<BuiltBlock<T>, BlockError> {
+    let mut candidates = candidates.into_iter();
+    let mut built = fill_block(parent, time, |_| candidates.next())?;
+    built.left_over.extend(candidates);
+    Ok(built)
+}
+
+/// Builds a block out of what `next` gives, which learns what the block holds already, until it gives
+/// no more or the block is full. A candidate that breaks a rule costs no place in the block, nor does
+/// one that is too long for what is left of it; a sender's later ones then break the order of nonces,
+/// so that none overtakes an earlier one.
+///
+/// # Errors
+/// [`InvalidBlock::Time`] and [`InvalidBlock::Height`], or [`ReadError`].
+pub fn fill_block<T: Borrow<VerifiedTransaction>>(
+    parent: &Parent<'_>,
+    time: Timestamp,
+    mut next: impl FnMut(Filled) -> Option<T>,
+) -> Result<BuiltBlock<T>, BlockError> {
     let context = context_on(parent, time)?;
     let mut ledger = Ledger::new(&context, parent.state);
-    let (mut transactions, mut rejected) = (Vec::new(), Vec::new());
+    let (mut transactions, mut rejected, mut left_over) = (Vec::new(), Vec::new(), Vec::new());
     let (mut index, mut bytes) = (0_u32, 0_usize);
-    let mut candidates = candidates.into_iter();
-    let mut left_over = Vec::new();
-    for candidate in candidates.by_ref() {
+    // K3
+    while index < context.params.max_block_transactions && left_over.len() < MAX_LEFT_OVER {
+        let Some(candidate) = next(Filled { transactions: transactions.len(), bytes }) else { break };
         let transaction: &VerifiedTransaction = candidate.borrow();
         let longer = bytes.saturating_add(transaction.encoded_len());
-        // K3
-        if index >= context.params.max_block_transactions || longer > byte_limit(&context) {
+        if longer > byte_limit(&context) {
             left_over.push(candidate);
-            break;
+            continue;
         }
         match ledger.execute(transaction, index) {
             Ok(()) => {
@@ -132,7 +159,6 @@ pub fn build_block<T: Borrow<VerifiedTransaction>>(
             Err(ExecuteError::Failed(error)) => return Err(error.into()),
         }
     }
-    left_over.extend(candidates);
     let executed = finish(parent, ledger, tx_root(&transactions))?;
     Ok(BuiltBlock { executed, transactions, rejected, left_over })
 }

@@ -70,6 +70,22 @@ impl<'a> Ledger<'a> {
         result
     }
 
+    /// Executes a transaction as if its sender's turn had come: those before it are taken to have used
+    /// up their nonces and changed nothing else. Only for a look ahead; no block may keep the result.
+    ///
+    /// # Errors
+    /// As [`Self::execute`].
+    pub fn execute_out_of_turn(&mut self, transaction: &VerifiedTransaction) -> Result<(), ExecuteError> {
+        let (key, given) = (*transaction.sender(), transaction.nonce());
+        if let Some(mut account) = self.state.account(&key)?
+            && account.nonce < given
+        {
+            account.nonce = given;
+            self.put_account(key, account);
+        }
+        self.execute(transaction, 0)
+    }
+
     /// The state so far.
     pub fn state(&self) -> &dyn StateRead {
         &self.state

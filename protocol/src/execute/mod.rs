@@ -8,7 +8,8 @@ mod settle;
 mod standing;
 
 pub use block::{
-    BlockError, BuiltBlock, ExecutedBlock, InvalidBlock, Parent, build_block, event_leaf, execute_block,
+    BlockError, BuiltBlock, ExecutedBlock, Filled, InvalidBlock, Parent, build_block, event_leaf,
+    execute_block, fill_block,
 };
 pub use context::BlockContext;
 pub use epoch::MAX_OFFENCES;

@@ -15,6 +15,7 @@ mod evidence;
 mod general;
 mod genesis;
 mod governance;
+mod limits;
 mod payments;
 mod random;
 mod records;
