@@ -8,7 +8,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 use tracing::error;
 
-use super::event_loop::{ConsensusHandle, Inbound};
+use super::inbox::ConsensusHandle;
 use crate::chain::{BlockLimits, ChainHandle};
 use crate::clock;
 use crate::mempool::MempoolHandle;
@@ -46,7 +46,7 @@ impl Proposer {
                     None
                 }
             };
-            consensus.deliver(Inbound::Own(Input::Built { epoch, view, block })).await;
+            consensus.deliver(Input::Built { epoch, view, block }).await;
         })
         .abort_handle()
     }

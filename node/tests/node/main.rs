@@ -14,4 +14,5 @@ mod cluster;
 mod common;
 mod epochs;
 mod evidence;
+mod hostile_peers;
 mod rpc_calls;
