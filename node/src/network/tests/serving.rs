@@ -69,6 +69,7 @@ async fn unread_answers_hold_a_bounded_number_of_bytes_and_honest_peers_are_serv
     node.handle.set_authorities(vec![node.key, key(90)]).await.unwrap();
     let metrics = node.probe();
     let at = node.address.clone();
+    let elsewhere = Muzzle::before(&node, "127.0.0.9:0").await;
     let mut strangers = Vec::new();
     for seed in 2..8 {
         strangers.push(Stranger::connect(seed, &node).await);
@@ -94,10 +95,8 @@ async fn unread_answers_hold_a_bounded_number_of_bytes_and_honest_peers_are_serv
     assert!(metrics.value("network_response_bytes_peak") <= 3 * LARGEST as u64);
 
     // An authority, on the same host too, and a peer from elsewhere are served all the while.
-    let elsewhere: Multiaddr = "/ip4/127.0.0.9/tcp/0".parse().unwrap();
-    for (seed, listen) in [(90, loopback()), (91, elsewhere)] {
-        let honest = Node::start_with(seed, CHAIN, listen, &[], Admission::Open, limits()).await;
-        // Not while it starts: it dials from the address on which it listens already.
+    for (seed, at) in [(90, &at), (91, &elsewhere.address)] {
+        let honest = Node::start_with(seed, CHAIN, loopback(), &[], Admission::Open, limits()).await;
         soon("a connection", honest.handle.connect(key(1), vec![at.clone()])).await.unwrap();
         for _ in 0..5 {
             let answer = soon("an answer", honest.handle.request(key(1), vec![1])).await;
@@ -139,7 +138,8 @@ async fn an_answer_that_is_not_read_in_time_is_cut_off_and_its_place_kept_for_as
     serving.abort();
 }
 
-/// Passes bytes on between a client and a node; from the node only until it is told to stop reading.
+/// Passes bytes on between a client and a node, to which it comes from another address of this machine; from the
+/// node only until it is told to stop reading.
 struct Muzzle {
     address: Multiaddr,
     is_closed: Arc<AtomicBool>,
@@ -147,7 +147,8 @@ struct Muzzle {
 }
 
 impl Muzzle {
-    async fn before(node: &Node) -> Self {
+    async fn before(node: &Node, from: &str) -> Self {
+        let from: SocketAddr = from.parse().unwrap();
         let parts: Vec<String> = node.address.to_string().split('/').map(str::to_owned).collect();
         let target: SocketAddr = format!("{}:{}", parts[2], parts[4]).parse().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -159,6 +160,7 @@ impl Muzzle {
             let socket = TcpSocket::new_v4().unwrap();
             // So that the system takes little of what is not read.
             socket.set_recv_buffer_size(8 * 1024).unwrap();
+            socket.bind(from).unwrap();
             let node = socket.connect(target).await.unwrap();
             pass_on(client, node, &muzzled).await;
         });
@@ -202,7 +204,7 @@ async fn answers_to_a_socket_that_nobody_reads_hold_their_places_however_small_t
     let limits = NetworkLimits { ping_interval_ms: 60_000, ..limits() };
     let node = Node::start_with(1, CHAIN, loopback(), &[], Admission::Open, limits).await;
     let metrics = node.probe();
-    let muzzle = Muzzle::before(&node).await;
+    let muzzle = Muzzle::before(&node, "127.0.0.1:0").await;
     let mut stranger = Stranger::connect_lazily(2, &node, &muzzle.address).await;
     let (answered, serving) = serve(node, SMALL);
     // A first exchange, so that everything that needs an answer to be set up is.

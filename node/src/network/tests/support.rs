@@ -193,17 +193,24 @@ impl Stranger {
             .with_tokio()
             .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
             .unwrap()
-            .with_behaviour(|_| libp2p_stream::Behaviour::new())
+            .with_behaviour(|_| StrangerBehaviour {
+                ping: ping::Behaviour::default(),
+                streams: libp2p_stream::Behaviour::new(),
+            })
             .unwrap()
             .with_swarm_config(|config| config.with_substream_upgrade_protocol_override(Version::V1Lazy))
             .build();
-        let control = swarm.behaviour().new_control();
+        let control = swarm.behaviour().streams.new_control();
         swarm.dial(address.clone()).unwrap();
         soon("the stranger's connection", async {
             while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {}
         })
         .await;
-        let task = tokio::spawn(async move { while swarm.next().await.is_some() {} });
+        let task = tokio::spawn(async move {
+            loop {
+                swarm.select_next_some().await;
+            }
+        });
         Self { control, target: peer_of_key(&node.key).unwrap(), task }
     }
 
