@@ -13,13 +13,14 @@ use evchain_protocol::params::Params;
 use evchain_protocol::primitives::Epoch;
 use evchain_protocol::state::authority::Authorities;
 use prometheus_client::registry::Registry;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
 use crate::chain::{BlockLimits, ChainHandle, OpenError, OpenedChain};
 use crate::consensus::{
-    ConsensusHandle, ConsensusLog, EpochTurn, EventLoop, Halted, Inbound, Proposer, RecoveredLog, timing,
+    ConsensusHandle, ConsensusLog, EpochTurn, EventLoop, GossipedFinalization, Halted, Proposer,
+    RecoveredLog, Serving, take_frames, timing,
 };
 use crate::evidence::{EvidenceBook, EvidenceMetrics, Reporter};
 use crate::gossip;
@@ -112,6 +113,7 @@ pub struct Node {
     handle: NodeHandle,
     ledger_failure: watch::Receiver<Option<String>>,
     consensus: JoinHandle<Halted>,
+    serving_ended: oneshot::Receiver<()>,
     /// Tasks that end with the node.
     others: JoinSet<()>,
 }
@@ -143,7 +145,7 @@ impl Node {
         let engine = engine(&opened, &params, key.clone(), records, votes_from)?;
 
         let metrics = NetworkMetrics::registered(registry);
-        let (network, events) = network::start(network, chain_id, &key, metrics)?;
+        let (network, mut events) = network::start(network, chain_id, &key, metrics)?;
         let addresses = link(&opened, &network).await?;
 
         let mut others = JoinSet::new();
@@ -172,8 +174,12 @@ impl Node {
         );
         let reporter = Reporter::new(book.clone(), mempool.clone(), chain_id, key);
         others.spawn(reporter.run());
-        let event_loop =
-            EventLoop::new(engine, log, chain.handle.clone(), network.clone(), proposer, turn, book);
+        let (event_loop, serving_ended) =
+            EventLoop::new(engine, log, chain.handle.clone(), network.clone(), proposer, turn, book)
+                .map_err(|source| NodeError::Io {
+                    action: "cannot start the thread that answers peers".to_owned(),
+                    source,
+                })?;
         let handle = NodeHandle { chain: chain.handle, mempool, network, consensus: event_loop.handle() };
         let (transactions, judged) = mpsc::channel(GOSSIP_QUEUE);
         others.spawn(gossip::take_transactions(
@@ -182,9 +188,10 @@ impl Node {
             handle.mempool.clone(),
             handle.network.clone(),
         ));
-        others.spawn(dispatch(events, transactions, addresses, handle.clone()));
+        others.spawn(take_frames(events.take_frames(), handle.consensus.clone(), handle.network.clone()));
+        others.spawn(dispatch(events, transactions, addresses, event_loop.serving(), handle.clone()));
         let consensus = tokio::spawn(event_loop.run());
-        Ok(Self { handle, ledger_failure: chain.failure, consensus, others })
+        Ok(Self { handle, ledger_failure: chain.failure, consensus, serving_ended, others })
     }
 
     /// Talks to the node's tasks.
@@ -226,8 +233,12 @@ impl Node {
         self.others.shutdown().await;
         self.handle.network.shutdown().await;
         drop(self.handle);
-        let thread_ended = async { while self.ledger_failure.changed().await.is_ok() {} };
-        if tokio::time::timeout(STOP_PATIENCE, thread_ended).await.is_err() {
+        let threads_ended = async {
+            while self.ledger_failure.changed().await.is_ok() {}
+            // An error says that the thread has ended too.
+            let _ = self.serving_ended.await;
+        };
+        if tokio::time::timeout(STOP_PATIENCE, threads_ended).await.is_err() {
             warn!("node: somebody still talks to the ledger; stopping without it");
         }
     }
@@ -301,32 +312,34 @@ fn votes_from(
     Ok(forgotten.unwrap_or(Epoch::ZERO))
 }
 
-/// Hands the network's events to those who know what to do with them.
+/// Hands the network's events to those who know what to do with them, and waits for none of them.
 async fn dispatch(
     mut events: NetworkEvents,
     transactions: mpsc::Sender<GossipMessage>,
     addresses: KnownAddresses,
+    serving: Serving,
     node: NodeHandle,
 ) {
     while let Some(event) = events.recv().await {
         match event {
-            NetworkEvent::ConsensusMessage { from, bytes } => {
-                node.consensus.deliver(Inbound::Frame { from, bytes }).await;
-            }
+            // Taken out of the events.
+            NetworkEvent::ConsensusMessage { .. } => {}
             NetworkEvent::Gossip(message) => match message.topic {
                 // When the queue is full the message is dropped without verdict, so not forwarded.
                 Topic::Transactions => drop(transactions.try_send(message)),
                 Topic::Finalizations => {
                     for bytes in message.items {
                         let (from, id) = (message.from, message.id.clone());
-                        node.consensus.deliver(Inbound::Finalization { from, bytes, id }).await;
+                        if !node.consensus.offer(GossipedFinalization { from, bytes, id }) {
+                            node.network.count_drop("finalization_queue");
+                        }
                     }
                 }
                 // The network judges these itself.
                 Topic::Addresses => {}
             },
             NetworkEvent::SyncRequest { from, bytes, responder } => {
-                node.consensus.deliver(Inbound::Request { from, bytes, responder }).await;
+                serving.request(from, bytes, responder);
             }
             // Sessions are the agents' business, and those have endpoints of their own.
             NetworkEvent::Session(session) => drop(session),

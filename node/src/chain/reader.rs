@@ -2,8 +2,11 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use evchain_consensus::block::Block;
-use evchain_consensus::message::{Blocks, Finalized, GetBlocks, GetFinalized, MAX_BLOCKS_PER_MESSAGE};
+use evchain_consensus::message::{
+    ANSWER_BYTES, Blocks, Finalized, GetBlocks, GetFinalized, MAX_BLOCKS_PER_MESSAGE,
+};
 use evchain_protocol::block::Header;
+use evchain_protocol::codec::List;
 use evchain_protocol::crypto::{ChainId, Hash, PublicKey};
 use evchain_protocol::event::EventRecord;
 use evchain_protocol::finality::Certificate;
@@ -206,17 +209,22 @@ impl ChainReader {
         if epoch >= self.authorities()?.epoch {
             return Ok(None);
         }
-        // The epochs of blocks never go back, so the last of this one is found by halving.
+        // The epochs of finalizations never go back, so the last of this one is found by halving. Blocks
+        // are not read for it: they are much larger.
         let (mut low, mut high) = (Height::ZERO, self.tip().height);
+        let mut last = None;
         while low < high {
             let middle = Height::new(low.get() + (high.get() - low.get()).div_ceil(2));
-            match self.block(middle)? {
-                Some(block) if block.header().epoch > epoch => high = Height::new(middle.get() - 1),
-                Some(_) => low = middle,
+            match self.finalization(middle)? {
+                Some((height, found)) if found.subject.epoch() <= epoch => {
+                    low = height;
+                    last = Some(found);
+                }
+                Some(_) => high = Height::new(middle.get() - 1),
                 None => return Ok(None),
             }
         }
-        self.store.get(&FINALIZATIONS, &low)
+        Ok(last)
     }
 
     /// The answer to a peer that lacks final blocks by hash; none if the newest is not final here.
@@ -226,9 +234,11 @@ impl ChainReader {
     pub fn blocks_below(&self, request: GetBlocks) -> Result<Option<Blocks>, StoreError> {
         let Some(newest) = self.height_of(&request.newest)? else { return Ok(None) };
         let mut blocks = Vec::new();
+        let mut bytes = 0_usize;
         let mut height = newest;
-        while height > request.above && blocks.len() < MAX_BLOCKS_PER_MESSAGE {
+        while height > request.above && blocks.len() < MAX_BLOCKS_PER_MESSAGE && bytes < ANSWER_BYTES {
             let Some(block) = self.block(height)? else { break };
+            bytes = bytes.saturating_add(block.size_hint());
             blocks.push(Arc::new(block));
             height = height.saturating_sub(Height::new(1));
         }
@@ -242,16 +252,28 @@ impl ChainReader {
     pub fn finalized_above(&self, request: GetFinalized) -> Result<Option<Finalized>, StoreError> {
         let snapshot = self.store.snapshot();
         let first = request.above.saturating_add(Height::new(1));
-        let mut failure = None;
-        let stretch = snapshot.scan(&BLOCKS, &first.to_key(), None).map_while(|entry| {
-            let read = entry
-                .and_then(|(height, block)| Ok((Arc::new(block), snapshot.get(&FINALIZATIONS, &height)?)));
-            read.map(|(block, finalization)| (block, finalization.map(Arc::new)))
-                .map_err(|error| failure = Some(error))
-                .ok()
-        });
-        let answer = Finalized::gather(stretch);
-        failure.map_or(Ok(answer), Err)
+        let mut stretch = Vec::new();
+        let mut bytes = 0_usize;
+        for entry in snapshot.scan(&BLOCKS, &first.to_key(), None) {
+            let (height, block) = entry?;
+            bytes = bytes.saturating_add(block.size_hint());
+            let finalization: Option<Certificate> = snapshot.get(&FINALIZATIONS, &height)?;
+            stretch.push((Arc::new(block), finalization.map(Arc::new)));
+            if stretch.len() >= MAX_BLOCKS_PER_MESSAGE || bytes >= ANSWER_BYTES {
+                break;
+            }
+        }
+        let was_cut = !stretch.is_empty();
+        if let Some(answer) = Finalized::gather(stretch) {
+            return Ok(Some(answer));
+        }
+        // None of so many blocks has a finalization: the next one alone says what to ask for (S7). It is in
+        // a table of its own, so that no blocks are read for it.
+        let next = if was_cut { self.finalization(first)? } else { None };
+        Ok(next.map(|(_, finalization)| Finalized {
+            blocks: List::default(),
+            finalization: Arc::new(finalization),
+        }))
     }
 }
 

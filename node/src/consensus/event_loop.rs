@@ -1,110 +1,45 @@
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use evchain_consensus::block::Block;
 use evchain_consensus::epochs::Epochs;
 use evchain_consensus::input::{Execution, Input, Moment, Now};
-use evchain_consensus::message::{MAX_MESSAGE_BYTES, Message};
+use evchain_consensus::message::Message;
 use evchain_consensus::output::{HaltReason, Output};
 use evchain_protocol::codec;
 use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::finality::{Certificate, Subject};
-use evchain_protocol::primitives::{Epoch, Height, View};
-use tokio::sync::{mpsc, watch};
+use evchain_protocol::primitives::{Epoch, View};
+use futures::future::BoxFuture;
+use futures::stream::FuturesOrdered;
+use futures::{FutureExt, StreamExt};
+use tokio::sync::{oneshot, watch};
 use tokio::task::{AbortHandle, block_in_place};
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
+use super::asking::{Answered, Asking, Outcome};
+use super::blame::{Blame, Fault};
+use super::inbox::{
+    Asked, ConsensusHandle, ConsensusStatus, GossipedFinalization, Heard, Inbound, Inbox, Written,
+};
 use super::log::{ConsensusLog, frame, records_of};
 use super::proposer::Proposer;
+use super::question::Question;
+use super::serving::{Answer, Serving, ToldBoundaries};
 use super::turn::EpochTurn;
 use super::verdict;
-use crate::chain::{ChainHandle, ChainReader};
+use crate::chain::ChainHandle;
 use crate::clock;
 use crate::evidence::EvidenceBook;
-use crate::network::{GossipId, NetworkHandle, SyncResponder, Verdict};
+use crate::network::{NetworkHandle, Verdict};
 use crate::store::{Durability, StoreError};
 
-/// Inputs that wait for the engine; above, their senders are held back.
-const INBOX: usize = 1_024;
+/// The largest finalization: 128 signatures and what they are of.
+const MAX_FINALIZATION_BYTES: usize = 16 * 1024;
 /// Inputs that share one synced write.
 const MAX_INPUTS_PER_TURN: usize = 64;
-
-/// Something for the engine.
-#[derive(Debug)]
-pub enum Inbound {
-    /// A frame from an authority's stream.
-    Frame {
-        /// The authority.
-        from: PublicKey,
-        /// The encoded message.
-        bytes: Vec<u8>,
-    },
-    /// A finalization from gossip.
-    Finalization {
-        /// Who passed it on.
-        from: PublicKey,
-        /// The encoded certificate.
-        bytes: Vec<u8>,
-        /// For the verdict.
-        id: GossipId,
-    },
-    /// A request for catching up.
-    Request {
-        /// Who asks.
-        from: PublicKey,
-        /// The encoded message.
-        bytes: Vec<u8>,
-        /// Where the answer goes.
-        responder: SyncResponder,
-    },
-    /// An input from the node's own tasks.
-    Own(Input),
-    /// The chain has written everything up to the block that was finalized here.
-    Written {
-        /// The finalization's epoch and view.
-        place: (Epoch, View),
-        /// The block is the last of that epoch.
-        ends_epoch: bool,
-    },
-}
-
-/// Hands inputs to the event loop.
-#[derive(Debug, Clone)]
-pub struct ConsensusHandle {
-    inbox: mpsc::Sender<Inbound>,
-    status: watch::Receiver<ConsensusStatus>,
-}
-
-/// Where the engine stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConsensusStatus {
-    /// The current epoch.
-    pub epoch: Epoch,
-    /// The number of its authorities.
-    pub authorities: usize,
-    /// The current view.
-    pub view: View,
-    /// The last committed height, as the engine knows it.
-    pub height: Height,
-    /// The leader of the current view.
-    pub leader: Option<PublicKey>,
-    /// Whether this node signs votes in this epoch.
-    pub votes: bool,
-}
-
-impl ConsensusHandle {
-    /// Hands over an input; waits while the inbox is full. Lost once the loop has ended, which
-    /// ends the node.
-    pub async fn deliver(&self, inbound: Inbound) {
-        let _ = self.inbox.send(inbound).await;
-    }
-
-    /// Where the engine stands.
-    pub fn status(&self) -> ConsensusStatus {
-        *self.status.borrow()
-    }
-}
 
 /// Why the event loop ended.
 #[derive(Debug, thiserror::Error)]
@@ -133,14 +68,24 @@ pub struct EventLoop {
     turn: EpochTurn,
     evidence: EvidenceBook,
     started: Instant,
-    inbox: mpsc::Receiver<Inbound>,
+    inbox: Inbox,
     handle: ConsensusHandle,
     status: watch::Sender<ConsensusStatus>,
     builds: BTreeMap<(Epoch, View), AbortHandle>,
+    /// Commits that the chain is writing, in order; nothing where the ledger has stopped.
+    writes: FuturesOrdered<BoxFuture<'static, Option<Written>>>,
+    asking: Asking,
+    serving: Serving,
+    told: ToldBoundaries,
+    blame: Blame,
 }
 
 impl EventLoop {
-    /// The loop around an engine that was recovered from this log.
+    /// The loop around an engine that was recovered from this log, and the thread that answers peers. The
+    /// receiver learns that this thread has let go of the store, once every [`Serving`] is gone.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
     pub fn new(
         engine: Epochs,
         log: ConsensusLog,
@@ -149,16 +94,15 @@ impl EventLoop {
         proposer: Proposer,
         turn: EpochTurn,
         evidence: EvidenceBook,
-    ) -> Self {
-        let (sender, inbox) = mpsc::channel(INBOX);
-        let initial = status_of(&engine);
-        let (status, status_receiver) = watch::channel(initial);
-        let handle = ConsensusHandle { inbox: sender, status: status_receiver };
-        Self {
+    ) -> io::Result<(Self, oneshot::Receiver<()>)> {
+        let (status, status_receiver) = watch::channel(status_of(&engine));
+        let (handle, inbox) = Inbox::new(status_receiver);
+        let (serving, serving_ended) =
+            Serving::start(chain.reader().clone(), network.clone(), handle.clone())?;
+        let event_loop = Self {
             engine,
             log,
             chain,
-            network,
             proposer,
             turn,
             evidence,
@@ -167,12 +111,24 @@ impl EventLoop {
             handle,
             status,
             builds: BTreeMap::new(),
-        }
+            writes: FuturesOrdered::new(),
+            asking: Asking::new(network.clone()),
+            serving,
+            told: ToldBoundaries::default(),
+            blame: Blame::new(network.clone()),
+            network,
+        };
+        Ok((event_loop, serving_ended))
     }
 
     /// Hands inputs to this loop.
     pub fn handle(&self) -> ConsensusHandle {
         self.handle.clone()
+    }
+
+    /// Answers peers.
+    pub fn serving(&self) -> Serving {
+        self.serving.clone()
     }
 
     /// Runs until the engine halts or the store fails.
@@ -195,11 +151,18 @@ impl EventLoop {
     async fn next_inbound(&mut self) -> Option<Inbound> {
         let deadline =
             self.engine.next_deadline().map(|moment| self.started + Duration::from_millis(moment.get()));
-        let Some(deadline) = deadline else { return self.inbox.recv().await };
+        let tick = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
+            Some(Some(written)) = self.writes.next() => Some(Inbound::Written(written)),
+            answered = self.asking.next() => Some(Inbound::Answered(answered)),
             inbound = self.inbox.recv() => inbound,
-            () = tokio::time::sleep_until(deadline.into()) => Some(Inbound::Own(Input::Tick)),
+            () = tick => Some(Inbound::Own(Input::Tick)),
         }
     }
 
@@ -209,7 +172,7 @@ impl EventLoop {
         for _ in 0..MAX_INPUTS_PER_TURN {
             let Some(inbound) = next.take() else { break };
             self.take(inbound, outputs).await?;
-            next = self.inbox.try_recv().ok();
+            next = self.inbox.try_recv();
         }
         match next {
             Some(inbound) => self.take(inbound, outputs).await,
@@ -220,37 +183,44 @@ impl EventLoop {
     async fn take(&mut self, inbound: Inbound, outputs: &mut Vec<Output>) -> Result<(), Halted> {
         match inbound {
             Inbound::Own(input) => self.step(input, outputs),
-            Inbound::Written { place, ends_epoch } => {
+            Inbound::Written(Written { place, ends_epoch }) => {
                 self.log.prune(place)?;
                 if ends_epoch {
                     let next = self.turn.next(&mut self.log, &mut self.proposer).await?;
                     self.step(Input::NextEpoch(next), outputs);
                 }
             }
-            Inbound::Frame { from, bytes } => match codec::decode(&bytes, MAX_MESSAGE_BYTES) {
-                Ok(message) => self.step(Input::Message { from, message }, outputs),
-                Err(error) => {
-                    warn!(%from, %error, "consensus: an authority sent a frame that is no message");
+            Inbound::Heard(Heard { from, message, _share }) => {
+                if !self.blame.is_refused(&from) {
+                    self.step(Input::Message { from, message }, outputs);
                 }
-            },
-            Inbound::Finalization { from, bytes, id } => self.take_finalization(from, &bytes, id, outputs),
-            Inbound::Request { from, bytes, responder } => {
+            }
+            Inbound::Finalization(finalization) => self.take_finalization(finalization, outputs),
+            Inbound::Answered(answered) => self.take_answer(answered, outputs),
+            Inbound::Asked(asked) => {
                 // What came before must be carried out first: the answer may depend on it.
                 self.carry_out(std::mem::take(outputs), None).await?;
-                self.take_request(from, &bytes, responder).await?;
+                let (from, message) = (asked.from, asked.question.into_message());
+                let mut answer = Vec::new();
+                self.step(Input::Message { from, message }, &mut answer);
+                self.carry_out(answer, Some(asked)).await?;
             }
         }
         Ok(())
     }
 
-    fn take_finalization(&mut self, from: PublicKey, bytes: &[u8], id: GossipId, outputs: &mut Vec<Output>) {
-        let verdict = match codec::decode::<Arc<Certificate>>(bytes, MAX_MESSAGE_BYTES) {
+    /// Judges a finalization from gossip. Passed on is what is new and verified: who passes on anything else is
+    /// blamed for it by the others (W4). What is wrong lowers the score of who passed it on, and no more.
+    fn take_finalization(&mut self, finalization: GossipedFinalization, outputs: &mut Vec<Output>) {
+        let GossipedFinalization { from, bytes, id } = finalization;
+        let verdict = match codec::decode::<Arc<Certificate>>(&bytes, MAX_FINALIZATION_BYTES) {
             Ok(certificate) => {
-                let mut outcome = Vec::new();
+                let mut told = Vec::new();
                 let message = Message::Certificate(certificate.clone());
-                self.step(Input::Message { from, message }, &mut outcome);
-                let verdict = verdict::on_finalization(&certificate, &outcome);
-                outputs.append(&mut outcome);
+                self.step(Input::Message { from, message }, &mut told);
+                let verdict = verdict::on_finalization(&certificate, &told);
+                told.retain(|output| !matches!(output, Output::Reject { .. }));
+                outputs.append(&mut told);
                 verdict
             }
             Err(_) => Verdict::Reject,
@@ -259,28 +229,18 @@ impl EventLoop {
         let _ = self.network.judge(id, verdict);
     }
 
-    async fn take_request(
-        &mut self,
-        from: PublicKey,
-        bytes: &[u8],
-        responder: SyncResponder,
-    ) -> Result<(), Halted> {
-        match codec::decode(bytes, MAX_MESSAGE_BYTES) {
-            Ok(Message::GetFinalized(request)) => {
-                let read =
-                    move |chain: &ChainReader| Ok(chain.finalized_above(request)?.map(Message::Finalized));
-                self.serve(from, Some(responder), read);
-                Ok(())
+    fn take_answer(&mut self, answered: Answered, outputs: &mut Vec<Output>) {
+        let Answered { by, question, outcome } = answered;
+        match outcome {
+            Outcome::Answer(message) => {
+                return self.step(Input::Message { from: by, message }, outputs);
             }
-            Ok(message @ (Message::GetBlocks(_) | Message::GetCertificates(_))) => {
-                let mut outputs = Vec::new();
-                self.step(Input::Message { from, message }, &mut outputs);
-                self.carry_out(outputs, Some((from, responder))).await
-            }
-            Ok(_) | Err(_) => {
-                debug!(%from, "consensus: a request that asks for nothing known");
-                Ok(())
-            }
+            Outcome::Fault(fault) => self.blame.found(by, &fault),
+            Outcome::Nothing => {}
+        }
+        // For the others the engine asks another peer when no answer comes.
+        if matches!(question, Question::Finalized(_)) {
+            self.step(Input::Unanswered { from: by }, outputs);
         }
     }
 
@@ -291,73 +251,60 @@ impl EventLoop {
     }
 
     /// Carries out a turn's outputs in order, with everything durable before the first message
-    /// leaves (`consensus/docs/protocol.md`, D). `answer_to` is a peer whose request this turn answers.
-    async fn carry_out(
-        &mut self,
-        outputs: Vec<Output>,
-        mut answer_to: Option<(PublicKey, SyncResponder)>,
-    ) -> Result<(), Halted> {
+    /// leaves (`consensus/docs/protocol.md`, D). `asked` is a peer's question that this turn answers.
+    async fn carry_out(&mut self, outputs: Vec<Output>, mut asked: Option<Asked>) -> Result<(), Halted> {
         if outputs.is_empty() {
             return Ok(());
         }
         self.make_durable(&outputs)?;
         for output in outputs {
-            match output {
-                Output::Persist(_) => {}
-                Output::Send { to, message } => match answer_to.take_if(|(asker, _)| *asker == to) {
-                    Some((_, responder)) => responder.respond(codec::encode(&message)),
+            self.carry_out_one(output, &mut asked).await?;
+        }
+        Ok(())
+    }
+
+    async fn carry_out_one(&mut self, output: Output, asked: &mut Option<Asked>) -> Result<(), Halted> {
+        match output {
+            Output::Persist(_) => {}
+            Output::Send { to, message } => {
+                let asked =
+                    asked.take_if(|asked| asked.from == to && asked.question.is_answered_by(&message));
+                match asked {
+                    Some(asked) => self.serving.respond(Answer::Message(message), asked.responder),
                     None => self.send(to, &message),
-                },
-                Output::Broadcast(message) => self.broadcast(&message),
-                Output::Build(request) => {
-                    let place = (request.epoch, request.view);
-                    let build = self.proposer.start(request, self.handle.clone());
-                    self.builds.insert(place, build);
                 }
-                Output::CancelBuild { epoch, view } => {
-                    let later = self.builds.split_off(&(epoch, View::new(view.get().saturating_add(1))));
-                    for (_, build) in std::mem::replace(&mut self.builds, later) {
-                        build.abort();
-                    }
-                }
-                Output::Execute(block) => self.execute(block),
-                Output::Commit { blocks, finalization, ends_epoch } => {
-                    let place = finalization.subject.place();
-                    let receipt = self.chain.commit(blocks, finalization).await;
-                    let handle = self.handle.clone();
-                    tokio::spawn(async move {
-                        if receipt.await.is_ok() {
-                            handle.deliver(Inbound::Written { place, ends_epoch }).await;
-                        }
-                    });
-                }
-                Output::ServeBlocks { to, request } => {
-                    let responder =
-                        answer_to.take_if(|(asker, _)| *asker == to).map(|(_, responder)| responder);
-                    self.serve(to, responder, move |chain| {
-                        Ok(chain.blocks_below(request)?.map(Message::Blocks))
-                    });
-                }
-                Output::ServeFinalized { to, request } => {
-                    let responder =
-                        answer_to.take_if(|(asker, _)| *asker == to).map(|(_, responder)| responder);
-                    self.serve(to, responder, move |chain| {
-                        Ok(chain.finalized_above(request)?.map(Message::Finalized))
-                    });
-                }
-                Output::ServeBoundary { to, epoch } => {
-                    let responder =
-                        answer_to.take_if(|(asker, _)| *asker == to).map(|(_, responder)| responder);
-                    self.serve(to, responder, move |chain| {
-                        Ok(chain.boundary_of(epoch)?.map(|end| Message::Certificate(Arc::new(end))))
-                    });
-                }
-                Output::Reject { from, reason } => {
-                    warn!(%from, %reason, "consensus: a peer sent what no honest node sends");
-                }
-                Output::Evidence(evidence) => block_in_place(|| self.evidence.add(&evidence))?,
-                Output::Halt(reason) => return Err(Halted::Engine(reason)),
             }
+            Output::Broadcast(message) => self.broadcast(&message),
+            Output::Build(request) => {
+                let place = (request.epoch, request.view);
+                let build = self.proposer.start(request, self.handle.clone());
+                self.builds.insert(place, build);
+            }
+            Output::CancelBuild { epoch, view } => {
+                let later = self.builds.split_off(&(epoch, View::new(view.get().saturating_add(1))));
+                for (_, build) in std::mem::replace(&mut self.builds, later) {
+                    build.abort();
+                }
+            }
+            Output::Execute(block) => self.execute(block),
+            Output::Commit { blocks, finalization, ends_epoch } => {
+                let place = finalization.subject.place();
+                let receipt = self.chain.commit(blocks, finalization).await;
+                let write = async move { receipt.await.is_ok().then_some(Written { place, ends_epoch }) };
+                self.writes.push_back(write.boxed());
+            }
+            Output::ServeBlocks { to, request } => {
+                self.serve(to, Answer::Blocks(request), asked);
+            }
+            Output::ServeFinalized { to, request } => {
+                self.serve(to, Answer::Finalized(request), asked);
+            }
+            Output::ServeBoundary { to, epoch } => {
+                self.serve(to, Answer::Boundary(epoch), asked);
+            }
+            Output::Reject { from, reason } => self.blame.found(from, &Fault::Rejected(reason)),
+            Output::Evidence(evidence) => block_in_place(|| self.evidence.add(&evidence))?,
+            Output::Halt(reason) => return Err(Halted::Engine(reason)),
         }
         Ok(())
     }
@@ -370,7 +317,7 @@ impl EventLoop {
             if let Execution::Failed(reason) = &outcome {
                 warn!(block = %hash, reason, "consensus: execution failed");
             }
-            handle.deliver(Inbound::Own(Input::Executed { block: hash, outcome })).await;
+            handle.deliver(Input::Executed { block: hash, outcome }).await;
         });
     }
 
@@ -387,28 +334,13 @@ impl EventLoop {
         }
     }
 
-    /// Questions go by request and response, which has room for large answers and works for
-    /// observers too; everything else goes by the authorities' streams.
-    fn send(&self, to: PublicKey, message: &Message) {
-        match message {
-            Message::GetBlocks(_) | Message::GetCertificates(_) | Message::GetFinalized(_) => {
-                let (network, handle, bytes) =
-                    (self.network.clone(), self.handle.clone(), codec::encode(message));
-                let is_for_chain = matches!(message, Message::GetFinalized(_));
-                tokio::spawn(async move {
-                    match network.request(to, bytes).await {
-                        Ok(bytes) => handle.deliver(Inbound::Frame { from: to, bytes }).await,
-                        // The engine asks another peer when no answer comes.
-                        Err(error) => {
-                            debug!(%to, %error, "consensus: no answer");
-                            if is_for_chain {
-                                handle.deliver(Inbound::Own(Input::Unanswered { from: to })).await;
-                            }
-                        }
-                    }
-                });
-            }
-            _ => answer(&self.network, to, None, message),
+    /// Sends to one peer: a question as a request, everything else by the authority's stream, which none but
+    /// authorities have.
+    fn send(&mut self, to: PublicKey, message: &Message) {
+        if let Some(question) = Question::of(message) {
+            self.asking.ask(to, question);
+        } else if let Err(error) = self.network.send_to_authority(&to, frame(message)) {
+            debug!(%to, %error, "consensus: a message could not be sent");
         }
     }
 
@@ -424,19 +356,16 @@ impl EventLoop {
         }
     }
 
-    /// Answers a peer with what is read from the store, beside the loop.
-    fn serve(
-        &self,
-        to: PublicKey,
-        responder: Option<SyncResponder>,
-        read: impl FnOnce(&ChainReader) -> Result<Option<Message>, StoreError> + Send + 'static,
-    ) {
-        let (chain, network) = (self.chain.reader().clone(), self.network.clone());
-        tokio::task::spawn_blocking(move || match read(&chain) {
-            Ok(Some(message)) => answer(&network, to, responder, &message),
-            Ok(None) => {}
-            Err(error) => error!(%error, "consensus: a peer's request could not be answered"),
-        });
+    /// Answers a peer with what is read from the store, beside the loop. Without a question to answer that is only
+    /// the end of an epoch, for an authority that says that it is still in there (E4).
+    fn serve(&mut self, to: PublicKey, answer: Answer, asked: &mut Option<Asked>) {
+        match (asked.take_if(|asked| asked.from == to), answer) {
+            (Some(asked), answer) => self.serving.respond(answer, asked.responder),
+            (None, Answer::Boundary(epoch)) if self.told.is_due(to, Instant::now()) => {
+                self.serving.tell_boundary(to, epoch);
+            }
+            (None, _) => {}
+        }
     }
 
     fn publish_status(&self) {
@@ -457,18 +386,6 @@ fn status_of(engine: &Epochs) -> ConsensusStatus {
         height: engine.tip().height,
         leader: engine.leader(),
         votes: engine.is_voting(),
-    }
-}
-
-/// Answers by the request's own way back, or else by the authority's stream.
-fn answer(network: &NetworkHandle, to: PublicKey, responder: Option<SyncResponder>, message: &Message) {
-    match responder {
-        Some(responder) => responder.respond(codec::encode(message)),
-        None => {
-            if let Err(error) = network.send_to_authority(&to, frame(message)) {
-                debug!(%to, %error, "consensus: a message could not be sent");
-            }
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 use tracing::error;
 
-use super::event_loop::{ConsensusHandle, Inbound};
+use super::inbox::ConsensusHandle;
 use crate::chain::{BlockLimits, BuildOrder, ChainHandle};
 use crate::clock;
 use crate::mempool::MempoolHandle;
@@ -50,7 +50,7 @@ impl Proposer {
                     None
                 }
             };
-            consensus.deliver(Inbound::Own(Input::Built { epoch, view, block })).await;
+            consensus.deliver(Input::Built { epoch, view, block }).await;
         })
         .abort_handle()
     }

@@ -392,8 +392,7 @@ impl Reader {
             }
             let share = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             let share = Arc::clone(&self.budget).acquire_many_owned(share).await.ok()?;
-            let frame = ConsensusFrame { from: self.from, bytes, _share: share };
-            self.frames.send(frame).await.ok()?;
+            self.frames.send(ConsensusFrame::new(self.from, bytes, share)).await.ok()?;
         }
     }
 }

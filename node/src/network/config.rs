@@ -59,8 +59,10 @@ pub struct NetworkLimits {
     pub retry_max_ms: u64,
     /// Peers, other than bootstrap peers and authorities, whose addresses are remembered.
     pub max_known_peers: usize,
-    /// How long a peer that broke the rules is refused.
+    /// How long a peer that broke the rules is refused, the first time.
     pub ban_ms: u64,
+    /// The longest such time: it doubles with each offence, until the peer has kept the rules for as long.
+    pub ban_max_ms: u64,
 
     /// The largest consensus frame: a proposal with its block.
     pub max_consensus_frame_bytes: usize,
@@ -92,12 +94,24 @@ pub struct NetworkLimits {
     pub max_response_bytes: usize,
     /// How long a request may take, from sending to the last byte of its response.
     pub request_timeout_ms: u64,
-    /// Requests that are answered at the same time; more are refused as busy.
+    /// Requests whose response is being made or has not left yet; more are refused as busy. A quarter of
+    /// these places, and of the bytes in all, is for authorities only.
     pub max_inbound_requests: usize,
+    /// The same for one host, an IPv6 /64 being one.
+    pub max_inbound_requests_per_host: usize,
     /// The same for one peer.
     pub max_inbound_requests_per_peer: usize,
+    /// Bytes of responses that are being made or have not left yet. One that is being made counts as the
+    /// largest there is; where that is above a limit the peer is told that this node is busy.
+    pub max_response_bytes_in_all: usize,
+    /// The same for one host.
+    pub max_response_bytes_per_host: usize,
+    /// The same for one peer.
+    pub max_response_bytes_per_peer: usize,
     /// Own requests that wait for a response.
     pub max_outbound_requests: usize,
+    /// The same for one peer.
+    pub max_outbound_requests_per_peer: usize,
     /// Requests from one peer.
     pub request_rate: RateLimit,
 
@@ -127,6 +141,7 @@ impl Default for NetworkLimits {
             retry_max_ms: 2_000,
             max_known_peers: 256,
             ban_ms: 30_000,
+            ban_max_ms: 600_000,
 
             max_consensus_frame_bytes: 16 * 1024 * 1024,
             consensus_send_queue: 1_024,
@@ -141,12 +156,17 @@ impl Default for NetworkLimits {
             gossip_queue: 1_024,
             gossip_rate: RateLimit { per_second: 1_000, burst: 5_000, excess: 10 },
 
-            max_request_bytes: 64 * 1024,
+            max_request_bytes: 1024,
             max_response_bytes: 16 * 1024 * 1024,
             request_timeout_ms: 10_000,
             max_inbound_requests: 32,
+            max_inbound_requests_per_host: 8,
             max_inbound_requests_per_peer: 4,
-            max_outbound_requests: 64,
+            max_response_bytes_in_all: 64 * 1024 * 1024,
+            max_response_bytes_per_host: 32 * 1024 * 1024,
+            max_response_bytes_per_peer: 24 * 1024 * 1024,
+            max_outbound_requests: 16,
+            max_outbound_requests_per_peer: 4,
             request_rate: RateLimit { per_second: 50, burst: 200, excess: 10 },
 
             max_inbound_sessions: 64,

@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::protocols::Topic;
 use super::session::SessionStream;
+use super::sync::{ByteBudget, Reservation};
 
 /// Something that happened on the network.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub enum NetworkEvent {
         from: PublicKey,
         /// The frame's content, at most `max_consensus_frame_bytes`.
         bytes: Vec<u8>,
+        /// To be kept as long as the content is.
+        share: FrameShare,
     },
     /// A gossip message that waits for a [`Verdict`] and is forwarded after it only.
     Gossip(GossipMessage),
@@ -88,19 +91,65 @@ pub enum Verdict {
 
 /// Where the response to a request goes.
 #[derive(Debug)]
-pub struct SyncResponder(oneshot::Sender<Vec<u8>>);
+pub struct SyncResponder {
+    answer: oneshot::Sender<SyncAnswer>,
+    budget: ByteBudget,
+    max_response_bytes: usize,
+    reserved: Option<Reservation>,
+}
+
+/// A response, with the bytes set aside for it.
+#[derive(Debug)]
+pub(super) struct SyncAnswer {
+    pub(super) bytes: Vec<u8>,
+    pub(super) reserved: Reservation,
+}
 
 impl SyncResponder {
-    pub(super) fn new(sender: oneshot::Sender<Vec<u8>>) -> Self {
-        Self(sender)
+    pub(super) fn new(
+        answer: oneshot::Sender<SyncAnswer>,
+        budget: ByteBudget,
+        max_response_bytes: usize,
+    ) -> Self {
+        Self { answer, budget, max_response_bytes, reserved: None }
     }
 
-    /// Sends the response. One of more than `max_response_bytes` is not sent, and the peer is
-    /// told that this node is busy.
-    pub fn respond(self, bytes: Vec<u8>) {
-        // The receiver is gone when the network has stopped: then nobody waits for a response.
-        let _ = self.0.send(bytes);
+    /// Sets the bytes of the largest response aside. To be called before a response is made: where it gives
+    /// false the peer, its host or all together hold too much, and the peer is to be told that this node is
+    /// busy.
+    pub fn reserve(&mut self) -> bool {
+        if self.reserved.is_none() {
+            self.reserved = self.budget.reserve(self.max_response_bytes);
+        }
+        self.reserved.is_some()
     }
+
+    /// Whether the peer still waits.
+    pub fn is_wanted(&self) -> bool {
+        !self.answer.is_closed()
+    }
+
+    /// Sends the response. One of more than `max_response_bytes`, or for which no bytes are left, is not sent,
+    /// and the peer is told that this node is busy.
+    pub fn respond(self, bytes: Vec<u8>) {
+        let reserved = match self.reserved {
+            Some(mut reserved) => {
+                reserved.shrink(bytes.len());
+                Some(reserved)
+            }
+            None => self.budget.reserve(bytes.len()),
+        };
+        if let Some(reserved) = reserved {
+            // The receiver is gone when the network has stopped: then nobody waits for a response.
+            let _ = self.answer.send(SyncAnswer { bytes, reserved });
+        }
+    }
+}
+
+/// A consensus frame's share of the bytes that may wait for the node.
+#[derive(Debug)]
+pub struct FrameShare {
+    _permit: OwnedSemaphorePermit,
 }
 
 /// The events for the node, from bounded queues of their own, so that no kind crowds out another.
@@ -134,19 +183,44 @@ impl NetworkEvents {
             else => None,
         }
     }
+
+    /// Takes the consensus frames out, so that nothing else waits while they are held back; the events go on
+    /// without them.
+    pub fn take_frames(&mut self) -> ConsensusFrames {
+        let (_, none) = mpsc::channel(1);
+        ConsensusFrames(std::mem::replace(&mut self.consensus, none))
+    }
+}
+
+/// The frames of the authorities.
+#[derive(Debug)]
+pub struct ConsensusFrames(mpsc::Receiver<ConsensusFrame>);
+
+impl ConsensusFrames {
+    /// The next frame; `None` once the network has stopped. Cancel safe.
+    pub async fn recv(&mut self) -> Option<ConsensusFrame> {
+        self.0.recv().await
+    }
 }
 
 /// A consensus frame with its share of the receive queue's bytes.
 #[derive(Debug)]
-pub(super) struct ConsensusFrame {
-    pub(super) from: PublicKey,
-    pub(super) bytes: Vec<u8>,
-    pub(super) _share: OwnedSemaphorePermit,
+pub struct ConsensusFrame {
+    /// The authority: the authenticated key of the connection.
+    pub from: PublicKey,
+    /// The frame's content, at most `max_consensus_frame_bytes`.
+    pub bytes: Vec<u8>,
+    /// To be kept as long as the content is.
+    pub share: FrameShare,
 }
 
 impl ConsensusFrame {
+    pub(super) const fn new(from: PublicKey, bytes: Vec<u8>, share: OwnedSemaphorePermit) -> Self {
+        Self { from, bytes, share: FrameShare { _permit: share } }
+    }
+
     fn into_event(self) -> NetworkEvent {
-        NetworkEvent::ConsensusMessage { from: self.from, bytes: self.bytes }
+        NetworkEvent::ConsensusMessage { from: self.from, bytes: self.bytes, share: self.share }
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) enum Command {
     Request { peer: PublicKey, bytes: Vec<u8>, reply: oneshot::Sender<Result<Vec<u8>, RequestError>> },
     Connect(ConnectRequest),
     LearnAddress(Vec<u8>),
-    Ban { peer: PublicKey },
+    Ban { peer: PublicKey, reason: &'static str },
     ConnectedPeers(oneshot::Sender<Vec<PeerInfo>>),
     ListenAddresses(oneshot::Sender<Vec<Multiaddr>>),
     Shutdown(oneshot::Sender<()>),
@@ -177,12 +177,19 @@ impl NetworkHandle {
         self.try_command(Command::LearnAddress(record), "address_queue")
     }
 
-    /// Disconnects a peer that was found out to break the rules, and refuses it for `ban_ms`.
+    /// Disconnects a peer that was found out to break the rules, and refuses it for a while: `ban_ms`, twice as
+    /// long with each offence, at most `ban_max_ms`. The reason is its label in the metrics.
     ///
     /// # Errors
     /// [`SendError::QueueFull`], [`SendError::Stopped`].
-    pub fn ban(&self, peer: PublicKey) -> Result<(), SendError> {
-        self.try_command(Command::Ban { peer }, "ban_queue")
+    pub fn ban(&self, peer: PublicKey, reason: &'static str) -> Result<(), SendError> {
+        self.metrics.found_fault(reason);
+        self.try_command(Command::Ban { peer, reason }, "ban_queue")
+    }
+
+    /// Counts something of a peer's that the node dropped, by reason.
+    pub fn count_drop(&self, reason: &'static str) {
+        self.metrics.dropped(reason);
     }
 
     /// The peers with at least one connection.

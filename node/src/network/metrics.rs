@@ -23,6 +23,12 @@ pub struct NetworkMetrics {
     pub drops: Family<ReasonLabels, Counter>,
     /// Peers that were disconnected and refused for a while, by reason.
     pub bans: Family<ReasonLabels, Counter>,
+    /// What peers were found to have sent that no honest node sends, by reason.
+    pub faults: Family<ReasonLabels, Counter>,
+    /// Bytes set aside for responses that are being made or have not left yet.
+    pub response_bytes: Gauge,
+    /// The most that this was.
+    pub response_bytes_peak: Gauge,
     /// Dials that failed.
     pub failed_dials: Counter,
     /// Inbound connections that did not get through their handshake or were refused.
@@ -57,6 +63,9 @@ impl NetworkMetrics {
         registry.register("messages", "Messages", metrics.messages.clone());
         registry.register("drops", "Messages that were dropped", metrics.drops.clone());
         registry.register("bans", "Peers refused for a while", metrics.bans.clone());
+        registry.register("faults", "What no honest node sends", metrics.faults.clone());
+        registry.register("response_bytes", "Bytes held by responses", metrics.response_bytes.clone());
+        registry.register("response_bytes_peak", "The most of these", metrics.response_bytes_peak.clone());
         registry.register("failed_dials", "Dials that failed", metrics.failed_dials.clone());
         registry.register("failed_inbound", "Inbound connections refused", metrics.failed_inbound.clone());
         metrics
@@ -76,6 +85,22 @@ impl NetworkMetrics {
 
     pub(super) fn banned(&self, reason: &'static str) {
         self.bans.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    pub(super) fn found_fault(&self, reason: &'static str) {
+        self.faults.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    pub(super) fn response_bytes_taken(&self, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let now = self.response_bytes.inc_by(bytes).saturating_add(bytes);
+        if now > self.response_bytes_peak.get() {
+            self.response_bytes_peak.set(now);
+        }
+    }
+
+    pub(super) fn response_bytes_given_back(&self, bytes: usize) {
+        self.response_bytes.dec_by(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     fn count(&self, labels: &TrafficLabels, len: usize) {

@@ -13,10 +13,12 @@ mod event;
 mod frame;
 mod gossip;
 mod handle;
+mod host;
 mod identity;
 mod limits;
 mod listen;
 mod metrics;
+mod offences;
 mod peers;
 mod protocols;
 mod session;
@@ -30,7 +32,10 @@ mod tests;
 pub use config::{Admission, NetworkConfig, NetworkLimits, RateLimit};
 pub use endpoint::SessionEndpoint;
 pub use error::{RequestError, SendError, SessionError, StartError};
-pub use event::{GossipId, GossipMessage, NetworkEvent, NetworkEvents, SyncResponder, Verdict};
+pub use event::{
+    ConsensusFrame, ConsensusFrames, FrameShare, GossipId, GossipMessage, NetworkEvent, NetworkEvents,
+    SyncResponder, Verdict,
+};
 pub use handle::{NetworkHandle, PeerInfo};
 pub use identity::{NotAnEd25519Peer, key_of_peer, peer_of_key};
 pub use libp2p::{Multiaddr, PeerId};

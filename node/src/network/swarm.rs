@@ -28,9 +28,10 @@ use super::identity::{key_of_peer, peer_of_key};
 use super::limits::{Admit, PeerRates};
 use super::listen::{ListenAddresses, with_own_peer};
 use super::metrics::NetworkMetrics;
+use super::offences::Offences;
 use super::peers::{PeerBook, is_same_host};
 use super::protocols::{Protocols, Topic};
-use super::sync::SyncRequests;
+use super::sync::{Asker, SyncRequests};
 pub(super) use authorities::Announcer;
 
 /// How much of a peer's name for its software is kept.
@@ -83,6 +84,7 @@ pub(super) struct NetworkTask {
     connecting: Connecting,
     peers: BTreeMap<PeerId, ConnectedPeer>,
     banned_until: BTreeMap<PeerId, Instant>,
+    offences: Offences,
     /// Bootstrap peers and, with an allow list, those on it.
     always_allowed: BTreeSet<PeerId>,
     protocols: Protocols,
@@ -104,6 +106,7 @@ impl NetworkTask {
             connecting: Connecting::default(),
             peers: BTreeMap::new(),
             banned_until: BTreeMap::new(),
+            offences: Offences::new(limits),
             swarm: parts.swarm,
             addresses: parts.addresses,
             always_allowed: parts.always_allowed,
@@ -213,9 +216,9 @@ impl NetworkTask {
                 Err(_) => drop(reply.send(Err(RequestError::NotConnected))),
             },
             Command::Connect(request) => self.connecting.connect(&mut self.swarm, request),
-            Command::Ban { peer } => {
+            Command::Ban { peer, reason } => {
                 if let Ok(peer) = peer_of_key(&peer) {
-                    self.ban(&Misbehaviour { peer, reason: "node" });
+                    self.ban(&Misbehaviour { peer, reason });
                 }
             }
             // Who asked may have given up.
@@ -279,7 +282,9 @@ impl NetworkTask {
                 message,
             }) => self.on_gossip(propagation_source, message_id, &message),
             NodeBehaviourEvent::Sync(event) => {
-                let misbehaviour = self.sync.on_event(&mut self.swarm.behaviour_mut().sync, event);
+                let (peers, links) = (&self.peers, &self.links);
+                let asker = |peer| Asker::new(peer, peers.get(&peer).map(|peer| &peer.address), links);
+                let misbehaviour = self.sync.on_event(&mut self.swarm.behaviour_mut().sync, event, asker);
                 if let Some(misbehaviour) = misbehaviour {
                     self.ban(&misbehaviour);
                 }
@@ -422,6 +427,7 @@ impl NetworkTask {
 
     fn ban(&mut self, misbehaviour: &Misbehaviour) {
         let Misbehaviour { peer, reason } = misbehaviour;
+        let until = self.offences.add(*peer, Instant::now());
         if self.banned_until.len() >= self.limits.max_known_peers.max(1)
             && let Some(soonest) =
                 self.banned_until.iter().min_by_key(|(_, until)| **until).map(|(peer, _)| *peer)
@@ -429,7 +435,6 @@ impl NetworkTask {
             self.banned_until.remove(&soonest);
             self.swarm.behaviour_mut().blocked.unblock_peer(soonest);
         }
-        let until = Instant::now() + Duration::from_millis(self.limits.ban_ms);
         self.banned_until.insert(*peer, until);
         if self.swarm.behaviour_mut().blocked.block_peer(*peer) {
             tracing::debug!(%peer, reason, "disconnecting and refusing a peer for a while");

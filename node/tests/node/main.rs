@@ -15,4 +15,5 @@ mod common;
 mod epochs;
 mod evidence;
 mod floods;
+mod hostile_peers;
 mod rpc_calls;

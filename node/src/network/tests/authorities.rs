@@ -13,7 +13,7 @@ fn frame(number: u32) -> Arc<[u8]> {
 
 async fn receive(node: &mut Node) -> (evchain_protocol::crypto::PublicKey, Vec<u8>) {
     node.wait_for("a consensus frame", |event| match event {
-        NetworkEvent::ConsensusMessage { from, bytes } => Some((from, bytes)),
+        NetworkEvent::ConsensusMessage { from, bytes, .. } => Some((from, bytes)),
         _ => None,
     })
     .await

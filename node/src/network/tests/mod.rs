@@ -8,6 +8,8 @@ mod admission;
 mod authorities;
 mod gossip;
 mod hostile;
+mod offences;
+mod serving;
 mod sessions;
 mod support;
 mod sync;

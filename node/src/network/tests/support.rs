@@ -1,9 +1,11 @@
 //! Nodes for tests, waiting for their events, and a peer that speaks libp2p and no more.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use evchain_protocol::crypto::{ChainId, Hash, KeyPair, PublicKey};
 use futures::StreamExt;
+use libp2p::core::upgrade::Version;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, SwarmBuilder, noise, ping, tcp, yamux};
 use libp2p_stream::OpenStreamError;
@@ -44,10 +46,38 @@ pub(super) struct Node {
     pub(super) handle: NetworkHandle,
     pub(super) events: NetworkEvents,
     pub(super) address: Multiaddr,
-    registry: Registry,
+    registry: Arc<Registry>,
+}
+
+/// Reads a node's counters.
+pub(super) struct Probe(Arc<Registry>);
+
+impl Probe {
+    /// The value of a counter's line, such as `network_bans_total{reason="node"}`; 0 without one.
+    pub(super) fn value(&self, line: &str) -> u64 {
+        let mut text = String::new();
+        encode(&mut text, &self.0).unwrap();
+        let value = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
+        value.map_or(0, |value| value.parse().unwrap())
+    }
+
+    /// Waits until a counter has at least this value.
+    pub(super) async fn wait(&self, line: &str, at_least: u64) {
+        soon(line, async {
+            while self.value(line) < at_least {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    }
 }
 
 impl Node {
+    /// Reads the counters, also once the node is elsewhere.
+    pub(super) fn probe(&self) -> Probe {
+        Probe(Arc::clone(&self.registry))
+    }
+
     /// A node on a free port, with the key of this seed, that dials these addresses.
     pub(super) async fn start(seed: u8, bootstrap: &[&Multiaddr]) -> Self {
         Self::start_with(seed, CHAIN, loopback(), bootstrap, Admission::Open, NetworkLimits::default()).await
@@ -68,7 +98,7 @@ impl Node {
             NetworkConfig { listen: vec![listen], bootstrap, admission, limits, ..NetworkConfig::default() };
         let (handle, events) = start(config, chain, &keys(seed), metrics).unwrap();
         let addresses = soon("an address", handle.listen_addresses()).await.unwrap();
-        Self { key: key(seed), handle, events, address: addresses[0].clone(), registry }
+        Self { key: key(seed), handle, events, address: addresses[0].clone(), registry: Arc::new(registry) }
     }
 
     /// The first event that `pick` makes something of; others are skipped.
@@ -104,20 +134,12 @@ impl Node {
 
     /// The value of a counter's line, such as `network_bans_total{reason="node"}`; 0 without one.
     pub(super) fn metric(&self, line: &str) -> u64 {
-        let mut text = String::new();
-        encode(&mut text, &self.registry).unwrap();
-        let value = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
-        value.map_or(0, |value| value.parse().unwrap())
+        self.probe().value(line)
     }
 
     /// Waits until a counter has at least this value.
     pub(super) async fn wait_metric(&self, line: &str, at_least: u64) {
-        soon(line, async {
-            while self.metric(line) < at_least {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        })
-        .await;
+        self.probe().wait(line, at_least).await;
     }
 }
 
@@ -151,6 +173,35 @@ impl Stranger {
             .build();
         let control = swarm.behaviour().streams.new_control();
         swarm.dial(node.address.clone()).unwrap();
+        soon("the stranger's connection", async {
+            while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {}
+        })
+        .await;
+        let task = tokio::spawn(async move {
+            loop {
+                swarm.select_next_some().await;
+            }
+        });
+        Self { control, target: peer_of_key(&node.key).unwrap(), task }
+    }
+
+    /// Connects at this address, and then opens streams without waiting for the node's word on them.
+    pub(super) async fn connect_lazily(seed: u8, node: &Node, address: &Multiaddr) -> Self {
+        let keys = libp2p::identity::Keypair::ed25519_from_bytes(keys(seed).secret().to_vec().as_mut_slice())
+            .unwrap();
+        let mut swarm = SwarmBuilder::with_existing_identity(keys)
+            .with_tokio()
+            .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+            .unwrap()
+            .with_behaviour(|_| StrangerBehaviour {
+                ping: ping::Behaviour::default(),
+                streams: libp2p_stream::Behaviour::new(),
+            })
+            .unwrap()
+            .with_swarm_config(|config| config.with_substream_upgrade_protocol_override(Version::V1Lazy))
+            .build();
+        let control = swarm.behaviour().streams.new_control();
+        swarm.dial(address.clone()).unwrap();
         soon("the stranger's connection", async {
             while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {}
         })
