@@ -69,9 +69,13 @@ impl Methods {
         match tokio::time::timeout(Duration::from_millis(waited_ms), outcome).await {
             Ok(Outcome::Final(place)) => self.read(move |queries| queries.finality(place)).await,
             Ok(Outcome::Dropped(reason)) => Err(rejected(&reason)),
+            Ok(Outcome::Waiting) => Err(CallError::Unwatched { transaction }),
             Ok(Outcome::Forgotten) => Err(CallError::NotFound(format!(
-                "transaction {transaction} is neither final nor waiting at this node: send it again"
+                "transaction {transaction} is neither final nor waiting at this node. Other nodes may have it, so it \
+                 may still become final while its nonce is unused: if it is to be sent again, then the same signed \
+                 bytes, and no new transaction in its place"
             ))),
+            Ok(Outcome::Failed(error)) => Err(CallError::Failed(error)),
             Err(_) => Err(CallError::TimedOut { transaction, waited_ms }),
         }
     }
