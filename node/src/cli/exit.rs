@@ -13,7 +13,7 @@ pub const USAGE: u8 = 2;
 pub const REJECTED: u8 = 3;
 /// There is no such thing.
 pub const NOT_FOUND: u8 = 4;
-/// The transaction was not final in time.
+/// The transaction was not final in time, or it is not known what became of it; it may still become final.
 pub const TIMED_OUT: u8 = 5;
 
 /// An argument that parses and makes no sense beside the others or the chain.
@@ -31,6 +31,8 @@ fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         return Some(USAGE);
     }
     let rpc = match cause.downcast_ref::<SendError>() {
+        // Whatever the reason: who sends another one may pay twice.
+        Some(SendError::Undecided { .. }) => return Some(TIMED_OUT),
         Some(error) => error.rpc(),
         None => cause.downcast_ref::<RpcError>()?,
     };
@@ -38,7 +40,7 @@ fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         RpcError::Call(CallError::InvalidInput(_)) => USAGE,
         RpcError::Call(CallError::Rejected { .. }) => REJECTED,
         RpcError::Call(CallError::NotFound(_)) => NOT_FOUND,
-        RpcError::Call(CallError::TimedOut { .. }) => TIMED_OUT,
+        RpcError::Call(CallError::TimedOut { .. } | CallError::Unwatched { .. }) => TIMED_OUT,
         RpcError::Call(CallError::Busy(_) | CallError::Failed(_))
         | RpcError::Unreachable(_)
         | RpcError::Unreadable(_) => FAILED,
@@ -59,6 +61,12 @@ pub fn message_of(error: &anyhow::Error) -> String {
     }
     if code_of(error) == REJECTED {
         message = format!("rejected by the ledger: {message}");
+    }
+    let undecided = error.chain().find_map(|cause| cause.downcast_ref::<SendError>()?.undecided());
+    if let Some(id) = undecided {
+        return format!(
+            "it is not known whether the transaction becomes final: {message}\n  It was signed and may have reached a node: `evchain query wait {id}` tells. Do not repeat this command\n  before that: a second transaction would be carried out as well."
+        );
     }
     let unreachable = error.chain().any(|cause| {
         matches!(cause.downcast_ref::<RpcError>(), Some(RpcError::Unreachable(_)))

@@ -54,9 +54,14 @@ pub enum Outcome {
     Final(TxRef),
     /// It can no longer be in any block, or nobody knows it any more.
     Dropped(RejectReason),
-    /// It left without a verdict and may be final yet, by way of another node: it is too old, one of its sender's
-    /// before it left, another took its nonce (M8) or its room (M6), or the node is stopping (M11).
+    /// It waits, and nobody will tell the caller more: as many wait for an outcome as may.
+    Waiting,
+    /// It does not wait here, without a verdict, and may be final yet by way of another node: it never came, is too
+    /// old, one of its sender's before it left, another took its nonce (M8) or its room (M6), or the node is
+    /// stopping (M11).
     Forgotten,
+    /// We failed to find out.
+    Failed(String),
 }
 
 /// Why a transaction was not accepted.
@@ -100,6 +105,8 @@ pub(super) enum Command {
     },
     Watch {
         id: Hash,
+        /// Whether to answer at once where it waits.
+        at_once: bool,
         reply: oneshot::Sender<Outcome>,
     },
     Candidates {
@@ -150,10 +157,20 @@ impl MempoolHandle {
         answer.await.map_err(|_| SubmitError::Failed(ChainError::Stopped))?
     }
 
-    /// Waits until the transaction with this id is final or dropped. At once if it is final.
+    /// Waits until the transaction with this id is final or dropped. At once if it is final. Who no longer
+    /// waits leaves a place for others.
     pub async fn outcome(&self, id: Hash) -> Outcome {
+        self.watch(id, false).await
+    }
+
+    /// How it is with the transaction with this id now.
+    pub async fn standing(&self, id: Hash) -> Outcome {
+        self.watch(id, true).await
+    }
+
+    async fn watch(&self, id: Hash, at_once: bool) -> Outcome {
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Watch { id, reply }).await;
+        self.send(Command::Watch { id, at_once, reply }).await;
         answer.await.unwrap_or(Outcome::Forgotten)
     }
 

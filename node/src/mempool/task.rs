@@ -104,7 +104,10 @@ impl Mempool {
                 },
                 Some(question) = self.questions.recv() => self.take_command(question),
                 // Before the commands, which a flood never lets end.
-                _ = recheck.tick() => self.recheck(),
+                _ = recheck.tick() => {
+                    self.recheck();
+                    self.forget_absent_watchers();
+                }
                 command = self.commands.recv() => match command {
                     Some(command) => self.take_command(command),
                     None => return,
@@ -120,7 +123,7 @@ impl Mempool {
             Command::Submit { transaction, is_own, reply } => {
                 let _ = reply.send(self.submit(transaction, is_own));
             }
-            Command::Watch { id, reply } => self.watch(id, reply),
+            Command::Watch { id, at_once, reply } => self.watch(id, at_once, reply),
             Command::Candidates { after, reply } => {
                 let _ = reply.send(self.pool.batch(after, BATCH));
             }
@@ -235,19 +238,39 @@ impl Mempool {
         }
     }
 
-    fn watch(&mut self, id: Hash, reply: oneshot::Sender<Outcome>) {
-        match self.chain.place_of(&id) {
-            Ok(Some(place)) => drop(reply.send(Outcome::Final(place))),
-            Ok(None) if self.pool.get(&id).is_some() && self.watching < MAX_WATCHERS => {
+    fn watch(&mut self, id: Hash, at_once: bool, reply: oneshot::Sender<Outcome>) {
+        let now = match self.chain.place_of(&id) {
+            Ok(Some(place)) => Outcome::Final(place),
+            Ok(None) if self.pool.get(&id).is_none() => Outcome::Forgotten,
+            Ok(None) if at_once || !self.has_room_to_watch() => Outcome::Waiting,
+            Ok(None) => {
                 self.watching += 1;
                 self.watchers.entry(id).or_default().push(reply);
+                return;
             }
-            Ok(None) => drop(reply.send(Outcome::Forgotten)),
             Err(error) => {
                 error!(%error, "mempool: the index of transactions could not be read");
-                drop(reply.send(Outcome::Forgotten));
+                Outcome::Failed(error.to_string())
             }
+        };
+        // A caller that has left has no need of it.
+        let _ = reply.send(now);
+    }
+
+    fn has_room_to_watch(&mut self) -> bool {
+        if self.watching >= MAX_WATCHERS {
+            self.forget_absent_watchers();
         }
+        self.watching < MAX_WATCHERS
+    }
+
+    /// Gives the places of callers that no longer wait to others.
+    fn forget_absent_watchers(&mut self) {
+        self.watchers.retain(|_, watchers| {
+            watchers.retain(|watcher| !watcher.is_closed());
+            !watchers.is_empty()
+        });
+        self.watching = self.watchers.values().map(Vec::len).sum();
     }
 
     fn take_final(&mut self, block: &FinalBlock) {

@@ -27,13 +27,22 @@ pub enum CallError {
     NotFound(String),
     /// The transaction was accepted and was not final in time. It may still become final.
     #[error(
-        "transaction {transaction} was not final after {waited_ms} ms; it may still be, ask again for it"
+        "transaction {transaction} was accepted and is not final after {waited_ms} ms; it may still become final: ask for it again, and send no other in its place"
     )]
     TimedOut {
         /// The transaction's id.
         transaction: Hash,
         /// How long the call waited.
         waited_ms: u64,
+    },
+    /// The transaction was accepted, and the node has no room for one more call that waits for it. It may
+    /// still become final. Its code and name are those of [`CallError::Busy`].
+    #[error(
+        "transaction {transaction} was accepted and may still become final, but too many calls wait already: ask for it again in a moment, and send no other in its place"
+    )]
+    Unwatched {
+        /// The transaction's id.
+        transaction: Hash,
     },
     /// The node cannot take it now; later or elsewhere it may be taken.
     #[error("{0}")]
@@ -72,7 +81,7 @@ impl CallError {
             Self::Rejected { .. } => REJECTED,
             Self::NotFound(_) => NOT_FOUND,
             Self::TimedOut { .. } => TIMED_OUT,
-            Self::Busy(_) => BUSY,
+            Self::Unwatched { .. } | Self::Busy(_) => BUSY,
             Self::Failed(_) => FAILED,
         }
     }
@@ -84,7 +93,7 @@ impl CallError {
             Self::Rejected { .. } => "rejected",
             Self::NotFound(_) => "not_found",
             Self::TimedOut { .. } => "timed_out",
-            Self::Busy(_) => "busy",
+            Self::Unwatched { .. } | Self::Busy(_) => "busy",
             Self::Failed(_) => "failed",
         }
     }
@@ -107,7 +116,10 @@ impl CallError {
                 transaction: data.transaction.unwrap_or_default(),
                 waited_ms: data.waited_ms.unwrap_or_default(),
             },
-            BUSY => Self::Busy(message),
+            BUSY => match data.transaction {
+                Some(transaction) => Self::Unwatched { transaction },
+                None => Self::Busy(message),
+            },
             FAILED => Self::Failed(message.trim_start_matches("the node failed: ").to_owned()),
             _ => return None,
         })
@@ -123,6 +135,7 @@ impl From<CallError> for ErrorObjectOwned {
                 data.transaction = Some(*transaction);
                 data.waited_ms = Some(*waited_ms);
             }
+            CallError::Unwatched { transaction } => data.transaction = Some(*transaction),
             _ => {}
         }
         ErrorObject::owned(error.code(), error.to_string(), Some(data))

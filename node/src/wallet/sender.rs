@@ -1,13 +1,16 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use evchain_protocol::crypto::{Hash, KeyPair, PublicKey};
 use evchain_protocol::primitives::Nonce;
 use evchain_protocol::transaction::{Action, SignedTransaction, Transaction};
 
-use crate::rpc::{CallError, Finality, MAX_WAIT_MS, NodeApiClient, RpcClient, RpcError};
+use crate::rpc::{CallError, Finality, MAX_WAIT_MS, NodeApiClient, RpcClient, RpcError, TransactionKey};
 
 /// How long a sender waits for finality unless told otherwise.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(30);
+
+/// The pause before a node is asked again for a transaction that waits.
+const ASK_PAUSE: Duration = Duration::from_millis(200);
 
 /// Signs actions with one key and sends them through a node.
 #[derive(Debug, Clone)]
@@ -22,12 +25,21 @@ pub enum SendError {
     /// It was not signed: without the account's nonce there is no transaction.
     #[error("cannot ask for the account's nonce: {0}")]
     Nonce(#[source] RpcError),
-    /// It was signed, and this came of it. Unless it was rejected it may still become final.
+    /// It was signed, and a node refused it for good; no node has taken it.
     #[error("{source}")]
-    Sent {
+    Refused {
         /// The transaction's id.
         transaction: Hash,
-        /// Why it is not final.
+        /// Why.
+        source: RpcError,
+    },
+    /// It was signed and sent, and it is not known what became of it: it may still become final. Another
+    /// transaction in its place would be done too.
+    #[error("{source}")]
+    Undecided {
+        /// The transaction's id.
+        transaction: Hash,
+        /// Why nothing is known.
         source: RpcError,
     },
 }
@@ -36,7 +48,17 @@ impl SendError {
     /// What the nodes, or their absence, said.
     pub const fn rpc(&self) -> &RpcError {
         match self {
-            Self::Nonce(error) | Self::Sent { source: error, .. } => error,
+            Self::Nonce(error)
+            | Self::Refused { source: error, .. }
+            | Self::Undecided { source: error, .. } => error,
+        }
+    }
+
+    /// The transaction that may still become final, if there is one.
+    pub const fn undecided(&self) -> Option<Hash> {
+        match self {
+            Self::Undecided { transaction, .. } => Some(*transaction),
+            Self::Nonce(_) | Self::Refused { .. } => None,
         }
     }
 
@@ -89,10 +111,11 @@ impl Sender {
     /// See [`SendError`].
     pub async fn submit(&self, action: Action) -> Result<SignedTransaction, SendError> {
         let signed = self.sign(self.next_nonce().await.map_err(SendError::Nonce)?, action);
-        let sent = self.rpc.submit(hex::encode(signed.to_bytes())).await;
-        match sent {
+        match self.rpc.submit(hex::encode(signed.to_bytes())).await {
             Ok(_) => Ok(signed),
-            Err(error) => Err(SendError::Sent { transaction: signed.id(), source: error.into() }),
+            // It waits at a node, or is final: either is what was wanted.
+            Err(_) if self.is_known(signed.id()).await => Ok(signed),
+            Err(error) => Err(self.came_to_nothing(signed.id(), error.into())),
         }
     }
 
@@ -107,6 +130,9 @@ impl Sender {
 
     /// Sends what is signed already and waits until it is final. Sending it twice is harmless.
     ///
+    /// Whatever a node answered, it is asked for the transaction before anybody is told that it is not
+    /// final: an answer can be lost, and the next node need not know what the first one took.
+    ///
     /// # Errors
     /// See [`SendError`].
     pub async fn send_signed(
@@ -114,8 +140,51 @@ impl Sender {
         signed: &SignedTransaction,
         wait: Duration,
     ) -> Result<Finality, SendError> {
-        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(MAX_WAIT_MS).min(MAX_WAIT_MS);
-        let answer = self.rpc.submit_and_wait(hex::encode(signed.to_bytes()), wait_ms).await;
-        answer.map_err(|error| SendError::Sent { transaction: signed.id(), source: error.into() })
+        let (begin, id) = (Instant::now(), signed.id());
+        let answer = self.rpc.submit_and_wait(hex::encode(signed.to_bytes()), ms(wait)).await;
+        let mut error = match answer {
+            Ok(finality) => return Ok(finality),
+            Err(error) => RpcError::from(error),
+        };
+        while let Ok(info) = self.rpc.transaction(TransactionKey::Id(id)).await {
+            if let Some(finality) = info.finality {
+                return Ok(finality);
+            }
+            // It waits at a node, and so do we, while there is time.
+            let left = wait.saturating_sub(begin.elapsed());
+            if left.is_zero() {
+                return Err(SendError::Undecided { transaction: id, source: error });
+            }
+            match self.rpc.wait(id, ms(left)).await {
+                Ok(finality) => return Ok(finality),
+                Err(newer) => error = newer.into(),
+            }
+            tokio::time::sleep(ASK_PAUSE.min(left)).await;
+        }
+        Err(self.came_to_nothing(id, error))
     }
+
+    /// Whether a node has the transaction, be it final or waiting.
+    async fn is_known(&self, transaction: Hash) -> bool {
+        self.rpc.transaction(TransactionKey::Id(transaction)).await.is_ok()
+    }
+
+    /// What is to be said of a transaction that no node that answers has.
+    fn came_to_nothing(&self, transaction: Hash, source: RpcError) -> SendError {
+        let is_refusal = match &source {
+            RpcError::Call(CallError::Rejected { .. } | CallError::InvalidInput(_)) => true,
+            // Where there are several nodes, one before may have taken it and not answered.
+            RpcError::Call(CallError::Busy(_)) => self.rpc.count() == 1,
+            _ => false,
+        };
+        if is_refusal {
+            SendError::Refused { transaction, source }
+        } else {
+            SendError::Undecided { transaction, source }
+        }
+    }
+}
+
+fn ms(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(MAX_WAIT_MS).min(MAX_WAIT_MS)
 }

@@ -17,3 +17,4 @@ mod evidence;
 mod floods;
 mod hostile_peers;
 mod rpc_calls;
+mod rpc_hostile;

@@ -35,7 +35,13 @@ impl Trouble {
         match self {
             Self::Behind => true,
             Self::Error(RpcError::Call(error)) => {
-                matches!(error, CallError::TimedOut { .. } | CallError::Busy(_) | CallError::NotFound(_))
+                matches!(
+                    error,
+                    CallError::TimedOut { .. }
+                        | CallError::Unwatched { .. }
+                        | CallError::Busy(_)
+                        | CallError::NotFound(_)
+                )
             }
             Self::Error(_) => false,
         }
