@@ -10,7 +10,7 @@ mod start;
 mod state;
 mod worker;
 
-pub use error::{ChainError, CheckError, OpenError};
+pub use error::{ChainError, CheckError, OpenError, OtherThanTrusted};
 pub use handle::{BlockLimits, Built, ChainHandle, EntryProof};
 pub use reader::{ChainReader, FinalBlock, FinalTransaction, StateView};
 pub use start::{Chain, OpenedChain};

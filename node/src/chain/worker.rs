@@ -10,6 +10,7 @@ use evchain_protocol::execute::{
     BlockContext, BlockError, ExecuteError, ExecutedBlock, Ledger, Parent, build_block, execute_block,
 };
 use evchain_protocol::finality::Certificate;
+use evchain_protocol::light::Checkpoint;
 use evchain_protocol::primitives::{Height, Timestamp, TxRef};
 use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::read::StateRead;
@@ -18,7 +19,7 @@ use evchain_protocol::transaction::VerifiedTransaction;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error};
 
-use super::error::{ChainError, CheckError};
+use super::error::{ChainError, CheckError, OtherThanTrusted};
 use super::handle::{Built, Command, EntryProof};
 use super::payload;
 use super::pending::{PendingBlock, PendingBlocks, with_changes};
@@ -38,6 +39,8 @@ pub(super) struct Worker {
     pending: PendingBlocks,
     tip_sender: watch::Sender<Header>,
     failure: watch::Sender<Option<String>>,
+    /// Blocks in whose places no others are final, whoever signed them.
+    trust: Vec<Checkpoint>,
 }
 
 impl Worker {
@@ -47,9 +50,10 @@ impl Worker {
         tip: Header,
         tip_sender: watch::Sender<Header>,
         failure: watch::Sender<Option<String>>,
+        trust: Vec<Checkpoint>,
     ) -> Self {
         let tip_hash = tip.hash();
-        Self { reader, tree, tip, tip_hash, pending: PendingBlocks::default(), tip_sender, failure }
+        Self { reader, tree, tip, tip_hash, pending: PendingBlocks::default(), tip_sender, failure, trust }
     }
 
     /// Runs until the last handle is gone or the store fails.
@@ -152,6 +156,7 @@ impl Worker {
         let mut finals = Vec::with_capacity(blocks.len());
         let mut deltas = Vec::with_capacity(blocks.len());
         for block in blocks {
+            self.refuse_other_history(block)?;
             let pending = self.pending.take(&block.hash()).ok_or(ChainError::UnknownParent)?;
             let (final_block, delta) = write_block(&mut batch, pending)?;
             finals.push(final_block);
@@ -175,6 +180,14 @@ impl Worker {
             let _ = self.reader.finals.send(Arc::new(final_block));
         }
         Ok(())
+    }
+
+    fn refuse_other_history(&self, block: &Block) -> Result<(), OtherThanTrusted> {
+        let found = Checkpoint { height: block.header().height, block: block.hash() };
+        match self.trust.iter().find(|trusted| trusted.contradicts(found.height, &found.block)) {
+            Some(trusted) => Err(OtherThanTrusted { found, trusted: *trusted }),
+            None => Ok(()),
+        }
     }
 
     fn prove(&self, key: StateKey) -> Result<EntryProof, ChainError> {

@@ -18,6 +18,7 @@ use tracing::{debug, error, warn};
 use super::log::{ConsensusLog, frame, records_of};
 use super::proposer::Proposer;
 use super::turn::EpochTurn;
+use super::voting::VotingError;
 use crate::chain::{ChainHandle, ChainReader};
 use crate::clock;
 use crate::evidence::EvidenceBook;
@@ -114,9 +115,9 @@ pub enum Halted {
     /// The log could not be written; no vote was sent that is not on disk.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The note beside the key could not be written.
-    #[error("cannot note that this key votes in the next epoch: {0}")]
-    Note(std::io::Error),
+    /// What the key may vote on could not be noted.
+    #[error(transparent)]
+    Vote(#[from] VotingError),
     /// The node is shutting down.
     #[error("the node is shutting down")]
     ShuttingDown,
@@ -362,7 +363,7 @@ impl EventLoop {
                     warn!(%from, %reason, "consensus: a peer sent what no honest node sends");
                 }
                 Output::Evidence(evidence) => block_in_place(|| self.evidence.add(&evidence))?,
-                Output::Halt(reason) => return Err(Halted::Engine(reason)),
+                Output::Halt(reason) => return Err(Halted::Engine(self.log.note_halt(reason))),
             }
         }
         Ok(())
@@ -381,7 +382,7 @@ impl EventLoop {
     }
 
     /// One write for all of a turn's records, synced if anything is said after it.
-    fn make_durable(&mut self, outputs: &[Output]) -> Result<(), StoreError> {
+    fn make_durable(&mut self, outputs: &[Output]) -> Result<(), Halted> {
         let speaks =
             outputs.iter().any(|output| matches!(output, Output::Send { .. } | Output::Broadcast(_)));
         let records = records_of(outputs);
@@ -390,7 +391,8 @@ impl EventLoop {
             (false, false) => self.log.append(&records, Durability::Buffered),
             (true, true) => block_in_place(|| self.log.sync()),
             (true, false) => Ok(()),
-        }
+        }?;
+        Ok(self.turn.right.reserve(&records).map_err(VotingError::from)?)
     }
 
     /// Questions go by request and response, which has room for large answers and works for

@@ -4,8 +4,10 @@ mod event_loop;
 mod log;
 mod proposer;
 mod turn;
+mod voting;
 
 pub use event_loop::{ConsensusHandle, ConsensusStatus, EventLoop, Halted, Inbound};
 pub use log::{ConsensusLog, RecoveredLog};
 pub use proposer::Proposer;
 pub use turn::{EpochTurn, timing};
+pub use voting::{Standing, VIEWS_RESERVED, VotingError, VotingRight};

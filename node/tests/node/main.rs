@@ -15,3 +15,5 @@ mod common;
 mod epochs;
 mod evidence;
 mod rpc_calls;
+mod trust;
+mod voting;
