@@ -81,7 +81,7 @@ async fn an_older_copy_of_the_same_epoch_is_noticed_and_follows_without_a_vote()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_was_made_while_the_node_ran_is_noticed() {
-    let mut cluster = Cluster::start_with(1, |params| params.idle_interval = Span::new(20)).await;
+    let mut cluster = Cluster::start_with(1, |params| params.idle_interval = Span::new(50)).await;
     let (database, copy) = (cluster.folder(0).join("db"), cluster.folder(0).join("copy"));
     grows(&cluster, 3).await;
     cluster.stop_one(0).await;
