@@ -138,7 +138,7 @@ impl Engine {
         recovered: Recovered,
     ) -> Result<Self, RecoveryError> {
         let own = key.as_ref().and_then(|key| committee.index_of(&key.public_key()));
-        let signs = committee.epoch() >= recovered.votes_from || broken(Breakage::VoteAfterWipe);
+        let signs = recovered.may_vote || broken(Breakage::VoteAfterWipe);
         let tip = recover::checked_tip(&committee, recovered.tip, recovered.finalization.as_deref())?;
         let signer = key.filter(|_| signs).and_then(|key| Signer::new(key, &committee, tip.view));
         let mut engine = Self {

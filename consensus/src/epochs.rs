@@ -24,7 +24,6 @@ use crate::wal::{Recovered, RecoveryError};
 pub struct Epochs {
     config: Config,
     key: Option<KeyPair>,
-    votes_from: Epoch,
     engine: Engine,
     stage: Stage,
     /// The finalization of the block that the current epoch builds on; in a handover, of the one that
@@ -64,14 +63,13 @@ impl Epochs {
         key: Option<KeyPair>,
         recovered: Recovered,
     ) -> Result<Self, RecoveryError> {
-        let (boundary, votes_from) = (recovered.boundary.clone(), recovered.votes_from);
+        let boundary = recovered.boundary.clone();
         let engine = Engine::new(config, committee, key.clone(), recovered)?;
         // Who has seen the end of the epoch before tells it again after a crash (E5).
         let push_due = boundary.as_ref().map(|_| Moment::default());
         Ok(Self {
             config,
             key,
-            votes_from,
             engine,
             stage: Stage::InEpoch,
             boundary,
@@ -174,7 +172,7 @@ impl Epochs {
         if committee.authority_root() != next_authority_root && !broken(Breakage::BelieveAnySet) {
             return self.halt(next.epoch, out);
         }
-        let recovered = Recovered { votes_from: self.votes_from, ..Recovered::fresh(committee.root()) };
+        let recovered = Recovered { may_vote: next.may_vote, ..Recovered::fresh(committee.root()) };
         let Ok(mut engine) = Engine::new(next.config, committee, self.key.clone(), recovered) else {
             return self.halt(next.epoch, out);
         };

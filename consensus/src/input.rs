@@ -112,4 +112,7 @@ pub struct NextEpoch {
     pub last_height: Height,
     /// The timing that holds in it.
     pub config: Config,
+    /// Whether the key may vote in it, if it is one of the authorities'. Not where it may have voted in it
+    /// before and the log may not hold that (D7).
+    pub may_vote: bool,
 }

@@ -225,3 +225,11 @@ pub enum HaltReason {
         reason: String,
     },
 }
+
+impl HaltReason {
+    /// Whether a restart cures nothing: it is about what others signed or what the chain holds, and not
+    /// about this machine (D9).
+    pub const fn outlasts_restart(&self) -> bool {
+        !matches!(self, Self::ExecutionFailed { .. })
+    }
+}

@@ -62,15 +62,15 @@ pub struct Recovered {
     /// The log's records in order. A torn tail is cut off by the log itself, and everything given
     /// here is synced, even what was not when the node went down.
     pub records: Vec<LogRecord>,
-    /// The first epoch in which the key may vote. Where the log may be missing votes that were sent
-    /// (a wiped or older database), the one after the last in which it voted (D7).
-    pub votes_from: Epoch,
+    /// Whether the key may vote in this epoch, if it is one of the authorities'. Not where the log may be
+    /// missing votes that were sent: a wiped or older database (D7).
+    pub may_vote: bool,
 }
 
 impl Recovered {
     /// A node that starts for the first time, at the epoch's root.
     pub const fn fresh(root: BlockRef) -> Self {
-        Self { tip: root, finalization: None, boundary: None, records: Vec::new(), votes_from: Epoch::ZERO }
+        Self { tip: root, finalization: None, boundary: None, records: Vec::new(), may_vote: true }
     }
 }
 

@@ -511,20 +511,19 @@ fn starts_from_its_log_or_not_at_all() {
     let (committee, keys) = committee();
     let vote = |key: usize, subject| LogRecord::Vote(signed(&committee, &keys[key], subject));
     let certificate = |subject| LogRecord::Certificate(Arc::new(certified(&committee, &keys[..3], subject)));
-    let start = |records, votes_from: u64| {
-        let votes_from = Epoch::new(votes_from);
-        let recovered = Recovered { records, votes_from, ..Recovered::fresh(committee.root()) };
+    let start = |records, may_vote| {
+        let recovered = Recovered { records, may_vote, ..Recovered::fresh(committee.root()) };
         Engine::new(CONFIG, committee.clone(), Some(keys[0].clone()), recovered)
     };
     let notarize = |block| Subject::notarize(EPOCH, view(4), hash(block));
     let nullify = Subject::nullify(EPOCH, view(4));
-    let view_after = |records| start(records, 0).unwrap().view();
+    let view_after = |records| start(records, true).unwrap().view();
     assert_eq!(view_after(vec![]), view(1));
     assert_eq!(view_after(vec![vote(0, nullify)]), view(4));
     assert_eq!(view_after(vec![certificate(notarize(1))]), view(4));
     assert_eq!(view_after(vec![certificate(nullify)]), view(5));
     assert_eq!(view_after(vec![certificate(Subject::finalize(EPOCH, view(4), hash(1)))]), view(5));
-    let error = |records| start(records, 0).err();
+    let error = |records| start(records, true).err();
     let contradiction = vec![vote(0, notarize(1)), vote(0, notarize(2))];
     assert_eq!(error(contradiction), Some(RecoveryError::ContradictoryVotes(view(4))));
     assert_eq!(error(vec![vote(1, nullify)]), Some(RecoveryError::ForeignVote(view(4))));
@@ -534,8 +533,8 @@ fn starts_from_its_log_or_not_at_all() {
     forged.subject = Subject::nullify(EPOCH, view(5));
     let bad = vec![LogRecord::Certificate(Arc::new(forged))];
     assert_eq!(error(bad), Some(RecoveryError::BadCertificate(view(5))));
-    assert!(start(vec![], 0).unwrap().is_voting());
-    assert!(!start(vec![], 1).unwrap().is_voting());
+    assert!(start(vec![], true).unwrap().is_voting());
+    assert!(!start(vec![], false).unwrap().is_voting());
     let tip = BlockRef { hash: hash(3), view: view(3), ..committee.root() };
     let recovered = Recovered { tip, ..Recovered::fresh(committee.root()) };
     let result = Engine::new(CONFIG, committee.clone(), None, recovered);
@@ -598,6 +597,7 @@ fn answers_of_another_epoch_have_no_effect() {
             authorities: authorities.clone(),
             last_height: Height::new(epoch + 1),
             config: CONFIG,
+            may_vote: true,
         })
     };
     let failed = |epoch: u64| Input::Built { epoch: Epoch::new(epoch), view: view(1), block: None };

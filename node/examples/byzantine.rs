@@ -73,6 +73,8 @@ async fn main() -> anyhow::Result<()> {
         pool: PoolLimits::default(),
         observe: false,
         vote_without_log: false,
+        after_halt: false,
+        trust: Vec::new(),
     };
     let mut registry = Registry::with_prefix("evchain");
     let node = Node::start(config, &mut registry).await?;

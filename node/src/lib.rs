@@ -13,5 +13,4 @@ pub mod network;
 pub mod node;
 pub mod rpc;
 pub mod store;
-pub mod voting_record;
 pub mod wallet;

@@ -9,8 +9,9 @@ use evchain_consensus::epochs::Epochs;
 use evchain_consensus::wal::{LogRecord, Recovered, RecoveryError};
 use evchain_protocol::crypto::{KeyPair, PublicKey};
 use evchain_protocol::genesis::Genesis;
+use evchain_protocol::light::Checkpoint;
 use evchain_protocol::params::Params;
-use evchain_protocol::primitives::Epoch;
+use evchain_protocol::primitives::{Height, View};
 use evchain_protocol::state::authority::Authorities;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,7 +21,7 @@ use tracing::{error, info, warn};
 use crate::chain::{BlockLimits, ChainHandle, OpenError, OpenedChain};
 use crate::consensus::{
     ConsensusHandle, ConsensusLog, EpochTurn, EventLoop, GossipedFinalization, Halted, Proposer,
-    RecoveredLog, Serving, take_frames, timing,
+    RecoveredLog, Serving, Standing, VotingError, VotingRight, take_frames, timing,
 };
 use crate::evidence::{EvidenceBook, EvidenceMetrics, Reporter};
 use crate::gossip;
@@ -30,7 +31,7 @@ use crate::network::{
     self, GossipMessage, NetworkConfig, NetworkEvent, NetworkEvents, NetworkHandle, NetworkMetrics, Topic,
 };
 use crate::store::StoreError;
-use crate::voting_record::VotingRecord;
+use crate::store::tables::HaltNote;
 
 /// Gossip messages with transactions that wait to be judged.
 const GOSSIP_QUEUE: usize = 256;
@@ -54,9 +55,13 @@ pub struct NodeConfig {
     pub pool: PoolLimits,
     /// Follow the chain and sign nothing, whatever the key is.
     pub observe: bool,
-    /// Vote with a key that has voted before although its consensus log is gone. Only safe when
-    /// everything that the key ever signed is final.
+    /// Vote although the consensus log may not hold what the key has signed. Only safe when everything
+    /// that the key ever signed is final.
     pub vote_without_log: bool,
+    /// Go on although the consensus has stopped on this database before.
+    pub after_halt: bool,
+    /// Blocks that are on the chain, by the operator's word, whoever signs another history.
+    pub trust: Vec<Checkpoint>,
 }
 
 /// Why a node did not start or has stopped.
@@ -70,7 +75,7 @@ pub enum NodeError {
     Store(#[from] StoreError),
     /// The consensus log does not fit.
     #[error(
-        "the consensus log cannot be used: {0}. Restore a backup, or remove the data folder: the node then observes until it has caught up"
+        "the consensus log cannot be used: {0}. Remove the data folder, or restore a backup: the node then catches up, and observes until the epoch is over in which its key has voted last"
     )]
     Recovery(#[from] RecoveryError),
     /// The chain's timing parameters.
@@ -79,7 +84,20 @@ pub enum NodeError {
     /// The network.
     #[error(transparent)]
     Network(#[from] network::StartError),
-    /// A folder could not be made, or the note beside the key could not be written.
+    /// Whether the key may vote is not known.
+    #[error("{0}. A node that is to follow the chain only starts with --observe")]
+    Vote(#[from] VotingError),
+    /// The consensus has stopped before.
+    #[error(
+        "the consensus stopped on this database at {at} ms: {reason}. This node votes on nothing until you know why: compare its chain with other operators' (`evchain query checkpoint HEIGHT` at each). If this chain is the right one start once with --after-halt; if not, remove the data folder and start with --trust HEIGHT:HASH"
+    )]
+    HaltedBefore {
+        /// Why, as it was said then.
+        reason: String,
+        /// When, in ms since the Unix epoch.
+        at: u64,
+    },
+    /// A folder could not be made.
     #[error("{action}: {source}")]
     Io {
         /// What was tried.
@@ -124,25 +142,16 @@ impl Node {
     /// # Errors
     /// See [`NodeError`].
     pub async fn start(config: NodeConfig, registry: &mut Registry) -> Result<Self, NodeError> {
-        let NodeConfig { data_dir, genesis, key, key_file, network, pool, observe, vote_without_log } =
-            config;
-        std::fs::create_dir_all(&data_dir).map_err(|source| NodeError::Io {
-            action: format!("cannot make the folder {}", data_dir.display()),
-            source,
-        })?;
-        let opened = OpenedChain::open(&data_dir.join("db"), genesis)?;
+        let opened = open(&config)?;
         let chain_id = opened.reader.chain();
-        info!(chain = %chain_id, height = %opened.tip.height, key = %key.public_key(), "node: opened the chain");
+        info!(chain = %chain_id, height = %opened.tip.height, key = %config.key.public_key(), "node: opened the chain");
 
         let params = opened.reader.params().map_err(OpenError::Store)?;
-        let record = VotingRecord::beside(&key_file);
         let RecoveredLog { mut log, records } = ConsensusLog::open(opened.store())?;
-        let votes_from = if observe {
-            Epoch::MAX
-        } else {
-            votes_from(&opened, &mut log, &record, key.public_key(), vote_without_log)?
-        };
-        let engine = engine(&opened, &params, key.clone(), records, votes_from)?;
+        refuse_after_halt(&log, config.after_halt)?;
+        let right = right(&config, &opened, &mut log, &records)?;
+        let NodeConfig { key, network, pool, .. } = config;
+        let engine = engine(&opened, &params, key.clone(), records, right.may_vote())?;
 
         let metrics = NetworkMetrics::registered(registry);
         let (network, mut events) = network::start(network, chain_id, &key, metrics)?;
@@ -162,9 +171,8 @@ impl Node {
         let turn = EpochTurn {
             chain: chain.handle.reader().clone(),
             network: network.clone(),
-            record,
             key: key.public_key(),
-            votes_from,
+            right,
         };
         let book = EvidenceBook::new(
             store,
@@ -205,15 +213,17 @@ impl Node {
     /// Why it cannot go on.
     pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<(), NodeError> {
         let result = tokio::select! {
+            // The ledger first: a consensus without it stops too, and knows no reason.
+            biased;
             () = stop => Ok(()),
-            halted = &mut self.consensus => Err(match halted {
-                Ok(halted) => NodeError::Halted(halted),
-                Err(error) => NodeError::Ledger(format!("the consensus task failed: {error}")),
-            }),
             failure = self.ledger_failure.wait_for(Option::is_some) => {
                 let reason = failure.ok().and_then(|reason| reason.clone());
                 Err(NodeError::Ledger(reason.unwrap_or_else(|| "its thread has ended".to_owned())))
             }
+            halted = &mut self.consensus => Err(match halted {
+                Ok(halted) => NodeError::Halted(halted),
+                Err(error) => NodeError::Ledger(format!("the consensus task failed: {error}")),
+            }),
         };
         if let Err(error) = &result {
             error!(%error, "node: cannot go on");
@@ -262,7 +272,7 @@ fn engine(
     params: &Params,
     key: KeyPair,
     records: Vec<LogRecord>,
-    votes_from: Epoch,
+    may_vote: bool,
 ) -> Result<Epochs, NodeError> {
     let timing = timing(params);
     timing.check()?;
@@ -273,43 +283,64 @@ fn engine(
         finalization: opened.finalization.clone(),
         boundary: opened.boundary.clone(),
         records,
-        votes_from,
+        may_vote,
     };
     Ok(Epochs::new(timing, committee, Some(key), recovered)?)
 }
 
-/// The first epoch in which the key may vote: a database that does not hold what the key signed, or
-/// that is older than the key's last vote, leaves out the epochs up to that vote's.
-fn votes_from(
+/// Opens the chain, in a new folder if there is none.
+fn open(config: &NodeConfig) -> Result<OpenedChain, NodeError> {
+    let NodeConfig { data_dir, genesis, trust, .. } = config;
+    std::fs::create_dir_all(data_dir).map_err(|source| NodeError::Io {
+        action: format!("cannot make the folder {}", data_dir.display()),
+        source,
+    })?;
+    Ok(OpenedChain::open(&data_dir.join("db"), genesis.clone(), trust.clone())?)
+}
+
+/// D9 of the consensus: what has stopped it is for its operator to judge.
+fn refuse_after_halt(log: &ConsensusLog, may_go_on: bool) -> Result<(), NodeError> {
+    let Some(HaltNote { reason, at }) = log.halt()? else { return Ok(()) };
+    if !may_go_on {
+        return Err(NodeError::HaltedBefore { reason, at: at.get() });
+    }
+    warn!(reason, "node: goes on after the consensus had stopped, as its operator says");
+    Ok(log.forget_halt()?)
+}
+
+/// D7 of the consensus: whether the key may vote, as this start finds it.
+fn right(
+    config: &NodeConfig,
     opened: &OpenedChain,
     log: &mut ConsensusLog,
-    record: &VotingRecord,
-    key: PublicKey,
-    vote_without_log: bool,
-) -> Result<Epoch, NodeError> {
-    let (chain, now) = (opened.reader.chain(), opened.authorities.epoch);
-    let io = |source| NodeError::Io {
-        action: format!("cannot note in {} that this key votes", record.path().display()),
-        source,
-    };
-    let is_complete = log.is_of(key)?;
-    let forgotten = record
-        .last_epoch(chain)
-        .map_err(io)?
-        .filter(|last| !vote_without_log && (!is_complete || *last > now))
-        .map(|last| last.saturating_add(Epoch::new(1)));
-    if let Some(from) = forgotten {
-        warn!(
-            votes_from = %from,
-            "node: this key has voted on this chain before, and this database does not hold what it signed. The node \
-             observes until the next epoch, since voting again could contradict earlier votes. See --vote-without-log"
-        );
-    } else if opened.authorities.set.index_of(&key).is_some() {
-        // Before the note beside the key: after a crash in between the key may still vote here.
-        log.claim(key)?;
-        record.add(chain, now).map_err(io)?;
+    records: &[LogRecord],
+) -> Result<VotingRight, NodeError> {
+    let NodeConfig { key, key_file, observe, vote_without_log, .. } = config;
+    let key = key.public_key();
+    if *observe {
+        return Ok(VotingRight::observer(key));
     }
-    Ok(forgotten.unwrap_or(Epoch::ZERO))
+    let standing = standing(opened, key)?;
+    Ok(VotingRight::at_start(key_file, key, standing, log, records, *vote_without_log)?)
+}
+
+/// Where the database stands, for whether the key may vote.
+fn standing(opened: &OpenedChain, key: PublicKey) -> Result<Standing, NodeError> {
+    let Authorities { epoch, set, first_height, last_height, .. } = &opened.authorities;
+    let root = first_height.saturating_sub(Height::new(1));
+    let began = match opened.reader.block(root)? {
+        Some(block) => block.header().time_ms,
+        None => opened.reader.genesis().time,
+    };
+    Ok(Standing {
+        chain: opened.reader.chain(),
+        epoch: *epoch,
+        began,
+        last_height: *last_height,
+        height: opened.tip.height,
+        final_view: opened.finalization.as_ref().map_or(View::ZERO, |end| end.subject.view()),
+        is_member: set.index_of(&key).is_some(),
+    })
 }
 
 /// Hands the network's events to those who know what to do with them, and waits for none of them.

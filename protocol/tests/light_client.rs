@@ -1,13 +1,16 @@
 //! Goal: from a genesis set alone, a client learns each epoch's authorities and which headers are
 //! final, and nothing that a quorum did not sign. Method: three epochs with other authorities each,
-//! really signed; then the same with one part forged, left out or taken from elsewhere.
+//! really signed; then the same with one part forged, left out or taken from elsewhere, and a whole history
+//! that the old authorities sign anew.
 
 use evchain_protocol::authority::{AuthorityIndex, AuthoritySet};
 use evchain_protocol::block::Header;
 use evchain_protocol::codec::{List, decode, encode};
 use evchain_protocol::crypto::{ChainId, Hash, KeyPair, PublicKey};
 use evchain_protocol::finality::{Certificate, CertificateError, Electorate, Subject};
-use evchain_protocol::light::{EpochStep, FinalityError, LightClient, StepError};
+use evchain_protocol::light::{
+    Checkpoint, CheckpointError, EpochStep, FinalityError, LightClient, StepError,
+};
 use evchain_protocol::primitives::{Epoch, Height, Timestamp, View};
 
 const CHAIN: ChainId = ChainId(Hash::from_bytes([7; 32]));
@@ -185,4 +188,73 @@ fn the_last_epoch_has_no_next() {
     let step = EpochStep { finalization: certificate(0, subject, CHAIN), header, next: set(1) };
     let mut client = LightClient::new(electorate);
     assert!(matches!(client.advance(step), Err(StepError::OutOfEpochs(_))));
+}
+
+/// What whoever holds every key of epoch 1 can sign long after: another end of it, with a set of its own.
+fn other_history() -> EpochStep {
+    let next = AuthoritySet::new(vec![key(66).public_key()]).unwrap();
+    let next_authority_root = next.root(Epoch::new(2));
+    let header = Header { state_root: Hash::from_bytes([6; 32]), next_authority_root, ..header(1, true) };
+    EpochStep { finalization: finalization(&header), header, next }
+}
+
+/// A client that has walked from genesis to epoch 1 cannot tell which of two histories is the older.
+#[test]
+fn a_history_signed_anew_is_believed_from_genesis_and_refused_from_a_checkpoint() {
+    let mut from_genesis = client(0);
+    from_genesis.advance(step(0)).unwrap();
+    let mut deceived = from_genesis.clone();
+    assert_eq!(deceived.advance(other_history()), Ok(()));
+    assert!(deceived.electorate().authorities.index_of(&key(66).public_key()).is_some());
+
+    // The true end of epoch 1: its own authorities do not count any more.
+    let end = header(1, true);
+    let trusted = Checkpoint::of(&end);
+    let start = |header: &Header, set| LightClient::from_checkpoint(trusted, CHAIN, header, set);
+    let mut client = start(&end, set(2)).unwrap();
+    assert_eq!(client.electorate(), &electorate(2));
+    assert!(client.clone().advance(other_history()).is_err());
+    client.advance(step(2)).unwrap();
+    assert_eq!(client.electorate(), &electorate(3));
+
+    let forged = other_history();
+    let found = Checkpoint::of(&forged.header);
+    assert_eq!(
+        start(&forged.header, forged.next.clone()),
+        Err(CheckpointError::OtherHeader { found, trusted })
+    );
+    assert_eq!(start(&end, forged.next), Err(CheckpointError::OtherAuthorities(Epoch::new(2))));
+    let elsewhere = Header { chain: OTHER_CHAIN, ..end };
+    assert!(matches!(start(&elsewhere, set(2)), Err(CheckpointError::OtherChain { .. })));
+}
+
+#[test]
+fn a_checkpoint_within_an_epoch_is_kept_to() {
+    let within = header(1, false);
+    let trusted = Checkpoint::of(&within);
+    let client = LightClient::from_checkpoint(trusted, CHAIN, &within, set(1)).unwrap();
+    assert_eq!(client.electorate(), &electorate(1));
+    client.verify_header(&within, &finalization(&within)).unwrap();
+    client.clone().advance(step(1)).unwrap();
+    let other = Header { state_root: Hash::from_bytes([6; 32]), ..within.clone() };
+    assert_eq!(
+        client.verify_header(&other, &finalization(&other)),
+        Err(FinalityError::OtherThanTrusted { found: Checkpoint::of(&other), trusted })
+    );
+    let below = Header { height: Height::new(within.height.get() - 1), ..within };
+    assert_eq!(
+        client.verify_header(&below, &finalization(&below)),
+        Err(FinalityError::BelowCheckpoint { found: below.height, trusted })
+    );
+}
+
+#[test]
+fn a_checkpoint_is_written_and_read() {
+    let checkpoint = Checkpoint::of(&header(1, true));
+    let text = checkpoint.to_string();
+    assert_eq!(text, format!("20:{}", checkpoint.block));
+    assert_eq!(text.parse(), Ok(checkpoint));
+    for wrong in ["", "20", ":", "20:", "x:aa", &text[..20], &format!("{text}0"), &format!("-{text}")] {
+        assert!(wrong.parse::<Checkpoint>().is_err(), "{wrong}");
+    }
 }

@@ -404,6 +404,7 @@ impl Cluster {
                     if self.nodes[node].misled {
                         next.authorities = self.committee.authorities().clone();
                     }
+                    next.may_vote = self.nodes[node].may_vote(next.epoch);
                     let wait_ms = self.rng.below(self.setup.max_execution_ms + 1);
                     let wait_ms = wait_ms * self.nodes[node].execution_factor;
                     self.schedule(self.now_ms + wait_ms, node, Event::NextEpoch { incarnation, next });

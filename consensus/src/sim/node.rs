@@ -83,7 +83,7 @@ impl Node {
     /// Starts from what is on disk.
     pub(super) fn start(&mut self, plan: &Plan, config: Config) -> Result<(), RecoveryError> {
         let (committee, mut recovered) = self.disk.recovered(plan);
-        recovered.votes_from = self.votes_from;
+        recovered.may_vote = self.may_vote(committee.epoch());
         self.engine = Some(Epochs::new(config, committee, Some(self.key.clone()), recovered)?);
         self.note_vote();
         self.ledger = Ledger::new(plan.genesis());
@@ -93,6 +93,11 @@ impl Node {
         self.incarnation += 1;
         self.tick_at = None;
         Ok(())
+    }
+
+    /// D7: whether its disk holds all that it may have signed in this epoch.
+    pub(super) fn may_vote(&self, epoch: Epoch) -> bool {
+        epoch >= self.votes_from
     }
 
     /// Before the first vote of an epoch can be sent.

@@ -91,6 +91,7 @@ impl Plan {
             authorities: self.sets[self.place(epoch)].clone(),
             last_height: self.last_height(epoch),
             config,
+            may_vote: true,
         }
     }
 

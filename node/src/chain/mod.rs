@@ -13,7 +13,7 @@ mod start;
 mod state;
 mod worker;
 
-pub use error::{ChainError, CheckError, OpenError};
+pub use error::{ChainError, CheckError, OpenError, OtherThanTrusted};
 pub use handle::{BlockLimits, BuildOrder, Built, ChainHandle, EntryProof};
 pub use judge::Judge;
 pub use reader::{ChainReader, FinalBlock, FinalTransaction, StateView};

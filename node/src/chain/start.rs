@@ -7,12 +7,13 @@ use evchain_protocol::codec::encode;
 use evchain_protocol::crypto::ChainId;
 use evchain_protocol::finality::Certificate;
 use evchain_protocol::genesis::{Genesis, GenesisError};
+use evchain_protocol::light::Checkpoint;
 use evchain_protocol::primitives::Height;
 use evchain_protocol::state::authority::Authorities;
 use evchain_protocol::state::tree::{Tree, TreeDepth};
 use tokio::sync::{broadcast, mpsc, watch};
 
-use super::error::OpenError;
+use super::error::{OpenError, OtherThanTrusted};
 use super::handle::ChainHandle;
 use super::reader::ChainReader;
 use super::worker::Worker;
@@ -43,6 +44,7 @@ pub struct OpenedChain {
     tip_header: Header,
     tree: Tree,
     tip_sender: watch::Sender<Header>,
+    trust: Vec<Checkpoint>,
 }
 
 /// The chain with its thread.
@@ -55,11 +57,12 @@ pub struct Chain {
 }
 
 impl OpenedChain {
-    /// Opens the chain of this genesis in a folder, and starts it there if the folder is new.
+    /// Opens the chain of this genesis in a folder, and starts it there if the folder is new. It has the
+    /// trusted blocks, where it has come that far, and takes no others in their places.
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open(path: &Path, genesis: Genesis) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, genesis: Genesis, trust: Vec<Checkpoint>) -> Result<Self, OpenError> {
         let started = genesis.build()?;
         let chain = started.chain;
         let store = Store::open(path)?;
@@ -80,6 +83,7 @@ impl OpenedChain {
             return Err(OpenError::WrongStateRoot { found, expected });
         }
 
+        refuse_other_history(&store, &started.header, &trust)?;
         let (tip_sender, tip) = watch::channel(tip_header.clone());
         let (finals, _) = broadcast::channel(FINALS);
         let reader = ChainReader { store, genesis: Arc::new(genesis), chain, tip, finals };
@@ -104,6 +108,7 @@ impl OpenedChain {
             tip_header,
             tree,
             tip_sender,
+            trust,
         })
     }
 
@@ -118,8 +123,14 @@ impl OpenedChain {
     pub fn start(self, mempool: MempoolHandle) -> Chain {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (failure_sender, failure) = watch::channel(None);
-        let worker =
-            Worker::new(self.reader.clone(), self.tree, self.tip_header, self.tip_sender, failure_sender);
+        let worker = Worker::new(
+            self.reader.clone(),
+            self.tree,
+            self.tip_header,
+            self.tip_sender,
+            failure_sender,
+            self.trust,
+        );
         tokio::task::spawn_blocking(move || worker.run(inbox));
         Chain { handle: ChainHandle { commands, reader: self.reader, mempool }, failure }
     }
@@ -153,6 +164,22 @@ fn read_tip(store: &Store, genesis: &Header) -> Result<Header, StoreError> {
         .get(&BLOCKS, &tip.height)?
         .ok_or_else(|| corrupt(BLOCKS.name, &tip.height.to_string(), "the newest final block is missing"))?;
     Ok(block.header().clone())
+}
+
+/// Checks that the chain has the trusted blocks, as far as it has come.
+fn refuse_other_history(store: &Store, genesis: &Header, trust: &[Checkpoint]) -> Result<(), OpenError> {
+    for trusted in trust {
+        let block = match store.get(&BLOCKS, &trusted.height)? {
+            Some(block) => block.hash(),
+            None if trusted.height == Height::ZERO => genesis.hash(),
+            None => continue,
+        };
+        if trusted.contradicts(trusted.height, &block) {
+            let found = Checkpoint { height: trusted.height, block };
+            return Err(OtherThanTrusted { found, trusted: *trusted }.into());
+        }
+    }
+    Ok(())
 }
 
 fn read_tree(store: &Store, depth: TreeDepth) -> Result<Tree, StoreError> {

@@ -9,6 +9,7 @@ use evchain_protocol::codec::List;
 use evchain_protocol::crypto::Hash;
 use evchain_protocol::execute::{BlockError, ExecutedBlock, Filled, Parent, execute_block, fill_block};
 use evchain_protocol::finality::Certificate;
+use evchain_protocol::light::Checkpoint;
 use evchain_protocol::primitives::TxRef;
 use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::tree::{Tree, TreeDelta};
@@ -16,7 +17,7 @@ use evchain_protocol::transaction::VerifiedTransaction;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error};
 
-use super::error::ChainError;
+use super::error::{ChainError, OtherThanTrusted};
 use super::handle::{BuildOrder, Built, Command, EntryProof};
 use super::pace::Pace;
 use super::packing::{failed, pack};
@@ -38,6 +39,8 @@ pub(super) struct Worker {
     pace: Pace,
     tip_sender: watch::Sender<Header>,
     failure: watch::Sender<Option<String>>,
+    /// Blocks in whose places no others are final, whoever signed them.
+    trust: Vec<Checkpoint>,
 }
 
 impl Worker {
@@ -47,10 +50,11 @@ impl Worker {
         tip: Header,
         tip_sender: watch::Sender<Header>,
         failure: watch::Sender<Option<String>>,
+        trust: Vec<Checkpoint>,
     ) -> Self {
         let tip_hash = tip.hash();
         let (pending, pace) = (PendingBlocks::default(), Pace::default());
-        Self { reader, tree, tip, tip_hash, pending, pace, tip_sender, failure }
+        Self { reader, tree, tip, tip_hash, pending, pace, tip_sender, failure, trust }
     }
 
     /// Runs until the last handle is gone or the store fails.
@@ -179,6 +183,7 @@ impl Worker {
         let mut finals = Vec::with_capacity(blocks.len());
         let mut deltas = Vec::with_capacity(blocks.len());
         for block in blocks {
+            self.refuse_other_history(block)?;
             let pending = self.pending.take(&block.hash()).ok_or(ChainError::UnknownParent)?;
             let (final_block, delta) = write_block(&mut batch, pending)?;
             finals.push(final_block);
@@ -202,6 +207,14 @@ impl Worker {
             let _ = self.reader.finals.send(Arc::new(final_block));
         }
         Ok(())
+    }
+
+    fn refuse_other_history(&self, block: &Block) -> Result<(), OtherThanTrusted> {
+        let found = Checkpoint { height: block.header().height, block: block.hash() };
+        match self.trust.iter().find(|trusted| trusted.contradicts(found.height, &found.block)) {
+            Some(trusted) => Err(OtherThanTrusted { found, trusted: *trusted }),
+            None => Ok(()),
+        }
     }
 
     fn prove(&self, key: StateKey) -> Result<EntryProof, ChainError> {

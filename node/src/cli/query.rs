@@ -1,8 +1,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use evchain_protocol::block::Header;
 use evchain_protocol::crypto::{Hash, PublicKey};
-use evchain_protocol::primitives::{Height, RegionId, TxRef};
+use evchain_protocol::light::Checkpoint;
+use evchain_protocol::primitives::{Epoch, Height, RegionId, Timestamp, TxRef};
 use jsonrpsee::core::client::Error as ClientError;
 use serde::Serialize;
 use serde_json::json;
@@ -13,7 +15,7 @@ use super::output::{print_json, print_text};
 use super::{genesis, human};
 use crate::rpc::{
     BidInfo, BlockKey, Follow, Followed, NodeApiClient, Page, RequestFilter, RpcClient, RpcError,
-    ScoredRecord, StateName, TransactionKey, walk_to,
+    ScoredRecord, StateName, TransactionKey, walk_from, walk_to,
 };
 
 /// Ask a node about the chain.
@@ -60,6 +62,15 @@ enum Query {
         /// A height, an id, or latest.
         #[arg(default_value = "latest")]
         block: BlockKey,
+    },
+    /// A block that this node vouches for, to be trusted elsewhere: for `start --trust` and `proof --trust`.
+    ///
+    /// Signatures alone do not tell the chain from another history that somebody signed later with old keys.
+    /// Whoever trusts this node, and has this line from it by a way that cannot be forged, can. The last block
+    /// of an epoch is best for light clients; a node takes any.
+    Checkpoint {
+        /// The block's height [default: the newest final one].
+        height: Option<Height>,
     },
     /// A block and its transactions.
     Block {
@@ -170,6 +181,9 @@ enum Query {
         /// Check it, starting from the authorities of this genesis, and show what it proves.
         #[arg(long, value_name = "FILE")]
         genesis: Option<PathBuf>,
+        /// Believe no authority from before this block, which is on the chain.
+        #[arg(long, value_name = "HEIGHT:HASH", requires = "genesis")]
+        trust: Option<Checkpoint>,
     },
     /// The node's peers.
     Peers,
@@ -216,6 +230,13 @@ pub(super) async fn run(command: QueryCommand) -> anyhow::Result<()> {
         Query::Tx { transaction } => show.answer(rpc.transaction(transaction).await),
         Query::Wait { transaction, timeout } => show.answer(rpc.wait(transaction, timeout.get()).await),
         Query::Header { block } => show.answer(rpc.header(block).await),
+        Query::Checkpoint { height } => {
+            let block = height.map_or(BlockKey::Latest, BlockKey::Height);
+            let header = rpc.header(block).await.map_err(RpcError::from)?.header;
+            show.value(&CheckpointView::of(&header))?;
+            eprintln!("{CHECKPOINT_MEANS}");
+            Ok(())
+        }
         Query::Block { block } => show.answer(rpc.block(block).await),
         Query::Events { height } => show.answer(rpc.events(height).await),
         Query::Finalization { height } => show.answer(rpc.finalization(height).await),
@@ -245,11 +266,14 @@ pub(super) async fn run(command: QueryCommand) -> anyhow::Result<()> {
         Query::Authorities => show.answer(rpc.authorities().await),
         Query::Proposals => show.answer(rpc.proposals().await),
         Query::Evidence => show.answer(rpc.evidence().await),
-        Query::Proof { name, genesis: None } => show.answer(rpc.proof(name).await),
-        Query::Proof { name, genesis: Some(file) } => {
+        Query::Proof { name, genesis: None, .. } => show.answer(rpc.proof(name).await),
+        Query::Proof { name, genesis: Some(file), trust } => {
             let block = genesis::read(&file)?.build().map_err(|error| UsageError(error.to_string()))?;
             let proof = rpc.proof(name).await.map_err(RpcError::from)?;
-            let client = walk_to(proof.epoch()?, &block, &rpc).await?;
+            let client = match trust {
+                None => walk_to(proof.epoch()?, &block, &rpc).await?,
+                Some(trusted) => walk_from(trusted, proof.epoch()?, &block, &rpc).await?,
+            };
             let (header, value) = proof.verify(&client)?;
             let value = serde_json::to_value(value)?;
             show.value(
@@ -258,6 +282,28 @@ pub(super) async fn run(command: QueryCommand) -> anyhow::Result<()> {
         }
         Query::Peers => show.answer(rpc.peers().await),
         Query::Follow(what) => follow(&rpc, what).await,
+    }
+}
+
+/// Said with every checkpoint.
+const CHECKPOINT_MEANS: &str = "this node vouches that the block is on its chain: whoever trusts it starts there, with \
+`evchain start --trust` or `evchain query proof --trust`. Hand it on by a way that nobody can forge.";
+
+/// A block to be trusted elsewhere.
+#[derive(Serialize)]
+struct CheckpointView {
+    checkpoint: Checkpoint,
+    epoch: Epoch,
+    time: Timestamp,
+    /// No signature of its own epoch counts for who starts from it.
+    ends_epoch: bool,
+}
+
+impl CheckpointView {
+    fn of(header: &Header) -> Self {
+        let ends_epoch = header.next_authority_root != header.authority_root;
+        let checkpoint = Checkpoint::of(header);
+        Self { checkpoint, epoch: header.epoch, time: header.time_ms, ends_epoch }
     }
 }
 

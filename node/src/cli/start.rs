@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use evchain_protocol::crypto::PublicKey;
+use evchain_protocol::light::Checkpoint;
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,7 +30,7 @@ use crate::wallet::Wallet;
 /// `info,evchain_node::network=debug`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  evchain start --genesis genesis.json --wallet authority.json --data data \\\n      --listen /ip4/0.0.0.0/tcp/9000 --peer /ip4/10.0.0.2/tcp/9000/p2p/12D3KooW...\n  evchain start --config node.toml\n\nThe TOML file can have genesis, wallet, data, listen, announce, peers (for --peer), allow, rpc, metrics,\nrpc_allow_hosts, rpc_cors, observe and log_json, and the tables network_limits, rpc_limits and mempool. What --listen, --announce and\n--peer name stands in place of the file's lists, --allow, --rpc-allow-host and --rpc-cors are added; of the others the command\nline wins. `wallet`, `genesis` and `data` are relative to the file's folder there."
+    after_help = "Examples:\n  evchain start --genesis genesis.json --wallet authority.json --data data \\\n      --listen /ip4/0.0.0.0/tcp/9000 --peer /ip4/10.0.0.2/tcp/9000/p2p/12D3KooW...\n  evchain start --config node.toml\n\nThe TOML file can have genesis, wallet, data, listen, announce, peers (for --peer), allow, rpc, metrics,\nrpc_allow_hosts, rpc_cors, observe, trust and log_json, and the tables network_limits, rpc_limits and mempool. What --listen, --announce and\n--peer name stands in place of the file's lists, --allow, --rpc-allow-host and --rpc-cors are added; of the others the command\nline wins. `wallet`, `genesis` and `data` are relative to the file's folder there."
 )]
 pub struct StartArgs {
     /// A TOML file with some of these options, as below.
@@ -75,10 +76,20 @@ pub struct StartArgs {
     /// Follow the chain and sign nothing, even with an authority's key.
     #[arg(long)]
     observe: bool,
-    /// Vote with a key that has voted before although its database is gone. Only safe when
-    /// everything that the key ever signed is final.
+    /// A block that is on the chain, as `evchain query checkpoint` prints it at a node that you trust; repeat
+    /// for several. The node refuses a history with another block there, whoever signed it.
+    ///
+    /// A node that joins, or was away for long, needs one: authorities that have left long ago may have lost
+    /// their keys, and whoever has those can sign another history of their time.
+    #[arg(long, value_name = "HEIGHT:HASH")]
+    trust: Vec<Checkpoint>,
+    /// Vote although this database may not hold what the key has signed: it is new, an older copy, or the
+    /// record beside the key is gone. Only safe when everything that the key ever signed is final.
     #[arg(long)]
     vote_without_log: bool,
+    /// Go on, once, although the consensus has stopped on this database for a reason that stays.
+    #[arg(long)]
+    after_halt: bool,
     /// Stop when stdin ends, so that the node ends with the program that started it.
     #[arg(long)]
     stop_with_stdin: bool,
@@ -106,6 +117,7 @@ struct ConfigFile {
     rpc_allow_hosts: Vec<String>,
     rpc_cors: Vec<String>,
     observe: bool,
+    trust: Vec<Checkpoint>,
     log_json: bool,
     /// See `docs/network.md`.
     network_limits: NetworkLimits,
@@ -175,6 +187,8 @@ impl StartArgs {
             pool: file.mempool,
             observe: self.observe || file.observe,
             vote_without_log: self.vote_without_log,
+            after_halt: self.after_halt,
+            trust: self.trust.into_iter().chain(file.trust).collect(),
         };
         Ok(Settings { node, rpc })
     }

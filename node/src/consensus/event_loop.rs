@@ -30,6 +30,7 @@ use super::question::Question;
 use super::serving::{Answer, Serving, ToldBoundaries};
 use super::turn::EpochTurn;
 use super::verdict;
+use super::voting::VotingError;
 use crate::chain::ChainHandle;
 use crate::clock;
 use crate::evidence::EvidenceBook;
@@ -50,9 +51,9 @@ pub enum Halted {
     /// The log could not be written; no vote was sent that is not on disk.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The note beside the key could not be written.
-    #[error("cannot note that this key votes in the next epoch: {0}")]
-    Note(std::io::Error),
+    /// What the key may vote on could not be noted.
+    #[error(transparent)]
+    Vote(#[from] VotingError),
     /// The node is shutting down.
     #[error("the node is shutting down")]
     ShuttingDown,
@@ -304,7 +305,7 @@ impl EventLoop {
             }
             Output::Reject { from, reason } => self.blame.found(from, &Fault::Rejected(reason)),
             Output::Evidence(evidence) => block_in_place(|| self.evidence.add(&evidence))?,
-            Output::Halt(reason) => return Err(Halted::Engine(reason)),
+            Output::Halt(reason) => return Err(Halted::Engine(self.log.note_halt(reason))),
         }
         Ok(())
     }
@@ -322,7 +323,7 @@ impl EventLoop {
     }
 
     /// One write for all of a turn's records, synced if anything is said after it.
-    fn make_durable(&mut self, outputs: &[Output]) -> Result<(), StoreError> {
+    fn make_durable(&mut self, outputs: &[Output]) -> Result<(), Halted> {
         let speaks =
             outputs.iter().any(|output| matches!(output, Output::Send { .. } | Output::Broadcast(_)));
         let records = records_of(outputs);
@@ -331,7 +332,8 @@ impl EventLoop {
             (false, false) => self.log.append(&records, Durability::Buffered),
             (true, true) => block_in_place(|| self.log.sync()),
             (true, false) => Ok(()),
-        }
+        }?;
+        Ok(self.turn.right.reserve(&records).map_err(VotingError::from)?)
     }
 
     /// Sends to one peer: a question as a request, everything else by the authority's stream, which none but

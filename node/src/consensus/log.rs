@@ -1,11 +1,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use evchain_consensus::output::HaltReason;
 use evchain_consensus::wal::LogRecord;
 use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::primitives::{Epoch, View};
+use tokio::task::block_in_place;
+use tracing::error;
 
-use crate::store::tables::{CONSENSUS_LOG, LogIndex, VOTER};
+use crate::clock;
+use crate::store::tables::{CONSENSUS_LOG, HALT, HaltNote, LogIndex, VOTER, Voter};
 use crate::store::{Batch, Durability, Store, StoreError};
 
 /// The consensus log in the store. It grows at the back with what the engine wants durable and
@@ -76,26 +80,59 @@ impl ConsensusLog {
         Ok(())
     }
 
-    /// Whether the log holds everything that this key has signed, in the epochs that the database
-    /// has seen.
+    /// How often a node has started with this key, as the database knows; none if the last one to start
+    /// with it had another key.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub fn is_of(&self, key: PublicKey) -> Result<bool, StoreError> {
-        Ok(self.store.get(&VOTER, &())? == Some(key))
+    pub fn starts_of(&self, key: PublicKey) -> Result<Option<u64>, StoreError> {
+        let voter = self.store.get(&VOTER, &())?.filter(|voter| voter.key == key);
+        Ok(voter.map(|voter| voter.starts))
     }
 
-    /// From now on the log holds everything that this key signs. That, and everything else in the
-    /// store, is durable when this returns.
+    /// Counts a start with this key, of which the log holds from now on everything that it signs. That, and
+    /// everything else in the store, is durable when this returns.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub fn claim(&mut self, key: PublicKey) -> Result<(), StoreError> {
+    pub fn claim(&mut self, key: PublicKey, starts: u64) -> Result<(), StoreError> {
         let mut batch = Batch::default();
-        batch.put(&VOTER, &(), &key);
+        batch.put(&VOTER, &(), &Voter { key, starts });
         self.store.write(batch, Durability::Synced)?;
         self.unsynced = false;
         Ok(())
+    }
+
+    /// Why the consensus stopped on this database, if nobody has said since that it may go on (D9).
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn halt(&self) -> Result<Option<HaltNote>, StoreError> {
+        self.store.get(&HALT, &())
+    }
+
+    /// Notes why the consensus stops, if a restart does not cure it, and gives the reason back. Durable when
+    /// this returns, unless the store fails, which nobody can do anything about by then.
+    pub fn note_halt(&self, reason: HaltReason) -> HaltReason {
+        if !reason.outlasts_restart() {
+            return reason;
+        }
+        let mut batch = Batch::default();
+        batch.put(&HALT, &(), &HaltNote { reason: reason.to_string(), at: clock::now() });
+        if let Err(error) = block_in_place(|| self.store.write(batch, Durability::Synced)) {
+            error!(%error, "consensus: why it stopped could not be written");
+        }
+        reason
+    }
+
+    /// The operator has said that the consensus may go on.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn forget_halt(&self) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        batch.delete(&HALT, &());
+        self.store.write(batch, Durability::Synced)
     }
 
     /// Drops what is not needed once the block that was finalized here is committed in the store.

@@ -11,6 +11,7 @@ mod question;
 mod serving;
 mod turn;
 mod verdict;
+mod voting;
 
 #[cfg(test)]
 mod tests;
@@ -22,3 +23,4 @@ pub use log::{ConsensusLog, RecoveredLog};
 pub use proposer::Proposer;
 pub use serving::Serving;
 pub use turn::{EpochTurn, timing};
+pub use voting::{Standing, VIEWS_RESERVED, VotingError, VotingRight};

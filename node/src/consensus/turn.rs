@@ -2,16 +2,15 @@ use evchain_consensus::config::Config;
 use evchain_consensus::input::NextEpoch;
 use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::params::Params;
-use evchain_protocol::primitives::Epoch;
 use tokio::task::block_in_place;
 use tracing::info;
 
 use super::event_loop::Halted;
 use super::log::ConsensusLog;
 use super::proposer::Proposer;
+use super::voting::VotingRight;
 use crate::chain::ChainReader;
 use crate::network::NetworkHandle;
-use crate::voting_record::VotingRecord;
 
 /// The engine's timing, as the chain's parameters say.
 pub fn timing(params: &Params) -> Config {
@@ -24,12 +23,10 @@ pub struct EpochTurn {
     pub chain: ChainReader,
     /// Links to both sets from then on.
     pub network: NetworkHandle,
-    /// Notes in which epochs the key votes.
-    pub record: VotingRecord,
     /// The node's key.
     pub key: PublicKey,
-    /// The first epoch in which it may vote.
-    pub votes_from: Epoch,
+    /// Whether it may vote, and the notes of it beside the key.
+    pub right: VotingRight,
 }
 
 impl EpochTurn {
@@ -39,18 +36,14 @@ impl EpochTurn {
     /// # Errors
     /// Where the store or the note failed.
     pub(super) async fn next(
-        &self,
+        &mut self,
         log: &mut ConsensusLog,
         proposer: &mut Proposer,
     ) -> Result<NextEpoch, Halted> {
         let (now, params) = (self.chain.authorities()?, self.chain.params()?);
         let is_member = now.set.index_of(&self.key).is_some();
-        let votes = is_member && now.epoch >= self.votes_from;
-        if votes {
-            // Synced first, or a crash could leave a note of an epoch that the database has not reached.
-            block_in_place(|| log.claim(self.key))?;
-            self.record.add(self.chain.chain(), now.epoch).map_err(Halted::Note)?;
-        }
+        let began = self.chain.tip().time_ms;
+        let votes = is_member && block_in_place(|| self.right.begin_epoch(now.epoch, began, log))?;
         // A stopped network shows itself elsewhere.
         let _ = self.network.set_authorities(self.chain.authorities_to_link()?).await;
         proposer.follow(&params);
@@ -66,6 +59,7 @@ impl EpochTurn {
             authorities: now.set,
             last_height: now.last_height,
             config: timing(&params),
+            may_vote: votes,
         })
     }
 }

@@ -13,7 +13,9 @@ mod types;
 
 pub use api::{EventsApiClient, EventsApiServer, NodeApiClient, NodeApiServer};
 pub use authority_types::{AuthoritiesInfo, EpochStepInfo, OffenceInfo, ProposalInfo};
-pub use client::{Endpoint, EndpointError, Follow, Followed, ProofError, RpcClient, WalkError, walk_to};
+pub use client::{
+    Endpoint, EndpointError, Follow, Followed, ProofError, RpcClient, WalkError, walk_from, walk_to,
+};
 pub use error::{CallError, RpcError, Unreachable};
 pub use health_types::{Health, Problem, ProblemKind, Role};
 pub use record::{RecordInfo, ScoredRecord};

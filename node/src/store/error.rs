@@ -43,7 +43,7 @@ pub enum StoreError {
     },
     /// Bytes in the database are not what this program wrote there.
     #[error(
-        "the database is damaged: table {table}, key {key}: {reason}. Restore a backup, or remove the folder and let the node catch up from its peers"
+        "the database is damaged: table {table}, key {key}: {reason}. Remove the folder and let the node catch up from its peers, or restore a backup: a validator then votes again from the next epoch on"
     )]
     Corrupt {
         /// The table read.

@@ -12,7 +12,7 @@ use evchain_protocol::codec::{Decode, Encode, List};
 use evchain_protocol::crypto::{ChainId, Hash, PublicKey};
 use evchain_protocol::event::EventRecord;
 use evchain_protocol::finality::{Certificate, Evidence, OffenceKind};
-use evchain_protocol::primitives::{Epoch, Height, TxRef, View};
+use evchain_protocol::primitives::{Epoch, Height, Timestamp, TxRef, View};
 use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::value::StateValue;
 
@@ -43,13 +43,15 @@ pub const EVIDENCE: Table<OffencePlace, Evidence> = Table::new("evidence");
 pub const ADDRESSES: Table<PublicKey, Vec<u8>> = Table::new("addresses");
 /// Which chain this is.
 pub const CHAIN: Table<(), ChainId> = Table::new("chain");
-/// The key whose votes are all in this database's consensus log, since its first on this chain.
-pub const VOTER: Table<(), PublicKey> = Table::new("voter");
+/// The key with which a node has started last on this database, and how often it had started then.
+pub const VOTER: Table<(), Voter> = Table::new("voter");
+/// Why the consensus stopped, until the operator says that it may go on.
+pub const HALT: Table<(), HaltNote> = Table::new("halt");
 /// The newest final block. Height 0 is genesis.
 pub const TIP: Table<(), Tip> = Table::new("tip");
 
 /// The names of all tables.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 13] = [
     STATE.name,
     BLOCKS.name,
     HEIGHTS.name,
@@ -61,6 +63,7 @@ pub const NAMES: [&str; 12] = [
     ADDRESSES.name,
     CHAIN.name,
     VOTER.name,
+    HALT.name,
     TIP.name,
 ];
 
@@ -110,6 +113,25 @@ pub struct Tip {
     pub height: Height,
     /// Its id.
     pub hash: Hash,
+}
+
+/// Who votes with a database. The log holds everything that the key has signed, if the record beside the
+/// key counts as many starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Voter {
+    /// The key.
+    pub key: PublicKey,
+    /// How often a node has started with it.
+    pub starts: u64,
+}
+
+/// Why and when the consensus stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct HaltNote {
+    /// The reason, as it was shown.
+    pub reason: String,
+    /// The time.
+    pub at: Timestamp,
 }
 
 impl TableKey for () {

@@ -8,6 +8,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::error::WalletError;
 use super::private_file;
+use super::voting_record::VotingRecord;
 
 /// The index of the key that a participant is known by.
 pub const MAIN_KEY: u64 = 0;
@@ -39,7 +40,7 @@ impl Drop for SeedFile {
 }
 
 impl Wallet {
-    /// A wallet with a new seed, in a new file.
+    /// A wallet with a new seed, in a new file, and the record beside it that its key has signed nothing.
     ///
     /// # Errors
     /// See [`WalletError`].
@@ -47,8 +48,15 @@ impl Wallet {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(WalletError::io("make the folder", folder))?;
         }
+        let record = VotingRecord::beside(path);
+        if record.path().exists() {
+            // That of another key, which may come back.
+            return Err(WalletError::Exists(record.path().to_owned()));
+        }
         let seed = private_file::random_bytes()?;
         private_file::create(path, &SeedFile { version: VERSION, seed: hex::encode(*seed) })?;
+        // After the key: a record says more than none, and may stand beside a new key only.
+        record.create()?;
         Ok(Self { path: path.to_owned(), seed })
     }
 

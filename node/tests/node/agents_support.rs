@@ -40,6 +40,8 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, block_in_place};
 use tokio_util::sync::CancellationToken;
 
+use crate::common::new_key_file;
+
 /// What is not there after this time is missing.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 /// What everybody has at the start.
@@ -161,8 +163,9 @@ impl World {
     async fn run_node(&self, name: &str, key: KeyPair, rpc_config: RpcConfig) -> Running {
         let data_dir = self.folder.path().join(name);
         std::fs::create_dir_all(&data_dir).expect("a folder");
+        let key_file = new_key_file(&data_dir);
         let config = NodeConfig {
-            key_file: data_dir.join("key"),
+            key_file,
             data_dir,
             genesis: self.genesis.clone(),
             key,
@@ -173,6 +176,8 @@ impl World {
             pool: PoolLimits::default(),
             observe: false,
             vote_without_log: false,
+            after_halt: false,
+            trust: Vec::new(),
         };
         let node = Node::start(config, &mut Registry::default()).await.expect("the node starts");
         let server = RpcServer::start(rpc_config, node.handle(), Registry::default()).await.expect("the RPC");

@@ -3,14 +3,15 @@
 #![allow(dead_code, unreachable_pub)] // each test uses its part
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use evchain_node::clock;
 use evchain_node::consensus::ConsensusStatus;
 use evchain_node::mempool::PoolLimits;
 use evchain_node::network::{Multiaddr, NetworkConfig, peer_of_key};
-use evchain_node::node::{Node, NodeConfig, NodeHandle};
+use evchain_node::node::{Node, NodeConfig, NodeError, NodeHandle};
+use evchain_node::wallet::VotingRecord;
 use evchain_protocol::codec::List;
 use evchain_protocol::crypto::{KeyPair, PublicKey};
 use evchain_protocol::genesis::{Genesis, GenesisAccount};
@@ -50,7 +51,7 @@ struct Member {
 struct Running {
     handle: NodeHandle,
     stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), NodeError>>,
 }
 
 /// Validators, and perhaps observers, of one chain.
@@ -73,13 +74,20 @@ impl Cluster {
 
     /// The same with another genesis.
     pub async fn start_from(validators: u64, change: impl FnOnce(&mut Genesis)) -> Self {
+        let keys = (0..validators).map(|number| key(number).public_key()).collect();
+        let mut genesis = genesis(keys);
+        change(&mut genesis);
+        Self::start_on(genesis).await
+    }
+
+    /// All validators of this genesis, with databases of their own: another history of the chain.
+    pub async fn start_on(genesis: Genesis) -> Self {
         // With RUST_LOG=debug a failure tells its story. Fails where another test did it already.
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .try_init();
+        let validators = u64::try_from(genesis.authorities.len()).expect("few authorities");
         let members: Vec<Member> = (0..validators).map(|number| Member::new(key(number))).collect();
-        let mut genesis = genesis(members.iter().map(|member| member.key.public_key()).collect());
-        change(&mut genesis);
         let mut cluster = Self { folder: tempfile::tempdir().expect("a folder"), genesis, members };
         for index in 0..cluster.members.len() {
             cluster.restart(index).await;
@@ -107,6 +115,18 @@ impl Cluster {
 
     /// Starts a node that does not run, on what it kept.
     pub async fn restart(&mut self, index: usize) {
+        self.try_restart(index, |_| {}).await.expect("the node starts");
+    }
+
+    /// The same with something else in its configuration.
+    ///
+    /// # Errors
+    /// Why it does not start.
+    pub async fn try_restart(
+        &mut self,
+        index: usize,
+        change: impl FnOnce(&mut NodeConfig),
+    ) -> Result<(), NodeError> {
         let knows = self.members[index].knows;
         let bootstrap = self
             .members
@@ -118,11 +138,12 @@ impl Cluster {
         let member = &mut self.members[index];
         let folder: PathBuf = self.folder.path().join(index.to_string());
         std::fs::create_dir_all(&folder).expect("a folder");
-        let config = NodeConfig {
+        let key_file = new_key_file(&folder);
+        let mut config = NodeConfig {
             data_dir: folder.clone(),
             genesis: self.genesis.clone(),
             key: member.key.clone(),
-            key_file: folder.join("key"),
+            key_file,
             network: NetworkConfig {
                 listen: vec![member.address.clone()],
                 bootstrap,
@@ -131,23 +152,42 @@ impl Cluster {
             pool: PoolLimits::default(),
             observe: false,
             vote_without_log: false,
+            after_halt: false,
+            trust: Vec::new(),
         };
-        let node = Node::start(config, &mut Registry::default()).await.expect("the node starts");
+        change(&mut config);
+        let node = Node::start(config, &mut Registry::default()).await?;
         let handle = node.handle();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             let stopped = async move { drop(stopped.await) };
-            node.run_until(stopped).await.expect("the node runs until it is stopped");
+            node.run_until(stopped).await
         });
         member.running = Some(Running { handle, stop, task });
+        Ok(())
+    }
+
+    /// Waits until a node ends by itself, and gives why.
+    pub async fn end_of(&mut self, index: usize) -> NodeError {
+        let Running { handle, stop, task } = self.members[index].running.take().expect("the node runs");
+        drop(handle);
+        let ended = tokio::time::timeout(PATIENCE, task).await.expect("it ends in time");
+        drop(stop);
+        ended.expect("it ends in order").expect_err("it ends by itself")
+    }
+
+    /// Where a node has its database, and its key beside.
+    pub fn folder(&self, index: usize) -> PathBuf {
+        self.folder.path().join(index.to_string())
     }
 
     /// Stops a node.
     pub async fn stop_one(&mut self, index: usize) {
         let Running { handle, stop, task } = self.members[index].running.take().expect("the node runs");
         drop(handle);
-        stop.send(()).expect("the node waits for it");
-        task.await.expect("the node ends in order");
+        // One that has ended does not wait for it.
+        let _ = stop.send(());
+        task.await.expect("the node ends in order").expect("the node runs until it is stopped");
     }
 
     /// Removes the database of a node that does not run; what lies beside its key stays.
@@ -204,6 +244,16 @@ impl Cluster {
             assert!(hashes.windows(2).all(|pair| pair[0] == pair[1]), "two blocks at height {height}");
         }
     }
+}
+
+/// The file of a key in this folder, where there is none yet with the record of a new one.
+pub fn new_key_file(folder: &Path) -> PathBuf {
+    let file = folder.join("key");
+    if !file.exists() {
+        std::fs::write(&file, "the test holds the key").expect("a file");
+        VotingRecord::beside(&file).create().expect("a new record");
+    }
+    file
 }
 
 impl Member {

@@ -18,3 +18,5 @@ mod floods;
 mod hostile_peers;
 mod rpc_calls;
 mod rpc_hostile;
+mod trust;
+mod voting;

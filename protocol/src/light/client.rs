@@ -1,17 +1,20 @@
 //! Which headers are final, from genesis on, one epoch after the other (E7; `consensus/docs/protocol.md`,
 //! The end of an epoch).
 
+use super::checkpoint::{Checkpoint, CheckpointError};
 use crate::authority::AuthoritySet;
 use crate::block::Header;
 use crate::codec::{Decode, Encode};
 use crate::crypto::{ChainId, Hash};
 use crate::finality::{Certificate, CertificateError, Electorate, Subject};
-use crate::primitives::{Epoch, OutOfRange};
+use crate::primitives::{Epoch, Height, OutOfRange};
 
 /// Knows who finalizes in one epoch of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LightClient {
     electorate: Electorate,
+    /// The block that it trusts beside, where it does not start from genesis.
+    checkpoint: Option<Checkpoint>,
 }
 
 /// From an epoch to the next.
@@ -44,6 +47,22 @@ pub enum FinalityError {
         /// The client's.
         expected: Epoch,
     },
+    /// A header below the checkpoint, so one that may be of another history.
+    #[error("the header at height {found} is older than the trusted block {trusted}")]
+    BelowCheckpoint {
+        /// The header's height.
+        found: Height,
+        /// What the client trusts.
+        trusted: Checkpoint,
+    },
+    /// Another header where the checkpoint stands: there are two histories.
+    #[error("block {found} is not the trusted block {trusted}: it is of another history, whoever signed it")]
+    OtherThanTrusted {
+        /// What came.
+        found: Checkpoint,
+        /// What the client trusts.
+        trusted: Checkpoint,
+    },
     /// Not a finalization, or that of another block.
     #[error("the certificate is not a finalization of block {0}")]
     NotItsFinalization(Hash),
@@ -73,7 +92,22 @@ impl LightClient {
     /// A client that trusts these to be the authorities of this epoch: those of genesis in epoch 0, or
     /// what it learned before.
     pub const fn new(electorate: Electorate) -> Self {
-        Self { electorate }
+        Self { electorate, checkpoint: None }
+    }
+
+    /// A client that trusts this block to be on the chain, and nobody who decided below it. The header is
+    /// that block's, and the authorities are those of the block above: whoever gives them need not be trusted.
+    ///
+    /// # Errors
+    /// See [`CheckpointError`]; the checks run in the order of its variants.
+    pub fn from_checkpoint(
+        checkpoint: Checkpoint,
+        chain: ChainId,
+        header: &Header,
+        authorities: AuthoritySet,
+    ) -> Result<Self, CheckpointError> {
+        let epoch = checkpoint.check(chain, header, &authorities)?;
+        Ok(Self { electorate: Electorate { chain, epoch, authorities }, checkpoint: Some(checkpoint) })
     }
 
     /// The authorities that the client knows, with their epoch.
@@ -113,6 +147,15 @@ impl LightClient {
         }
         if header.epoch != epoch {
             return Err(FinalityError::OtherEpoch { found: header.epoch, expected: epoch });
+        }
+        if let Some(trusted) = self.checkpoint {
+            if header.height < trusted.height {
+                return Err(FinalityError::BelowCheckpoint { found: header.height, trusted });
+            }
+            let found = Checkpoint::of(header);
+            if trusted.contradicts(found.height, &found.block) {
+                return Err(FinalityError::OtherThanTrusted { found, trusted });
+            }
         }
         let block = header.hash();
         match finalization.subject {

@@ -142,7 +142,8 @@ async fn same_folder(trial: &mut Trial) -> Result<(), FaultError> {
     Ok(())
 }
 
-/// The key without the note that it has voted, and no database: the twin votes too.
+/// The key without the record of what it has signed, and no database: the twin votes too, from the epoch on
+/// that begins while it runs.
 async fn copied_key(trial: &mut Trial) -> Result<(), FaultError> {
     let wallet = copy_wallet(trial, "copied-key", false)?;
     let data = wallet.with_file_name("data");
@@ -228,7 +229,7 @@ async fn client(twin: &Validator) -> Option<RpcClient> {
     None
 }
 
-/// A copy of the victim's key in a folder of its own, with or without the note that it has voted.
+/// A copy of the victim's key in a folder of its own, with or without the record of what it has signed.
 fn copy_wallet(trial: &Trial, folder: &str, with_note: bool) -> Result<PathBuf, FaultError> {
     let from = trial.cluster.files().validator_wallet_path(VICTIM);
     let dir = trial.cluster.files().dir().join(folder);

@@ -7,5 +7,5 @@ mod rpc_client;
 
 pub use endpoint::{Endpoint, EndpointError};
 pub use follow::{Follow, Followed};
-pub use proof::{ProofError, WalkError, walk_to};
+pub use proof::{ProofError, WalkError, walk_from, walk_to};
 pub use rpc_client::RpcClient;

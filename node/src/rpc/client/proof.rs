@@ -7,8 +7,8 @@ use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::finality::{Certificate, Electorate};
 use evchain_protocol::genesis::GenesisBlock;
 use evchain_protocol::light::{
-    EpochStep, FinalityError, LightClient, MAX_STATE_ENTRY_PROOF_BYTES, StateEntryError, StateEntryProof,
-    StepError,
+    Checkpoint, CheckpointError, EpochStep, FinalityError, LightClient, MAX_STATE_ENTRY_PROOF_BYTES,
+    StateEntryError, StateEntryProof, StepError,
 };
 use evchain_protocol::primitives::Epoch;
 use evchain_protocol::state::value::StateValue;
@@ -16,8 +16,8 @@ use evchain_protocol::state::value::StateValue;
 use super::rpc_client::RpcClient;
 use crate::rpc::api::NodeApiClient;
 use crate::rpc::authority_types::EpochStepInfo;
-use crate::rpc::error::RpcError;
-use crate::rpc::types::{HexBytes, ProofInfo};
+use crate::rpc::error::{CallError, RpcError};
+use crate::rpc::types::{BlockKey, HexBytes, ProofInfo};
 
 /// The longest encoded header or certificate, in bytes.
 const MAX_PART_BYTES: usize = 16 * 1024;
@@ -59,6 +59,12 @@ pub enum WalkError {
     /// Who joined and left does not make a set.
     #[error(transparent)]
     Authorities(#[from] AuthoritySetError),
+    /// The nodes do not have the trusted block.
+    #[error("no node that answers has the trusted block {0}: it is behind, or on another history")]
+    NotTheTrusted(Checkpoint),
+    /// The trusted block leads to other authorities than the nodes say.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// The step leads nowhere.
     #[error(transparent)]
     Step(#[from] StepError),
@@ -109,8 +115,38 @@ pub async fn walk_to(
     rpc: &RpcClient,
 ) -> Result<LightClient, WalkError> {
     let authorities = genesis.authorities.clone();
-    let mut client = LightClient::new(Electorate { chain: genesis.chain, epoch: Epoch::ZERO, authorities });
-    while client.electorate().epoch < epoch {
+    let client = LightClient::new(Electorate { chain: genesis.chain, epoch: Epoch::ZERO, authorities });
+    walk(client, epoch, rpc).await
+}
+
+/// Walks from a trusted block to an epoch. Of the authorities from before that block, whose keys may be in any
+/// hands by now, nothing is believed: the way from genesis only finds those after it, whom its header
+/// commits to.
+///
+/// # Errors
+/// See [`WalkError`].
+pub async fn walk_from(
+    trusted: Checkpoint,
+    epoch: Epoch,
+    genesis: &GenesisBlock,
+    rpc: &RpcClient,
+) -> Result<LightClient, WalkError> {
+    let header = match rpc.header(BlockKey::Id(trusted.block)).await.map_err(RpcError::from) {
+        Err(RpcError::Call(CallError::NotFound(_))) => return Err(WalkError::NotTheTrusted(trusted)),
+        answer => answer?.header,
+    };
+    // Before a walk as far as this header says.
+    if Checkpoint::of(&header) != trusted {
+        return Err(WalkError::NotTheTrusted(trusted));
+    }
+    let (above, _) = Checkpoint::epoch_above(&header).map_err(CheckpointError::from)?;
+    let authorities = walk_to(above, genesis, rpc).await?.electorate().authorities.clone();
+    let client = LightClient::from_checkpoint(trusted, genesis.chain, &header, authorities)?;
+    walk(client, epoch, rpc).await
+}
+
+async fn walk(mut client: LightClient, to: Epoch, rpc: &RpcClient) -> Result<LightClient, WalkError> {
+    while client.electorate().epoch < to {
         let Electorate { epoch, authorities, .. } = client.electorate();
         let step = rpc.epoch_step(*epoch).await.map_err(RpcError::from)?;
         let step = step.decode(*epoch, authorities)?;
