@@ -20,7 +20,8 @@ impl Pace {
         // A short block says little about each transaction, since the deadlines and the roots take their time too.
         let count = u32::try_from(transactions.max(LEAST)).unwrap_or(u32::MAX);
         let each = took / count;
-        self.each = if each >= self.each { each } else { self.each - (self.each - each) / TRUST };
+        // Bad news at once, good news by and by.
+        self.each = each.max(self.each.saturating_sub(self.each.saturating_sub(each) / TRUST));
     }
 
     /// The most transactions for a block that may take this long.

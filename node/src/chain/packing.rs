@@ -32,12 +32,12 @@ pub(super) fn pack(
         }
         warn!(transactions = count, %error, "chain: a block does not fit, half of it is tried");
         built.transactions.truncate(count / 2);
-        built = build_block(parent, time, built.transactions).map_err(failed)?;
+        built = build_block(parent, time, built.transactions).map_err(|error| failed(&error))?;
     }
 }
 
 /// Nobody else's block is at fault where this node cannot build its own.
-pub(super) fn failed(error: BlockError) -> ChainError {
+pub(super) fn failed(error: &BlockError) -> ChainError {
     ChainError::Internal(error.to_string())
 }
 

@@ -15,7 +15,7 @@ pub(super) enum EncodeError {
     #[error(transparent)]
     TooMany(#[from] TooManyItems),
     #[error("a body of {0} bytes, but at most {1} were to be used")]
-    TooLong(usize, usize),
+    Unfit(usize, usize),
     #[error(transparent)]
     TooLarge(#[from] PayloadTooLarge),
 }
@@ -25,7 +25,7 @@ pub(super) fn encode(transactions: Vec<SignedTransaction>, max_bytes: usize) -> 
     let list: Transactions = List::new(transactions)?;
     let bytes = codec::encode(&list);
     if bytes.len() > max_bytes {
-        return Err(EncodeError::TooLong(bytes.len(), max_bytes));
+        return Err(EncodeError::Unfit(bytes.len(), max_bytes));
     }
     Ok(Payload::new(bytes)?)
 }

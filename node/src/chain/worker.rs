@@ -115,7 +115,7 @@ impl Worker {
                     }
                 }
             });
-            pack(parent, time, built.map_err(failed)?, MAX_PAYLOAD_BYTES)
+            pack(parent, time, built.map_err(|error| failed(&error))?, MAX_PAYLOAD_BYTES)
         })?;
         let (built, payload) = packed?;
         for (transaction, reason) in &built.rejected {

@@ -107,6 +107,4 @@ impl Candidates {
 }
 
 #[cfg(test)]
-mod builds;
-#[cfg(test)]
 mod tests;

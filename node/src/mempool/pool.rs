@@ -120,8 +120,8 @@ impl Pool {
             return Err(PoolError::NonceTooFar { given: nonce, next: terms.next, max });
         }
         let lane = Lane::of(transaction.action(), terms.is_free);
-        let none = Sender::default();
-        let sender = self.senders.get(transaction.sender()).unwrap_or(&none);
+        let nobody = Sender::default();
+        let sender = self.senders.get(transaction.sender()).unwrap_or(&nobody);
         let old = sender.waiting.get(&nonce);
         if old.is_some_and(|old| !old.may_be_replaced_by(lane, terms.fee)) {
             return Err(PoolError::NonceTaken(nonce));

@@ -1,6 +1,8 @@
 //! Goal: a leader tries settlements and decisions first, for their share of the block, and nothing twice (M12).
 //! Method: batches made up by hand; the pool behind them has no more to give.
 
+mod builds;
+
 use std::sync::Arc;
 use std::time::Duration;
 

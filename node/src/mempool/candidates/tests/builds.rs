@@ -21,12 +21,12 @@ use tempfile::TempDir;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use super::{Batch, Candidates};
 use crate::chain::{BlockLimits, BuildOrder, Built, ChainError, ChainHandle, OpenedChain};
 use crate::mempool::handle::Command;
-use crate::mempool::{MempoolHandle, MempoolStatus, Rank};
+use crate::mempool::{Batch, Candidates, MempoolHandle, MempoolStatus, Rank};
 
 const PATIENCE: Duration = Duration::from_mins(1);
+const LIMITS: BlockLimits = BlockLimits { transactions: 100, bytes: 1024 * 1024, time: PATIENCE };
 const RANK: Rank = Rank { turn: 1, price: std::cmp::Reverse(0), arrival: 1 };
 
 /// A ledger that nobody else uses.
@@ -100,16 +100,12 @@ impl Ledger {
     /// These candidates, of which this pool says that it has more.
     fn more_of(&self, rest: Vec<Arc<VerifiedTransaction>>, pool: &Played) -> Candidates {
         let batch = Batch { rest, last: Some(RANK), ..Batch::default() };
-        Candidates::new(pool.handle.clone(), batch, self.limits())
+        Candidates::new(pool.handle.clone(), batch, LIMITS)
     }
 
     fn all_of(&self, rest: Vec<Arc<VerifiedTransaction>>) -> Candidates {
         let batch = Batch { rest, ..Batch::default() };
-        Candidates::new(Played::new(self.id).handle, batch, self.limits())
-    }
-
-    fn limits(&self) -> BlockLimits {
-        BlockLimits { transactions: 100, bytes: 1024 * 1024, time: PATIENCE }
+        Candidates::new(Played::new(self.id).handle, batch, LIMITS)
     }
 
     fn order(&self, parent: BlockRef, candidates: Candidates) -> BuildOrder {
@@ -125,7 +121,7 @@ impl Ledger {
             idle: Span::ZERO,
         };
         let time = Timestamp::new(parent.time_ms.get() + 1);
-        BuildOrder { request, time, limits: self.limits(), candidates, or_empty: false }
+        BuildOrder { request, time, limits: LIMITS, candidates, or_empty: false }
     }
 
     /// Builds in a task of its own.
