@@ -12,13 +12,14 @@ use evchain_protocol::genesis::Genesis;
 use evchain_protocol::light::Checkpoint;
 use evchain_protocol::params::Params;
 use evchain_protocol::primitives::{Height, View};
+use evchain_protocol::state::account;
 use evchain_protocol::state::authority::Authorities;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
-use crate::chain::{BlockLimits, ChainHandle, OpenError, OpenedChain};
+use crate::chain::{BlockLimits, ChainHandle, ChainReader, OpenError, OpenedChain};
 use crate::consensus::{
     ConsensusHandle, ConsensusLog, EpochTurn, EventLoop, GossipedFinalization, Halted, Proposer,
     RecoveredLog, Serving, Standing, VotingError, VotingRight, take_frames, timing,
@@ -28,7 +29,8 @@ use crate::gossip;
 use crate::known_addresses::KnownAddresses;
 use crate::mempool::{self, MempoolHandle, PoolLimits};
 use crate::network::{
-    self, GossipMessage, NetworkConfig, NetworkEvent, NetworkEvents, NetworkHandle, NetworkMetrics, Topic,
+    self, GossipMessage, Members, NetworkConfig, NetworkEvent, NetworkEvents, NetworkHandle, NetworkMetrics,
+    Topic,
 };
 use crate::store::StoreError;
 use crate::store::tables::HaltNote;
@@ -49,7 +51,7 @@ pub struct NodeConfig {
     pub key: KeyPair,
     /// The file that the key is from, beside which it is noted that it has voted.
     pub key_file: PathBuf,
-    /// The network.
+    /// The network, but for its members, whom the node knows from the chain.
     pub network: NetworkConfig,
     /// The limits of the mempool.
     pub pool: PoolLimits,
@@ -154,6 +156,7 @@ impl Node {
         let engine = engine(&opened, &params, key.clone(), records, right.may_vote())?;
 
         let metrics = NetworkMetrics::registered(registry);
+        let network = NetworkConfig { members: members(opened.reader.clone()), ..network };
         let (network, mut events) = network::start(network, chain_id, &key, metrics)?;
         let addresses = link(&opened, &network).await?;
 
@@ -252,6 +255,18 @@ impl Node {
             warn!("node: somebody still talks to the ledger; stopping without it");
         }
     }
+}
+
+/// Whom the chain has admitted, as the network asks for it. A sponsored account is no member: whoever has a coin
+/// can make as many as it likes.
+fn members(chain: ChainReader) -> Members {
+    Members::known_by(move |key| match chain.state().account(key) {
+        Ok(found) => found.is_some_and(|found| matches!(found.standing, account::Standing::Admitted(_))),
+        Err(error) => {
+            warn!(%error, "node: cannot look up whether a peer is admitted");
+            false
+        }
+    })
 }
 
 /// Tells the network who the authorities are and where they said that they are. The set is in force before

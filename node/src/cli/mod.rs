@@ -1,6 +1,7 @@
 //! The command line: what a person does by hand with a node and a wallet.
 
 mod agent;
+mod allow_list;
 mod args;
 mod authority;
 mod charge;

@@ -10,9 +10,11 @@ use evchain_protocol::light::Checkpoint;
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
+use super::allow_list::AllowFile;
 use super::args::WalletArgs;
 use super::exit::UsageError;
 use super::genesis;
@@ -30,7 +32,7 @@ use crate::wallet::Wallet;
 /// `info,evchain_node::network=debug`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  evchain start --genesis genesis.json --wallet authority.json --data data \\\n      --listen /ip4/0.0.0.0/tcp/9000 --peer /ip4/10.0.0.2/tcp/9000/p2p/12D3KooW...\n  evchain start --config node.toml\n\nThe TOML file can have genesis, wallet, data, listen, announce, peers (for --peer), allow, rpc, metrics,\nrpc_allow_hosts, rpc_cors, observe, trust and log_json, and the tables network_limits, rpc_limits and mempool. What --listen, --announce and\n--peer name stands in place of the file's lists, --allow, --rpc-allow-host and --rpc-cors are added; of the others the command\nline wins. `wallet`, `genesis` and `data` are relative to the file's folder there."
+    after_help = "Examples:\n  evchain start --genesis genesis.json --wallet authority.json --data data \\\n      --listen /ip4/0.0.0.0/tcp/9000 --peer /ip4/10.0.0.2/tcp/9000/p2p/12D3KooW...\n  evchain start --config node.toml\n\nThe TOML file can have genesis, wallet, data, listen, announce, peers (for --peer), open, allow,\nallow_file, rpc, metrics, rpc_allow_hosts, rpc_cors, observe, trust and log_json, and the tables network_limits, rpc_limits and mempool. What --listen, --announce and\n--peer name stands in place of the file's lists, --allow, --rpc-allow-host and --rpc-cors are added; of the others the command\nline wins. `wallet`, `genesis` and `data` are relative to the file's folder there."
 )]
 pub struct StartArgs {
     /// A TOML file with some of these options, as below.
@@ -55,9 +57,16 @@ pub struct StartArgs {
     /// A peer to stay connected with, ending in /p2p/ and its peer id; repeat for several.
     #[arg(long = "peer", value_name = "MULTIADDR")]
     peers: Vec<Multiaddr>,
-    /// Let only this key connect, besides authorities and --peer; repeat for several.
-    #[arg(long = "allow", value_name = "ADDRESS")]
+    /// Let this key connect, besides authorities, --peer and the keys that the chain has admitted; repeat for
+    /// several.
+    #[arg(long = "allow", value_name = "ADDRESS", conflicts_with = "open")]
     allow: Vec<PublicKey>,
+    /// The same for the keys in this file, one a line; read again on SIGHUP.
+    #[arg(long, value_name = "FILE", conflicts_with = "open")]
+    allow_file: Option<PathBuf>,
+    /// Let anybody connect, within the limits.
+    #[arg(long)]
+    open: bool,
     /// Where to serve RPC, /health and /metrics [default: 127.0.0.1:9100].
     #[arg(long, value_name = "IP:PORT")]
     rpc: Option<SocketAddr>,
@@ -112,6 +121,8 @@ struct ConfigFile {
     announce: Vec<Multiaddr>,
     peers: Vec<Multiaddr>,
     allow: Vec<PublicKey>,
+    allow_file: Option<PathBuf>,
+    open: bool,
     rpc: Option<SocketAddr>,
     metrics: Option<SocketAddr>,
     rpc_allow_hosts: Vec<String>,
@@ -133,7 +144,8 @@ impl ConfigFile {
         let mut config: Self =
             toml::from_str(&text).map_err(|error| UsageError(format!("{}: {error}", path.display())))?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        for file in [&mut config.genesis, &mut config.wallet, &mut config.data].into_iter().flatten() {
+        let files = [&mut config.genesis, &mut config.wallet, &mut config.data, &mut config.allow_file];
+        for file in files.into_iter().flatten() {
             *file = folder.join(&*file);
         }
         Ok(config)
@@ -144,6 +156,7 @@ impl ConfigFile {
 struct Settings {
     node: NodeConfig,
     rpc: RpcConfig,
+    allow_file: Option<AllowFile>,
 }
 
 impl StartArgs {
@@ -161,8 +174,12 @@ impl StartArgs {
         if listen.is_empty() {
             listen.push("/ip4/0.0.0.0/tcp/9000".parse().context("the default address")?);
         }
-        let allow: BTreeSet<PublicKey> = self.allow.into_iter().chain(file.allow).collect();
-        let admission = if allow.is_empty() { Admission::Open } else { Admission::AllowList(allow) };
+        let admission = if self.open || file.open { Admission::Open } else { Admission::Members };
+        let listed: BTreeSet<PublicKey> = self.allow.into_iter().chain(file.allow).collect();
+        let (allow_file, listed) = match self.allow_file.or(file.allow_file) {
+            Some(path) => AllowFile::open(path, listed).map(|(file, listed)| (Some(file), listed))?,
+            None => (None, listed),
+        };
         let rpc = RpcConfig {
             listen: self.rpc.or(file.rpc).unwrap_or(RpcConfig::default().listen),
             metrics: self.metrics.or(file.metrics).map_or(MetricsAt::FirstFree, MetricsAt::Address),
@@ -182,7 +199,9 @@ impl StartArgs {
                 announce: either(self.announce, file.announce),
                 bootstrap: either(self.peers, file.peers),
                 admission,
+                listed,
                 limits: file.network_limits,
+                ..NetworkConfig::default()
             },
             pool: file.mempool,
             observe: self.observe || file.observe,
@@ -190,7 +209,7 @@ impl StartArgs {
             after_halt: self.after_halt,
             trust: self.trust.into_iter().chain(file.trust).collect(),
         };
-        Ok(Settings { node, rpc })
+        Ok(Settings { node, rpc, allow_file })
     }
 }
 
@@ -216,7 +235,7 @@ pub(super) async fn run(mut args: StartArgs) -> anyhow::Result<()> {
     start_log(args.log_json || file.log_json);
     let (json, stop_with_stdin) = (args.json, args.stop_with_stdin);
     args.config = None;
-    let Settings { node, rpc } = args.settings(file)?;
+    let Settings { node, rpc, allow_file } = args.settings(file)?;
     // Set up before anything starts, so that a signal during the start is not lost.
     let stop = stopped(stop_with_stdin)?;
 
@@ -229,11 +248,14 @@ pub(super) async fn run(mut args: StartArgs) -> anyhow::Result<()> {
             return Err(error.into());
         }
     };
+    let following =
+        allow_file.map(|file| AbortOnDropHandle::new(tokio::spawn(file.follow(node.handle().network))));
     say_ready(&node.handle(), &rpc, json).await?;
     // The RPC ends first: the node waits for everybody who talks to its ledger.
     let result = node
         .run_until(async move {
             stop.await;
+            drop(following);
             rpc.stop().await;
         })
         .await;

@@ -2,13 +2,11 @@
 //! bytes for each that was ever established, so their number over time is bounded too.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
-use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
     ToSwarm, dummy,
@@ -16,11 +14,12 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 
 use super::config::RateLimit;
+use super::host::Host;
 use super::limits::{Admit, Rates};
 
 /// Refuses inbound connections of hosts that connect too often, before their handshake.
 pub(super) struct Arrivals {
-    rates: Rates<IpAddr>,
+    rates: Rates<Host>,
 }
 
 /// A host connects too often.
@@ -44,12 +43,8 @@ impl NetworkBehaviour for Arrivals {
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        let host = match remote.iter().next() {
-            Some(Protocol::Ip4(host)) => IpAddr::V4(host),
-            Some(Protocol::Ip6(host)) => IpAddr::V6(host),
-            // TCP listeners report nothing else.
-            _ => return Ok(()),
-        };
+        // TCP listeners report nothing but IP addresses.
+        let Some(host) = Host::of(remote) else { return Ok(()) };
         match self.rates.admit(&host, Instant::now()) {
             Admit::Yes => Ok(()),
             Admit::Drop | Admit::Disconnect => Err(ConnectionDenied::new(TooManyArrivals)),

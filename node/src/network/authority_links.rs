@@ -111,6 +111,11 @@ impl AuthorityLinks {
         self.authorities.send_replace(Arc::new(authorities));
     }
 
+    /// How many links there are, open or not.
+    pub(super) fn count(&self) -> usize {
+        self.links.len()
+    }
+
     /// Tells the peer's link, if it has one, whether there is a connection to open a stream on.
     pub(super) fn set_connected(&self, key: &PublicKey, is_connected: bool) {
         if let Some(link) = self.links.get(key) {

@@ -2,31 +2,31 @@
 
 use std::time::Duration;
 
-use libp2p::allow_block_list::{self, AllowedPeers, BlockedPeers};
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{Swarm, SwarmBuilder, identify, noise, ping, tcp, yamux};
 
 use super::arrivals::Arrivals;
 use super::config::NetworkLimits;
+use super::door::Door;
 use super::error::StartError;
 use super::gossip::{self, Gossipsub};
 use super::protocols::Protocols;
+use super::stall::ImpatientYamux;
 use super::sync::{self, SyncBehaviour};
 
-/// Streams that one connection may have open.
-const MAX_STREAMS_PER_CONNECTION: usize = 256;
+/// Streams that one connection may have open, each with up to 256 KiB that nobody has read yet. Above the own
+/// requests that may wait and the streams of every protocol together.
+const MAX_STREAMS_PER_CONNECTION: usize = 128;
+/// Of these, inbound ones whose protocol is not agreed on.
+const MAX_NEGOTIATING_STREAMS: usize = 32;
 
 /// A full node's protocols. Who may connect comes first: a connection that is refused there
 /// never reaches the others.
 #[derive(NetworkBehaviour)]
 pub(super) struct NodeBehaviour {
-    arrivals: Arrivals,
-    pub(super) limits: connection_limits::Behaviour,
-    pub(super) allowed: Toggle<allow_block_list::Behaviour<AllowedPeers>>,
-    pub(super) blocked: allow_block_list::Behaviour<BlockedPeers>,
+    pub(super) door: Door,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
     pub(super) gossip: Gossipsub,
@@ -39,16 +39,13 @@ impl NodeBehaviour {
         keys: &Keypair,
         protocols: &Protocols,
         limits: &NetworkLimits,
-        has_allow_list: bool,
+        door: Door,
     ) -> Result<Self, StartError> {
         let identify = identify::Config::new(protocols.version.clone(), keys.public())
             .with_agent_version(concat!("evchain/", env!("CARGO_PKG_VERSION")).to_owned())
             .with_cache_size(0);
         Ok(Self {
-            arrivals: Arrivals::new(limits.arrival_rate),
-            limits: connection_limits(limits),
-            allowed: Toggle::from(has_allow_list.then(allow_block_list::Behaviour::default)),
-            blocked: allow_block_list::Behaviour::default(),
+            door,
             identify: identify::Behaviour::new(identify),
             ping: liveness(limits),
             gossip: gossip::gossipsub(keys, protocols, limits)?,
@@ -84,10 +81,11 @@ pub(super) fn swarm<B: NetworkBehaviour>(
     behaviour: B,
     limits: &NetworkLimits,
 ) -> Result<Swarm<B>, StartError> {
+    let patience = Duration::from_millis(limits.stall_timeout_ms);
     let multiplexer = || {
         let mut config = yamux::Config::default();
         config.set_max_num_streams(MAX_STREAMS_PER_CONNECTION);
-        config
+        ImpatientYamux { config, patience }
     };
     let swarm = SwarmBuilder::with_existing_identity(keys)
         .with_tokio()
@@ -96,7 +94,9 @@ pub(super) fn swarm<B: NetworkBehaviour>(
         .with_behaviour(|_| behaviour)
         .map_err(|error| StartError::Settings(error.to_string()))?
         .with_swarm_config(|config| {
-            config.with_idle_connection_timeout(Duration::from_millis(limits.idle_timeout_ms))
+            config
+                .with_idle_connection_timeout(Duration::from_millis(limits.idle_timeout_ms))
+                .with_max_negotiating_inbound_streams(MAX_NEGOTIATING_STREAMS)
         })
         .with_connection_timeout(Duration::from_millis(limits.handshake_timeout_ms))
         .build();

@@ -6,6 +6,8 @@ use evchain_protocol::crypto::PublicKey;
 use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
 
+use super::members::Members;
+
 /// How a node takes part in the network.
 #[derive(Debug, Clone, Default)]
 pub struct NetworkConfig {
@@ -19,38 +21,50 @@ pub struct NetworkConfig {
     pub bootstrap: Vec<Multiaddr>,
     /// Who may connect.
     pub admission: Admission,
+    /// Keys that may connect besides the chain's members.
+    /// [`NetworkHandle::set_listed`](super::NetworkHandle::set_listed) replaces them.
+    pub listed: BTreeSet<PublicKey>,
+    /// Whom the chain has admitted. A node sets this itself, from its chain.
+    pub members: Members,
     /// The limits.
     pub limits: NetworkLimits,
 }
 
 /// Who may connect, in either direction. Connections of others end after the Noise handshake,
 /// before any protocol starts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Admission {
-    /// Anybody, within the limits.
+    /// The chain's members, the listed keys, the authorities and the bootstrap peers.
     #[default]
+    Members,
+    /// Anybody, within the limits.
     Open,
-    /// These keys, the authorities and the bootstrap peers.
-    AllowList(BTreeSet<PublicKey>),
 }
 
 /// The limits of a node's network. Sizes in bytes, times in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NetworkLimits {
-    /// Connections in all, both directions.
+    /// Connections in all, both directions. Those of authorities and bootstrap peers do not count.
     pub max_connections: u32,
+    /// The same with one host: an IPv4 address, or the /64 of an IPv6 address.
+    pub max_connections_per_host: u32,
     /// Connections to one peer. Above 2, so that a peer that lost power can come back while its
     /// old connections have not timed out.
     pub max_connections_per_peer: u32,
-    /// Connections that have not finished their handshake, for each direction.
+    /// Connections that have not finished their handshake, for each direction. The hosts of authorities and
+    /// bootstrap peers have as many each for themselves.
     pub max_pending_connections: u32,
+    /// The same, inbound, of one other host.
+    pub max_pending_connections_per_host: u32,
     /// Inbound connections from one host. Above it they are refused before their handshake.
     pub arrival_rate: RateLimit,
     /// How long a handshake may take.
     pub handshake_timeout_ms: u64,
     /// How long a connection that nobody uses stays.
     pub idle_timeout_ms: u64,
+    /// How long a stream may wait for the other side to read, before the connection is closed.
+    pub stall_timeout_ms: u64,
     /// Time between liveness probes; a connection whose probe is unanswered for as long is closed.
     pub ping_interval_ms: u64,
     /// The first pause before dialing or opening a stream again; it doubles with each failure.
@@ -85,8 +99,12 @@ pub struct NetworkLimits {
     pub batch_delay_ms: u64,
     /// Received gossip messages that wait for the node; above, messages are ignored.
     pub gossip_queue: usize,
+    /// The same in bytes.
+    pub gossip_queue_bytes: usize,
     /// Gossip messages from one peer.
     pub gossip_rate: RateLimit,
+    /// Bytes of gossip from one peer.
+    pub gossip_byte_rate: RateLimit,
 
     /// The largest request for catching up.
     pub max_request_bytes: usize,
@@ -131,11 +149,14 @@ impl Default for NetworkLimits {
     fn default() -> Self {
         Self {
             max_connections: 256,
+            max_connections_per_host: 32,
             max_connections_per_peer: 4,
             max_pending_connections: 64,
+            max_pending_connections_per_host: 8,
             arrival_rate: RateLimit { per_second: 20, burst: 200, excess: 1 },
             handshake_timeout_ms: 5_000,
             idle_timeout_ms: 60_000,
+            stall_timeout_ms: 20_000,
             ping_interval_ms: 5_000,
             retry_initial_ms: 100,
             retry_max_ms: 2_000,
@@ -150,11 +171,13 @@ impl Default for NetworkLimits {
             consensus_receive_queue_bytes: 64 * 1024 * 1024,
             consensus_rate: RateLimit { per_second: 2_000, burst: 10_000, excess: 10 },
 
-            max_gossip_bytes: 512 * 1024,
+            max_gossip_bytes: 64 * 1024,
             batch_max_items: 256,
             batch_delay_ms: 5,
             gossip_queue: 1_024,
+            gossip_queue_bytes: 16 * 1024 * 1024,
             gossip_rate: RateLimit { per_second: 1_000, burst: 5_000, excess: 10 },
+            gossip_byte_rate: RateLimit { per_second: 8 << 20, burst: 32 << 20, excess: 10 },
 
             max_request_bytes: 1024,
             max_response_bytes: 16 * 1024 * 1024,
@@ -178,14 +201,14 @@ impl Default for NetworkLimits {
     }
 }
 
-/// A token bucket for each peer. What comes above it is dropped and counted; a peer that sends
+/// A token bucket for each peer, of messages or bytes. What comes above it is dropped and counted; a peer that sends
 /// `excess` times as much is disconnected and refused for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
-    /// Messages in the long run.
+    /// In the long run.
     pub per_second: u32,
-    /// Messages at once.
+    /// At once.
     pub burst: u32,
     /// How many times both a peer may reach before it is disconnected.
     pub excess: u32,

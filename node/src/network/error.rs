@@ -11,9 +11,6 @@ pub enum StartError {
     /// A bootstrap address without a usable `/p2p/` part at its end.
     #[error("bootstrap address {0} must end in /p2p/ and the Ed25519 peer id of the peer")]
     BootstrapWithoutPeer(Multiaddr),
-    /// A public key that no peer can have.
-    #[error("the allow list names a key that is no Ed25519 point: {0}")]
-    UnusableKey(String),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {reason}")]
     Listen {

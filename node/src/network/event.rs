@@ -69,6 +69,8 @@ pub struct GossipMessage {
     pub from: PublicKey,
     /// To be given back with the verdict.
     pub id: GossipId,
+    /// Its share of the bytes that may wait for the node.
+    pub(super) _share: OwnedSemaphorePermit,
 }
 
 /// Names a received gossip message and the peer whose score depends on it.

@@ -33,6 +33,20 @@ const ITEM_OVERHEAD: usize = 8;
 /// The envelope around the data: author, sequence number, signature, topic.
 const ENVELOPE_BYTES: usize = 1_024;
 
+/// How many of the largest messages gossipsub may find unread on a stream. Its decoder holds the limit against
+/// everything that it has read and not yet taken apart, the next message's beginning included, and gives the
+/// stream up when there is more; so the limit has to lie far above one message.
+const MESSAGES_IN_TRANSMIT_LIMIT: usize = 4;
+/// What the decoder reads at once, beyond the message that it completes.
+const READ_AHEAD_BYTES: usize = 8 * 1_024;
+
+/// Message ids in one list of what a peer has or wants, of 34 bytes each: below the 16 KiB from which on the
+/// other side gives the stream up.
+const MAX_IDS_PER_LIST: usize = 256;
+
+/// Messages that wait for one peer, of at most 64 KiB each.
+const MAX_QUEUED_FOR_PEER: usize = 512;
+
 /// The largest item that fits into a message.
 pub(super) fn max_item_len(limits: &NetworkLimits) -> usize {
     limits.max_gossip_bytes.saturating_sub(BATCH_OVERHEAD + ITEM_OVERHEAD)
@@ -127,10 +141,14 @@ pub(super) fn gossipsub(
         .validation_mode(ValidationMode::Strict)
         .validate_messages()
         .message_id_fn(message_id)
-        .max_transmit_size(limits.max_gossip_bytes + ENVELOPE_BYTES)
+        .max_transmit_size(transmit_limit(limits))
+        .max_control_messages_sent(MAX_IDS_PER_LIST)
+        // To the mesh only, as what is passed on: with many peers, sending to all would cost the most where
+        // there are the most strangers.
+        .flood_publish(false)
         // A node of a new chain has few peers: they mesh at the first heartbeat.
         .heartbeat_initial_delay(Duration::from_millis(500))
-        .connection_handler_queue_len(limits.gossip_queue.max(1))
+        .connection_handler_queue_len(MAX_QUEUED_FOR_PEER)
         .build()
         .map_err(|error| settings(error.to_string()))?;
     let topics: Vec<IdentTopic> = Topic::ALL.iter().map(|topic| protocols.gossip_topic(*topic)).collect();
@@ -147,6 +165,11 @@ pub(super) fn gossipsub(
         behaviour.subscribe(topic).map_err(|error| settings(error.to_string()))?;
     }
     Ok(behaviour)
+}
+
+fn transmit_limit(limits: &NetworkLimits) -> usize {
+    let message = limits.max_gossip_bytes.saturating_add(ENVELOPE_BYTES);
+    message.saturating_mul(MESSAGES_IN_TRANSMIT_LIMIT).saturating_add(READ_AHEAD_BYTES)
 }
 
 /// Scores below this one end a peer's connections: it passed on several invalid messages within

@@ -1,10 +1,11 @@
 //! How the node talks to the network.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use evchain_protocol::crypto::PublicKey;
 use libp2p::Multiaddr;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use super::authority_links::LinkTable;
 use super::config::NetworkLimits;
@@ -14,9 +15,13 @@ use super::event::{GossipId, Verdict};
 use super::metrics::NetworkMetrics;
 use super::protocols::Topic;
 use super::session::{SessionOpener, SessionStream};
+use super::status::NetworkStatus;
 
 /// Commands and own gossip that wait for the network's task, each.
 pub(super) const COMMAND_QUEUE: usize = 4_096;
+
+/// Bytes of own gossip that wait for the network's task.
+pub(super) const PUBLISH_QUEUE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Talks to the network's task. Clones are cheap; when the last one is gone, the network stops.
 #[derive(Clone)]
@@ -25,6 +30,9 @@ pub struct NetworkHandle {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) links: watch::Receiver<LinkTable>,
     pub(super) sessions: SessionOpener,
+    pub(super) status: watch::Receiver<NetworkStatus>,
+    /// Bytes of own gossip that may still wait for the network's task.
+    pub(super) publish_budget: Arc<Semaphore>,
     pub(super) limits: Arc<NetworkLimits>,
     pub(super) metrics: NetworkMetrics,
 }
@@ -45,11 +53,12 @@ pub struct PeerInfo {
 /// What the handle asks of the network's task.
 pub(super) enum Command {
     SetAuthorities { authorities: Vec<PublicKey>, done: oneshot::Sender<()> },
-    Publish { topic: Topic, item: Vec<u8> },
+    Publish { topic: Topic, item: Vec<u8>, _share: OwnedSemaphorePermit },
     Judge { id: GossipId, verdict: Verdict },
     Request { peer: PublicKey, bytes: Vec<u8>, reply: oneshot::Sender<Result<Vec<u8>, RequestError>> },
     Connect(ConnectRequest),
     LearnAddress(Vec<u8>),
+    SetListed(BTreeSet<PublicKey>),
     Ban { peer: PublicKey, reason: &'static str },
     ConnectedPeers(oneshot::Sender<Vec<PeerInfo>>),
     ListenAddresses(oneshot::Sender<Vec<Multiaddr>>),
@@ -60,6 +69,11 @@ impl NetworkHandle {
     /// The node's own key.
     pub fn local_key(&self) -> PublicKey {
         self.local_key
+    }
+
+    /// How well the node is connected; answers at once.
+    pub fn status(&self) -> NetworkStatus {
+        *self.status.borrow()
     }
 
     /// Sets whose consensus frames are accepted, and to whom frames can be sent. Around an
@@ -177,6 +191,15 @@ impl NetworkHandle {
         self.try_command(Command::LearnAddress(record), "address_queue")
     }
 
+    /// Sets which keys may connect besides the chain's members, in place of those set before, and disconnects
+    /// those who may no longer.
+    ///
+    /// # Errors
+    /// [`SendError::Stopped`].
+    pub async fn set_listed(&self, keys: BTreeSet<PublicKey>) -> Result<(), SendError> {
+        self.commands.send(Command::SetListed(keys)).await.map_err(|_| SendError::Stopped)
+    }
+
     /// Disconnects a peer that was found out to break the rules, and refuses it for a while: `ban_ms`, twice as
     /// long with each offence, at most `ban_max_ms`. The reason is its label in the metrics.
     ///
@@ -223,7 +246,10 @@ impl NetworkHandle {
 
     fn publish(&self, topic: Topic, item: Vec<u8>) -> Result<(), SendError> {
         check_len(item.len(), super::gossip::max_item_len(&self.limits))?;
-        self.try_command(Command::Publish { topic, item }, "publish_queue")
+        let bytes = u32::try_from(item.len()).unwrap_or(u32::MAX);
+        let share = Arc::clone(&self.publish_budget).try_acquire_many_owned(bytes);
+        let share = share.map_err(|_| self.queue_full("publish_queue"))?;
+        self.try_command(Command::Publish { topic, item, _share: share }, "publish_queue")
     }
 
     fn try_command(&self, command: Command, queue: &'static str) -> Result<(), SendError> {

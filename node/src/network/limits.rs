@@ -1,16 +1,14 @@
 //! Rates for each peer or host, as token buckets.
 
-use std::hash::Hash;
-use std::num::NonZeroUsize;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use libp2p::PeerId;
-use lru::LruCache;
 
 use super::config::RateLimit;
 
-/// What to do with a message under its sender's rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What to do with a message under its sender's rate, the mildest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Admit {
     /// Within the rate.
     Yes,
@@ -37,37 +35,65 @@ impl Rate {
     }
 
     pub(super) fn admit(&mut self, now: Instant) -> Admit {
-        if !self.tolerated.take(now) {
+        self.admit_units(1, now)
+    }
+
+    /// The same for something that counts as so many, such as bytes.
+    pub(super) fn admit_units(&mut self, units: u32, now: Instant) -> Admit {
+        if !self.tolerated.take(units, now) {
             Admit::Disconnect
-        } else if self.allowed.take(now) {
+        } else if self.allowed.take(units, now) {
             Admit::Yes
         } else {
             Admit::Drop
         }
+    }
+
+    /// Whether forgetting it changes nothing: a new rate is full too.
+    fn is_full(&self, now: Instant) -> bool {
+        self.allowed.is_full(now) && self.tolerated.is_full(now)
     }
 }
 
 /// The rates of peers.
 pub(super) type PeerRates = Rates<PeerId>;
 
-/// The rates of the peers, or hosts, that were seen last. They outlive connections, so that reconnecting
-/// does not refill a bucket.
+/// The rates of peers or hosts. They outlive connections, so that reconnecting does not refill a bucket; nor
+/// does coming under many names, since only full buckets are ever forgotten: whoever finds no room for a
+/// bucket shares one with all others who come as late.
 #[derive(Debug)]
-pub(super) struct Rates<K: Hash + Eq> {
+pub(super) struct Rates<K> {
     limit: RateLimit,
-    rates: LruCache<K, Rate>,
+    rates: BTreeMap<K, Rate>,
+    latecomers: Option<Rate>,
 }
 
-impl<K: Hash + Eq + Copy> Rates<K> {
-    const MAX_TRACKED: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
+impl<K: Ord + Copy> Rates<K> {
+    pub(super) const MAX_TRACKED: usize = 1_024;
 
     pub(super) fn new(limit: RateLimit) -> Self {
-        Self { limit, rates: LruCache::new(Self::MAX_TRACKED) }
+        Self { limit, rates: BTreeMap::new(), latecomers: None }
     }
 
     pub(super) fn admit(&mut self, key: &K, now: Instant) -> Admit {
+        self.admit_units(key, 1, now)
+    }
+
+    /// The same for something that counts as so many, such as bytes.
+    pub(super) fn admit_units(&mut self, key: &K, units: u32, now: Instant) -> Admit {
         let limit = self.limit;
-        self.rates.get_or_insert_mut(*key, || Rate::new(limit, now)).admit(now)
+        if !self.rates.contains_key(key) && self.rates.len() >= Self::MAX_TRACKED {
+            self.rates.retain(|_, rate| !rate.is_full(now));
+            if self.rates.len() >= Self::MAX_TRACKED {
+                let shared = self.latecomers.get_or_insert_with(|| Rate::new(limit, now));
+                // Nobody is to blame alone for what all of them do.
+                return match shared.admit_units(units, now) {
+                    Admit::Yes => Admit::Yes,
+                    Admit::Drop | Admit::Disconnect => Admit::Drop,
+                };
+            }
+        }
+        self.rates.entry(*key).or_insert_with(|| Rate::new(limit, now)).admit_units(units, now)
     }
 }
 
@@ -84,14 +110,22 @@ impl Bucket {
         Self { per_second, size, tokens: size, filled_at: now }
     }
 
-    fn take(&mut self, now: Instant) -> bool {
-        let passed = now.saturating_duration_since(self.filled_at).as_secs_f64();
-        self.tokens = (self.tokens + passed * self.per_second).min(self.size);
+    fn take(&mut self, units: u32, now: Instant) -> bool {
+        self.tokens = self.tokens_at(now);
         self.filled_at = now;
-        let enough = self.tokens >= 1.0;
+        let enough = self.tokens >= f64::from(units);
         if enough {
-            self.tokens -= 1.0;
+            self.tokens -= f64::from(units);
         }
         enough
+    }
+
+    fn is_full(&self, now: Instant) -> bool {
+        self.tokens_at(now) >= self.size
+    }
+
+    fn tokens_at(&self, now: Instant) -> f64 {
+        let passed = now.saturating_duration_since(self.filled_at).as_secs_f64();
+        (self.tokens + passed * self.per_second).min(self.size)
     }
 }

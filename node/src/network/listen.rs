@@ -1,8 +1,12 @@
 //! The addresses that a swarm listens on, and those who ask for them.
 
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{Multiaddr, Swarm};
+use socket2::{Domain, Socket, Type};
 use tokio::sync::oneshot;
 
 use super::error::StartError;
@@ -23,6 +27,9 @@ impl ListenAddresses {
         addresses: impl IntoIterator<Item = Multiaddr>,
     ) -> Result<Self, StartError> {
         let mut is_expected = false;
+        let addresses: Vec<Multiaddr> = addresses.into_iter().collect();
+        // All of them before the first: two of the own addresses may share a port.
+        addresses.iter().try_for_each(refuse_taken)?;
         for address in addresses {
             swarm
                 .listen_on(address.clone())
@@ -53,6 +60,41 @@ impl ListenAddresses {
             answer(swarm, reply);
         }
     }
+}
+
+/// Refuses a port on which somebody listens. libp2p would share it with any other program of this user that
+/// shares its ports, such as a second node, and the system would hand each connection to one of them.
+fn refuse_taken(address: &Multiaddr) -> Result<(), StartError> {
+    let mut parts = address.iter();
+    let ip = match parts.next() {
+        Some(Protocol::Ip4(ip)) => IpAddr::V4(ip),
+        Some(Protocol::Ip6(ip)) => IpAddr::V6(ip),
+        _ => return Ok(()),
+    };
+    match parts.next() {
+        Some(Protocol::Tcp(port)) if port > 0 => bind_alone(SocketAddr::new(ip, port)).map_err(|error| {
+            let reason = match error.kind() {
+                io::ErrorKind::AddrInUse => format!(
+                    "port {port} is in use by another program, perhaps by a second node: stop that one, or \
+                         choose another port with --listen"
+                ),
+                _ => error.to_string(),
+            };
+            StartError::Listen { address: address.clone(), reason }
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Binds the address without sharing it, and lets go of it. Connections of a process that has ended, which the
+/// system remembers for a minute, are not in the way.
+fn bind_alone(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())
 }
 
 /// An address of the swarm's own, with its own `/p2p/` part.

@@ -21,6 +21,8 @@ pub struct NetworkMetrics {
     pub messages: Family<TrafficLabels, Counter>,
     /// What was not delivered or sent, by reason.
     pub drops: Family<ReasonLabels, Counter>,
+    /// Connections that were refused, or closed for others, by reason.
+    pub refusals: Family<ReasonLabels, Counter>,
     /// Peers that were disconnected and refused for a while, by reason.
     pub bans: Family<ReasonLabels, Counter>,
     /// What peers were found to have sent that no honest node sends, by reason.
@@ -29,6 +31,10 @@ pub struct NetworkMetrics {
     pub response_bytes: Gauge,
     /// The most that this was.
     pub response_bytes_peak: Gauge,
+    /// 1 while own gossip reaches nobody although there are peers, else 0.
+    pub gossip_failing: Gauge,
+    /// Connections that were closed since the other side did not take gossip.
+    pub dead_gossip_links: Counter,
     /// Dials that failed.
     pub failed_dials: Counter,
     /// Inbound connections that did not get through their handshake or were refused.
@@ -62,10 +68,14 @@ impl NetworkMetrics {
         registry.register("bytes", "Payload bytes", metrics.bytes.clone());
         registry.register("messages", "Messages", metrics.messages.clone());
         registry.register("drops", "Messages that were dropped", metrics.drops.clone());
+        registry.register("refusals", "Connections refused or closed for others", metrics.refusals.clone());
         registry.register("bans", "Peers refused for a while", metrics.bans.clone());
         registry.register("faults", "What no honest node sends", metrics.faults.clone());
         registry.register("response_bytes", "Bytes held by responses", metrics.response_bytes.clone());
         registry.register("response_bytes_peak", "The most of these", metrics.response_bytes_peak.clone());
+        registry.register("gossip_failing", "Own gossip reaches nobody", metrics.gossip_failing.clone());
+        let dead_links = metrics.dead_gossip_links.clone();
+        registry.register("dead_gossip_links", "Peers that took no gossip", dead_links);
         registry.register("failed_dials", "Dials that failed", metrics.failed_dials.clone());
         registry.register("failed_inbound", "Inbound connections refused", metrics.failed_inbound.clone());
         metrics
@@ -81,6 +91,10 @@ impl NetworkMetrics {
 
     pub(super) fn dropped(&self, reason: &'static str) {
         self.drops.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    pub(super) fn refused(&self, reason: &'static str) {
+        self.refusals.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     pub(super) fn banned(&self, reason: &'static str) {

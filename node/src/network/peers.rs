@@ -8,6 +8,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
 use super::config::NetworkLimits;
+use super::host::Host;
 use super::identity::key_of_peer;
 
 /// Addresses that are kept for one peer, beside those that it announced.
@@ -114,6 +115,16 @@ impl PeerBook {
     /// Authorities that can be dialed.
     pub(super) fn authorities(&self) -> impl Iterator<Item = PeerId> + '_ {
         self.authorities.iter().filter(|peer| self.peers.contains_key(peer)).copied()
+    }
+
+    /// The hosts at which bootstrap peers and authorities are known to be.
+    pub(super) fn lasting_hosts(&self) -> BTreeSet<Host> {
+        self.peers
+            .iter()
+            .filter(|(peer, known)| !self.is_temporary(peer, known))
+            .flat_map(|(_, known)| known.addresses.iter().chain(&known.announced))
+            .filter_map(Host::of)
+            .collect()
     }
 
     /// Dials a known peer that is not connected, now unless it is due later anyway.

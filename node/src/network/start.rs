@@ -1,26 +1,27 @@
 //! Putting the network together.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use evchain_protocol::crypto::{ChainId, KeyPair};
-use libp2p::{Multiaddr, PeerId, Swarm};
-use tokio::sync::mpsc;
+use libp2p::{Multiaddr, PeerId};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::announcement::Announcements;
 use super::authority_links::{AuthorityAcceptor, AuthorityLinks};
 use super::behaviour::{self, NodeBehaviour};
-use super::config::{Admission, NetworkConfig, NetworkLimits};
+use super::config::{NetworkConfig, NetworkLimits};
+use super::door::Door;
 use super::error::StartError;
 use super::event::{EventSenders, NetworkEvents};
-use super::handle::{COMMAND_QUEUE, NetworkHandle};
-use super::identity::{key_of_peer, libp2p_keys, peer_of_key};
+use super::handle::{COMMAND_QUEUE, NetworkHandle, PUBLISH_QUEUE_BYTES};
+use super::identity::{key_of_peer, libp2p_keys};
 use super::listen::ListenAddresses;
 use super::metrics::NetworkMetrics;
 use super::peers::peer_in;
 use super::protocols::Protocols;
 use super::session::{SessionAcceptor, SessionOpener};
+use super::status::NetworkStatus;
 use super::swarm::{Announcer, Misbehaviour, NetworkTask, Parts};
 
 /// Events about peers and addresses that wait for the node.
@@ -49,7 +50,7 @@ pub fn start(
     keys: &KeyPair,
     metrics: NetworkMetrics,
 ) -> Result<(NetworkHandle, NetworkEvents), StartError> {
-    let NetworkConfig { listen, announce, bootstrap, admission, limits } = config;
+    let NetworkConfig { listen, announce, bootstrap, admission, listed, members, limits } = config;
     let limits = Arc::new(limits);
     let protocols = Protocols::new(chain);
     let local_key = keys.public_key();
@@ -57,10 +58,9 @@ pub fn start(
     let local_peer = libp2p_keys.public().to_peer_id();
     let bootstrap = bootstrap_peers(bootstrap, local_peer)?;
 
-    let has_allow_list = admission != Admission::Open;
-    let behaviour = NodeBehaviour::new(&libp2p_keys, &protocols, &limits, has_allow_list)?;
+    let door = Door::new(admission, members, listed, &limits, metrics.clone());
+    let behaviour = NodeBehaviour::new(&libp2p_keys, &protocols, &limits, door)?;
     let mut swarm = behaviour::swarm(libp2p_keys, behaviour, &limits)?;
-    let always_allowed = allow(&mut swarm, admission, &bootstrap)?;
 
     let mut control = swarm.behaviour().streams.new_control();
     let registered = |error: libp2p_stream::AlreadyRegistered| StartError::Settings(error.to_string());
@@ -73,11 +73,15 @@ pub fn start(
     let (misbehaviours, reports) = mpsc::channel(MISBEHAVIOUR_QUEUE);
     let shared = Shared { limits, metrics, misbehaviours };
     let links = AuthorityLinks::new(local_key, control.clone(), protocols.consensus.clone(), &shared);
+    let (status, seen_status) = watch::channel(NetworkStatus::default());
     let handle = NetworkHandle {
         local_key,
         commands,
         links: links.table(),
         sessions: SessionOpener::new(control, protocols.session.clone(), &shared),
+        status: seen_status,
+        // One item always fits.
+        publish_budget: Arc::new(Semaphore::new(PUBLISH_QUEUE_BYTES.max(shared.limits.max_gossip_bytes))),
         limits: Arc::clone(&shared.limits),
         metrics: shared.metrics.clone(),
     };
@@ -96,9 +100,9 @@ pub fn start(
             AbortOnDropHandle::new(tokio::spawn(session_acceptor.run())),
         ],
         bootstrap,
-        always_allowed,
         protocols,
         events: senders,
+        status,
         limits: shared.limits,
         metrics: shared.metrics,
     });
@@ -117,29 +121,6 @@ fn bootstrap_peers(addresses: Vec<Multiaddr>, own: PeerId) -> Result<Vec<(PeerId
         }
     }
     Ok(peers)
-}
-
-/// Sets who may connect before there are authorities, and returns those who always may.
-fn allow(
-    swarm: &mut Swarm<NodeBehaviour>,
-    admission: Admission,
-    bootstrap: &[(PeerId, Multiaddr)],
-) -> Result<BTreeSet<PeerId>, StartError> {
-    let mut always: BTreeSet<PeerId> = bootstrap.iter().map(|(peer, _)| *peer).collect();
-    for peer in &always {
-        swarm.behaviour_mut().limits.bypass_peer_id(peer);
-    }
-    if let Admission::AllowList(keys) = admission {
-        for key in keys {
-            always.insert(peer_of_key(&key).map_err(|_| StartError::UnusableKey(key.to_string()))?);
-        }
-    }
-    if let Some(allowed) = swarm.behaviour_mut().allowed.as_mut() {
-        for peer in &always {
-            allowed.allow_peer(*peer);
-        }
-    }
-    Ok(always)
 }
 
 fn event_queues(limits: &NetworkLimits) -> (EventSenders, NetworkEvents) {

@@ -1,6 +1,8 @@
 //! The task that owns the swarm.
 
 mod authorities;
+mod gossiping;
+mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use evchain_protocol::crypto::PublicKey;
 use futures::StreamExt;
-use libp2p::gossipsub::{self, MessageAcceptance, MessageId, PublishError};
+use libp2p::core::ConnectedPoint;
+use libp2p::gossipsub;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionError, ConnectionId, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify, ping};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::announcement::Announcements;
@@ -21,8 +24,9 @@ use super::behaviour::{NodeBehaviour, NodeBehaviourEvent};
 use super::config::NetworkLimits;
 use super::connect::Connecting;
 use super::error::RequestError;
-use super::event::{EventSenders, GossipId, GossipMessage, NetworkEvent, Verdict};
-use super::gossip::{self, Batcher, Topics};
+use super::event::{EventSenders, NetworkEvent};
+use super::gossip::{Batcher, Topics};
+use super::gossip_health::GossipHealth;
 use super::handle::{Command, PeerInfo};
 use super::identity::{key_of_peer, peer_of_key};
 use super::limits::{Admit, PeerRates};
@@ -31,6 +35,7 @@ use super::metrics::NetworkMetrics;
 use super::offences::Offences;
 use super::peers::{PeerBook, is_same_host};
 use super::protocols::{Protocols, Topic};
+use super::status::NetworkStatus;
 use super::sync::{Asker, SyncRequests};
 pub(super) use authorities::Announcer;
 
@@ -50,6 +55,8 @@ struct ConnectedPeer {
     key: PublicKey,
     /// Of the newest connection.
     address: Multiaddr,
+    /// Whether this node dialed it.
+    is_dialed: bool,
     agent: Option<String>,
 }
 
@@ -62,9 +69,9 @@ pub(super) struct Parts {
     pub(super) announcer: Announcer,
     pub(super) acceptors: [AbortOnDropHandle<()>; 2],
     pub(super) bootstrap: Vec<(PeerId, Multiaddr)>,
-    pub(super) always_allowed: BTreeSet<PeerId>,
     pub(super) protocols: Protocols,
     pub(super) events: EventSenders,
+    pub(super) status: watch::Sender<NetworkStatus>,
     pub(super) limits: Arc<NetworkLimits>,
     pub(super) metrics: NetworkMetrics,
 }
@@ -77,18 +84,25 @@ pub(super) struct NetworkTask {
     links: AuthorityLinks,
     announcements: Announcements,
     announcer: Announcer,
+    /// When it was last said that peers may be refusing this node.
+    refusal_told_at: Option<Instant>,
     sync: SyncRequests,
     topics: Topics,
     batcher: Batcher,
+    identify_rates: PeerRates,
     gossip_rates: PeerRates,
+    gossip_byte_rates: PeerRates,
+    /// Bytes of received gossip that may wait for the node.
+    gossip_budget: Arc<Semaphore>,
+    gossip_health: GossipHealth,
     connecting: Connecting,
     peers: BTreeMap<PeerId, ConnectedPeer>,
-    banned_until: BTreeMap<PeerId, Instant>,
     offences: Offences,
-    /// Bootstrap peers and, with an allow list, those on it.
-    always_allowed: BTreeSet<PeerId>,
+    bootstrap: BTreeSet<PeerId>,
     protocols: Protocols,
     events: EventSenders,
+    status: watch::Sender<NetworkStatus>,
+    upkeep_at: Instant,
     limits: Arc<NetworkLimits>,
     metrics: NetworkMetrics,
     _acceptors: [AbortOnDropHandle<()>; 2],
@@ -97,28 +111,38 @@ pub(super) struct NetworkTask {
 impl NetworkTask {
     pub(super) fn new(parts: Parts) -> Self {
         let (limits, metrics, events) = (&parts.limits, &parts.metrics, &parts.events);
-        Self {
+        let bootstrap = parts.bootstrap.iter().map(|(peer, _)| *peer).collect();
+        let mut task = Self {
             book: PeerBook::new(parts.bootstrap, limits, Instant::now()),
             sync: SyncRequests::new(events.requests.clone(), Arc::clone(limits), metrics.clone()),
             topics: Topics::new(&parts.protocols),
             batcher: Batcher::new(limits),
+            identify_rates: PeerRates::new(limits.stream_rate),
             gossip_rates: PeerRates::new(limits.gossip_rate),
+            gossip_byte_rates: PeerRates::new(limits.gossip_byte_rate),
+            // The largest message always fits.
+            gossip_budget: Arc::new(Semaphore::new(limits.gossip_queue_bytes.max(limits.max_gossip_bytes))),
+            gossip_health: GossipHealth::default(),
             connecting: Connecting::default(),
             peers: BTreeMap::new(),
-            banned_until: BTreeMap::new(),
             offences: Offences::new(limits),
+            bootstrap,
             swarm: parts.swarm,
             addresses: parts.addresses,
-            always_allowed: parts.always_allowed,
             links: parts.links,
+            refusal_told_at: None,
             announcements: parts.announcements,
             announcer: parts.announcer,
             _acceptors: parts.acceptors,
             protocols: parts.protocols,
             events: parts.events,
+            status: parts.status,
+            upkeep_at: Instant::now(),
             limits: parts.limits,
             metrics: parts.metrics,
-        }
+        };
+        task.reserve_places();
+        task
     }
 
     /// Runs until every handle is gone or one asks for the end.
@@ -152,29 +176,16 @@ impl NetworkTask {
 
     /// When there is something to do even if nothing happens.
     fn wake_at(&self) -> Instant {
-        /// Any time that is not soon.
-        const IDLE: Duration = Duration::from_hours(1);
-        let unban_at = self.banned_until.values().min().copied();
-        [self.book.next_dial(), self.batcher.flush_at(), unban_at, Some(self.announcer.due())]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or_else(|| Instant::now() + IDLE)
+        let always = self.announcer.due().min(self.upkeep_at);
+        [self.book.next_dial(), self.batcher.flush_at()].into_iter().flatten().fold(always, Instant::min)
     }
 
     fn on_time(&mut self, now: Instant) {
         if let Some(items) = self.batcher.take_due(now) {
             self.publish(Topic::Transactions, items);
         }
-        let blocked = &mut self.swarm.behaviour_mut().blocked;
-        self.banned_until.retain(|peer, until| {
-            let stays = *until > now;
-            if !stays {
-                blocked.unblock_peer(*peer);
-            }
-            stays
-        });
         self.announce_if_due(now);
+        self.upkeep_if_due(now);
         for (peer, addresses) in self.book.take_due(now) {
             self.dial(peer, addresses, now);
         }
@@ -202,12 +213,12 @@ impl NetworkTask {
                 // Who asked may have given up.
                 let _ = done.send(());
             }
-            Command::Publish { topic: Topic::Transactions, item } => {
+            Command::Publish { topic: Topic::Transactions, item, .. } => {
                 if let Some(items) = self.batcher.push(item, Instant::now()) {
                     self.publish(Topic::Transactions, items);
                 }
             }
-            Command::Publish { topic, item } => self.publish(topic, vec![item]),
+            Command::Publish { topic, item, .. } => self.publish(topic, vec![item]),
             Command::LearnAddress(record) => drop(self.take_announcement(record)),
             Command::Judge { id, verdict } => self.judge(&id, verdict),
             Command::Request { peer, bytes, reply } => match peer_of_key(&peer) {
@@ -216,6 +227,11 @@ impl NetworkTask {
                 Err(_) => drop(reply.send(Err(RequestError::NotConnected))),
             },
             Command::Connect(request) => self.connecting.connect(&mut self.swarm, request),
+            Command::SetListed(keys) => {
+                let door = &mut self.swarm.behaviour_mut().door;
+                door.set_listed(keys);
+                door.look_again();
+            }
             Command::Ban { peer, reason } => {
                 if let Ok(peer) = peer_of_key(&peer) {
                     self.ban(&Misbehaviour { peer, reason });
@@ -234,8 +250,7 @@ impl NetworkTask {
             SwarmEvent::ConnectionEstablished {
                 peer_id, connection_id, endpoint, num_established, ..
             } => {
-                let address = endpoint.get_remote_address().clone();
-                self.on_connected(peer_id, connection_id, address, num_established.get());
+                self.on_connected(peer_id, connection_id, &endpoint, num_established.get());
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
                 self.on_disconnected(peer_id, cause.as_ref());
@@ -281,6 +296,9 @@ impl NetworkTask {
                 message_id,
                 message,
             }) => self.on_gossip(propagation_source, message_id, &message),
+            NodeBehaviourEvent::Gossip(gossipsub::Event::SlowPeer { peer_id, .. }) => {
+                self.on_slow_peer(peer_id);
+            }
             NodeBehaviourEvent::Sync(event) => {
                 let (peers, links) = (&self.peers, &self.links);
                 let asker = |peer| Asker::new(peer, peers.get(&peer).map(|peer| &peer.address), links);
@@ -293,7 +311,14 @@ impl NetworkTask {
         }
     }
 
-    fn on_connected(&mut self, peer: PeerId, connection: ConnectionId, address: Multiaddr, count: u32) {
+    fn on_connected(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        endpoint: &ConnectedPoint,
+        count: u32,
+    ) {
+        let address = endpoint.get_remote_address().clone();
         let Ok(key) = key_of_peer(&peer) else {
             self.swarm.close_connection(connection);
             return;
@@ -310,7 +335,8 @@ impl NetworkTask {
             return;
         }
         tracing::debug!(peer = %key, %address, "connected");
-        self.peers.insert(peer, ConnectedPeer { key, address: address.clone(), agent: None });
+        let is_dialed = endpoint.is_dialer();
+        self.peers.insert(peer, ConnectedPeer { key, address: address.clone(), is_dialed, agent: None });
         self.count_peers();
         self.links.set_connected(&key, true);
         self.report(NetworkEvent::PeerConnected { peer: key, address });
@@ -318,7 +344,10 @@ impl NetworkTask {
 
     fn on_disconnected(&mut self, peer: PeerId, cause: Option<&ConnectionError>) {
         self.book.lost(&peer, Instant::now());
-        let Some(ConnectedPeer { key, .. }) = self.peers.remove(&peer) else { return };
+        let Some(former) = self.peers.remove(&peer) else { return };
+        let key = former.key;
+        self.suspect_refusal(&peer, &former);
+        self.gossip_health.disconnected(&peer);
         tracing::debug!(peer = %key, ?cause, "disconnected");
         self.count_peers();
         self.links.set_connected(&key, false);
@@ -328,6 +357,11 @@ impl NetworkTask {
 
     /// Learns what the peer says of itself; one of another chain has no business here.
     fn on_identified(&mut self, peer: PeerId, info: identify::Info) {
+        match self.identify_rates.admit(&peer, Instant::now()) {
+            Admit::Yes => {}
+            Admit::Drop => return self.metrics.dropped("identify_rate"),
+            Admit::Disconnect => return self.ban(&Misbehaviour { peer, reason: "identify_flood" }),
+        }
         let Some(connected) = self.peers.get_mut(&peer) else { return };
         if info.protocol_version != self.protocols.version {
             tracing::warn!(
@@ -347,96 +381,10 @@ impl NetworkTask {
         }
     }
 
-    fn on_gossip(&mut self, source: PeerId, message: MessageId, content: &gossipsub::Message) {
-        self.metrics.received("gossip", content.data.len());
-        let id = GossipId { message, source };
-        let refused = match self.gossip_rates.admit(&source, Instant::now()) {
-            Admit::Yes => None,
-            Admit::Drop => Some("gossip_rate"),
-            Admit::Disconnect => {
-                self.judge(&id, Verdict::Ignore);
-                self.ban(&Misbehaviour { peer: source, reason: "gossip_flood" });
-                return;
-            }
-        };
-        if let Some(reason) = refused {
-            self.metrics.dropped(reason);
-            self.judge(&id, Verdict::Ignore);
-            return;
-        }
-        let (Some(topic), Ok(from)) = (self.topics.get(&content.topic), key_of_peer(&source)) else {
-            self.judge(&id, Verdict::Reject);
-            return;
-        };
-        match gossip::decode_batch(topic, &content.data, self.limits.max_gossip_bytes) {
-            Ok(items) if topic == Topic::Addresses => {
-                for item in items {
-                    let verdict = self.take_announcement(item);
-                    self.judge(&id, verdict);
-                }
-            }
-            Ok(items) => {
-                let message = GossipMessage { topic, items, from, id: id.clone() };
-                if self.events.gossip.try_send(message).is_err() {
-                    self.metrics.dropped("gossip_queue");
-                    self.judge(&id, Verdict::Ignore);
-                }
-            }
-            Err(error) => {
-                tracing::debug!(peer = %from, topic = topic.name(), error, "malformed gossip");
-                self.metrics.dropped("gossip_malformed");
-                self.judge(&id, Verdict::Reject);
-            }
-        }
-    }
-
-    fn judge(&mut self, id: &GossipId, verdict: Verdict) {
-        let acceptance = match verdict {
-            Verdict::Accept => MessageAcceptance::Accept,
-            Verdict::Reject => MessageAcceptance::Reject,
-            Verdict::Ignore => MessageAcceptance::Ignore,
-        };
-        let gossip = &mut self.swarm.behaviour_mut().gossip;
-        gossip.report_message_validation_result(&id.message, &id.source, acceptance);
-        if verdict == Verdict::Reject {
-            let score = gossip.peer_score(&id.source);
-            self.metrics.dropped("gossip_rejected");
-            if score.is_some_and(|score| score < gossip::ban_threshold()) {
-                self.ban(&Misbehaviour { peer: id.source, reason: "gossip_invalid" });
-            }
-        }
-    }
-
-    fn publish(&mut self, topic: Topic, items: Vec<Vec<u8>>) {
-        let Some(data) = gossip::encode_batch(items) else {
-            self.metrics.dropped("gossip_batch_too_long");
-            return;
-        };
-        let len = data.len();
-        let name = self.protocols.gossip_topic(topic);
-        match self.swarm.behaviour_mut().gossip.publish(name, data) {
-            Ok(_) => self.metrics.sent("gossip", len),
-            // Nobody to tell, or everybody has been told.
-            Err(PublishError::NoPeersSubscribedToTopic | PublishError::Duplicate) => {}
-            Err(error) => {
-                self.metrics.dropped("gossip_unpublished");
-                tracing::debug!(topic = topic.name(), %error, "not published");
-            }
-        }
-    }
-
     fn ban(&mut self, misbehaviour: &Misbehaviour) {
         let Misbehaviour { peer, reason } = misbehaviour;
         let until = self.offences.add(*peer, Instant::now());
-        if self.banned_until.len() >= self.limits.max_known_peers.max(1)
-            && let Some(soonest) =
-                self.banned_until.iter().min_by_key(|(_, until)| **until).map(|(peer, _)| *peer)
-        {
-            self.banned_until.remove(&soonest);
-            self.swarm.behaviour_mut().blocked.unblock_peer(soonest);
-        }
-        self.banned_until.insert(*peer, until);
-        if self.swarm.behaviour_mut().blocked.block_peer(*peer) {
+        if self.swarm.behaviour_mut().door.ban(*peer, until) {
             tracing::debug!(%peer, reason, "disconnecting and refusing a peer for a while");
             self.metrics.banned(reason);
         }

@@ -5,8 +5,11 @@
 use std::time::Duration;
 
 use evchain_node::mempool::{Outcome, SubmitError};
+use evchain_node::network::NetworkHandle;
 use evchain_protocol::primitives::{Amount, Nonce};
-use evchain_protocol::transaction::RejectReason;
+use evchain_protocol::state::account::Roles;
+use evchain_protocol::transaction::participant::Admit;
+use evchain_protocol::transaction::{Action, RejectReason};
 
 use crate::common::{self, Cluster, transfer};
 
@@ -95,5 +98,40 @@ async fn an_observer_follows_and_its_clients_are_served() {
     let outcome = tokio::time::timeout(Duration::from_secs(30), node.mempool.outcome(id)).await;
     assert!(matches!(outcome, Ok(Outcome::Final(_))), "{outcome:?}");
     cluster.assert_one_history();
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_let_in_once_an_authority_has_admitted_its_key() {
+    let mut cluster = Cluster::start(4).await;
+    let stranger = common::key(600);
+    // Whoever was given a coin is no member: anybody could make as many such keys as it likes.
+    let paid = cluster.handle(1).mempool.submit(&transfer(&cluster, 0, stranger.public_key(), 5)).await;
+    let outcome = cluster.handle(1).mempool.outcome(paid.expect("accepted")).await;
+    assert!(matches!(outcome, Outcome::Final(_)), "{outcome:?}");
+    let networks: Vec<_> = (0..4).map(|index| cluster.handle(index).network).collect();
+    let newcomer = cluster.add_stranger(stranger.clone()).await;
+    let is_let_in = async |networks: &[NetworkHandle]| {
+        for network in networks {
+            let peers = network.connected_peers().await.expect("the network runs");
+            if peers.iter().any(|peer| peer.key == stranger.public_key()) {
+                return true;
+            }
+        }
+        false
+    };
+    // It has dialed for a while, and knows no block.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!is_let_in(&networks).await);
+    assert_eq!(cluster.handle(newcomer).chain.reader().tip().height.get(), 0);
+
+    let admit = Action::Admit(Admit { participant: stranger.public_key(), roles: Roles::AUDITOR });
+    let admit = common::signed(&cluster, &common::key(0), 0, admit);
+    let admitted = cluster.handle(1).mempool.submit(&admit).await.expect("accepted");
+    let outcome = cluster.handle(1).mempool.outcome(admitted).await;
+    assert!(matches!(outcome, Outcome::Final(_)), "{outcome:?}");
+    cluster.wait_until_all(|node| node.chain.reader().tip().height.get() > 0).await;
+    assert!(is_let_in(&networks).await);
+    drop(networks);
     cluster.stop().await;
 }

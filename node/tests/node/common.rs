@@ -95,9 +95,14 @@ impl Cluster {
         cluster
     }
 
-    /// A node more that has no vote, and is told of the first one only.
+    /// A node more that has no vote, and is told of the first one only. Its key is on every node's list.
     pub async fn add_observer(&mut self) -> usize {
-        self.members.push(Member { knows: Some(0), ..Member::new(key(500)) });
+        self.add_stranger(key(500)).await
+    }
+
+    /// The same with a key that nobody has listed.
+    pub async fn add_stranger(&mut self, key: KeyPair) -> usize {
+        self.members.push(Member { knows: Some(0), ..Member::new(key) });
         let index = self.members.len() - 1;
         self.restart(index).await;
         index
@@ -147,6 +152,7 @@ impl Cluster {
             network: NetworkConfig {
                 listen: vec![member.address.clone()],
                 bootstrap,
+                listed: [key(500).public_key()].into(),
                 ..NetworkConfig::default()
             },
             pool: PoolLimits::default(),

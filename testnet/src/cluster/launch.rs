@@ -180,17 +180,24 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Starts one more node with a new key, an empty folder and the address of one peer: an observer
-    /// until the authorities take it in. Gives its number.
+    /// The number of one more node, with a new key, that [`Self::join`] starts once an authority has admitted
+    /// the key: the others let nobody else connect.
     ///
     /// # Errors
     /// See [`ClusterError`].
-    pub fn join(&mut self, peer: usize) -> Result<usize, ClusterError> {
-        let number = self.files.add_validator()?;
+    pub fn add_newcomer(&mut self) -> Result<usize, ClusterError> {
+        self.files.add_validator()
+    }
+
+    /// Starts the newcomer with this number, with an empty folder and the address of one peer: an observer
+    /// until the authorities take it in.
+    ///
+    /// # Errors
+    /// See [`ClusterError`].
+    pub fn join(&mut self, number: usize, peer: usize) -> Result<(), ClusterError> {
         let ports = free_ports(2).map_err(ClusterError::Ports)?;
         let peer = self.validators[peer - 1].p2p.clone();
-        self.start_validator(number, Place::default(), (ports[0], ports[1]), &[&peer])?;
-        Ok(number)
+        self.start_validator(number, Place::default(), (ports[0], ports[1]), &[&peer])
     }
 
     fn start_validator(

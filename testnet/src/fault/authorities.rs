@@ -45,10 +45,10 @@ pub(super) async fn grow_and_shrink(
     trial.goes_on(&ALL, "before").await;
 
     let mut council = Council { options: options.clone(), members: ALL.to_vec() };
-    let fifth = trial.join(1).await?;
+    let fifth = council.join(&mut trial, 1).await?;
     council.add(&mut trial, &[fifth]).await?;
     // One of them knows nobody but the newest authority.
-    let others = [trial.join(2).await?, trial.join(fifth).await?];
+    let others = [council.join(&mut trial, 2).await?, council.join(&mut trial, fifth).await?];
     council.add(&mut trial, &others).await?;
     without_two(&mut trial).await?;
     council.remove(&mut trial, &[1, 2, 3]).await?;
@@ -150,6 +150,15 @@ struct Council {
 }
 
 impl Council {
+    /// Admits a new key and starts its node, which knows one peer; gives its number.
+    async fn join(&self, trial: &mut Trial, peer: usize) -> Result<usize, FaultError> {
+        let number = trial.cluster.add_newcomer()?;
+        let key = trial.cluster.files().validators()[number - 1].to_string();
+        self.evchain(trial, self.members[0], "admit", &[&key, "--roles", "auditor"]).await?;
+        trial.join(number, peer).await?;
+        Ok(number)
+    }
+
     /// Takes validators in.
     async fn add(&mut self, trial: &mut Trial, numbers: &[usize]) -> Result<(), FaultError> {
         for number in numbers {
@@ -179,11 +188,11 @@ impl Council {
         voters: &[usize],
     ) -> Result<(), FaultError> {
         let key = trial.cluster.validators()[number - 1].key.to_string();
-        let proposed = self.evchain(trial, voters[0], kind, &key).await?;
+        let proposed = self.evchain(trial, voters[0], kind, &[&key]).await?;
         let proposal = proposed["ref"].as_str().unwrap_or_default().to_owned();
         let needed = 2 * voters.len() / 3 + 1;
         for voter in &voters[1..needed] {
-            self.evchain(trial, *voter, "approve", &proposal).await?;
+            self.evchain(trial, *voter, "approve", &[&proposal]).await?;
         }
         Ok(())
     }
@@ -194,11 +203,13 @@ impl Council {
         trial: &Trial,
         voter: usize,
         kind: &str,
-        argument: &str,
+        arguments: &[&str],
     ) -> Result<Value, FaultError> {
         let validator = &trial.cluster.validators()[voter - 1];
         let output = Command::new(&self.options.node_bin)
-            .args(["tx", kind, argument, "--json", "--rpc", &validator.rpc.http_url()])
+            .args(["tx", kind])
+            .args(arguments)
+            .args(["--json", "--rpc", &validator.rpc.http_url()])
             .arg("--wallet")
             .arg(trial.cluster.files().validator_wallet_path(voter))
             .stdin(Stdio::null())

@@ -117,13 +117,13 @@ impl Trial {
         }
     }
 
-    /// One more node, which knows one peer; gives its number once it answers.
-    pub(super) async fn join(&mut self, peer: usize) -> Result<usize, FaultError> {
-        let number = self.cluster.join(peer)?;
+    /// Starts a newcomer, which knows one peer, and waits until it answers.
+    pub(super) async fn join(&mut self, number: usize, peer: usize) -> Result<(), FaultError> {
+        self.cluster.join(number, peer)?;
         self.cluster.wait_for_height(Height::new(1), BOUND).await?;
         let client = self.cluster.client_of(&self.cluster.validators()[number - 1]).await?;
         self.clients.push(client);
-        Ok(number)
+        Ok(())
     }
 
     /// A validator's height, if it answers.

@@ -37,6 +37,11 @@ impl Announcer {
         Self { keys, chain, configured, due: Instant::now(), pause: FIRST_PAUSE }
     }
 
+    /// The node's own key.
+    pub(super) fn key(&self) -> PublicKey {
+        self.keys.public_key()
+    }
+
     /// When to announce again.
     pub(super) const fn due(&self) -> Instant {
         self.due
@@ -82,28 +87,15 @@ impl NetworkTask {
         let authorities: BTreeSet<PublicKey> = authorities.into_iter().collect();
         let peers: BTreeSet<PeerId> =
             authorities.iter().filter_map(|key| peer_of_key(key).ok()).filter(|peer| *peer != own).collect();
-        let behaviour = self.swarm.behaviour_mut();
         let former = self.links.watch_authorities().borrow().clone();
-        for peer in former.difference(&authorities).filter_map(|key| peer_of_key(key).ok()) {
-            if !self.always_allowed.contains(&peer) {
-                behaviour.limits.remove_peer_id(&peer);
-                if let Some(allowed) = behaviour.allowed.as_mut() {
-                    allowed.disallow_peer(peer);
-                }
-            }
-        }
-        for peer in &peers {
-            behaviour.limits.bypass_peer_id(peer);
-            if let Some(allowed) = behaviour.allowed.as_mut() {
-                allowed.allow_peer(*peer);
-            }
-        }
         self.book.set_authorities(peers);
         self.announcements.keep_only(&authorities);
         if *former != authorities {
             self.announcer.start_over(Instant::now());
         }
         self.links.set_authorities(authorities, |peer| self.peers.contains_key(peer));
+        self.reserve_places();
+        self.swarm.behaviour_mut().door.look_again();
         self.seek_authorities();
     }
 
@@ -114,10 +106,11 @@ impl NetworkTask {
         match taken {
             Ok((authority, addresses)) => {
                 tracing::debug!(%authority, ?addresses, "an authority has said where it is");
-                if authority != self.announcer.keys.public_key()
+                if authority != self.announcer.key()
                     && let Ok(peer) = peer_of_key(&authority)
                 {
                     self.book.announced(peer, addresses);
+                    self.reserve_places();
                     self.seek_authorities();
                     self.report(NetworkEvent::AddressAnnounced { authority, record: bytes });
                 }
@@ -157,6 +150,6 @@ impl NetworkTask {
     }
 
     fn takes_part(&self) -> bool {
-        self.links.is_authority(&self.announcer.keys.public_key())
+        self.links.is_authority(&self.announcer.key())
     }
 }

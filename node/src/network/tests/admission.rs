@@ -1,33 +1,94 @@
 //! Goal: who may connect does, who may not does not, and lost peers come back.
-//! Method: nodes with an allow list, of another chain, with small limits.
+//! Method: nodes with members and a list, of another chain, with small limits, on a port in use.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
-use evchain_protocol::crypto::{ChainId, Hash};
+use evchain_protocol::crypto::{ChainId, Hash, PublicKey};
+use libp2p::multiaddr::Protocol;
 
-use super::support::{CHAIN, Node, Stranger, key, loopback, soon};
+use super::support::{CHAIN, Node, Stranger, key, keys, loopback, soon};
 use crate::network::{
-    Admission, Multiaddr, NetworkConfig, NetworkLimits, NetworkMetrics, StartError, key_of_peer, peer_of_key,
-    start,
+    Admission, Members, Multiaddr, NetworkConfig, NetworkLimits, NetworkMetrics, StartError, key_of_peer,
+    peer_of_key, start,
 };
+
+/// A node that lets in the chain's members and the listed keys.
+async fn closed(members: Members, listed: BTreeSet<PublicKey>) -> Node {
+    let config = NetworkConfig { listen: vec![loopback()], members, listed, ..NetworkConfig::default() };
+    Node::start_config(1, CHAIN, config).await
+}
+
+async fn peers(node: &Node) -> Vec<PublicKey> {
+    node.handle.connected_peers().await.unwrap().iter().map(|peer| peer.key).collect()
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_allow_list_admits_its_keys_and_the_authorities() {
-    let admission = Admission::AllowList(BTreeSet::from([key(2)]));
-    let mut a = Node::start_with(1, CHAIN, loopback(), &[], admission, NetworkLimits::default()).await;
+    let mut a = closed(Members::default(), BTreeSet::from([key(2)])).await;
     let b = Node::start(2, &[&a.address]).await;
     a.wait_connected(b.key).await;
     let c = Node::start(3, &[&a.address]).await;
     a.wait_metric("network_failed_inbound_total", 2).await;
-    let peers = a.handle.connected_peers().await.unwrap();
-    assert_eq!(peers.iter().map(|peer| peer.key).collect::<Vec<_>>(), [b.key]);
+    assert_eq!(peers(&a).await, [b.key]);
 
     a.handle.set_authorities(vec![a.key, c.key]).await.unwrap();
     a.wait_connected(c.key).await;
     a.handle.set_authorities(vec![a.key]).await.unwrap();
     a.wait_disconnected(c.key).await;
-    let peers = a.handle.connected_peers().await.unwrap();
-    assert_eq!(peers.iter().map(|peer| peer.key).collect::<Vec<_>>(), [b.key]);
+    assert_eq!(peers(&a).await, [b.key]);
+
+    // Another list, without a restart.
+    a.handle.set_listed(BTreeSet::from([c.key])).await.unwrap();
+    a.wait_disconnected(b.key).await;
+    a.wait_connected(c.key).await;
+    assert_eq!(peers(&a).await, [c.key]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_come_and_go_with_the_chain() {
+    let admitted = Arc::new(Mutex::new(BTreeSet::from([key(2)])));
+    let view = Arc::clone(&admitted);
+    let members = Members::known_by(move |key| view.lock().unwrap().contains(key));
+    let mut a = closed(members, BTreeSet::new()).await;
+    let b = Node::start(2, &[&a.address]).await;
+    a.wait_connected(b.key).await;
+    let c = Node::start(3, &[&a.address]).await;
+    a.wait_metric("network_refusals_total{reason=\"not_admitted\"}", 2).await;
+    assert_eq!(peers(&a).await, [b.key]);
+    admitted.lock().unwrap().insert(c.key);
+    a.wait_connected(c.key).await;
+    admitted.lock().unwrap().remove(&b.key);
+    a.wait_disconnected(b.key).await;
+    assert_eq!(peers(&a).await, [c.key]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_node_on_a_port_is_told_so_and_a_restarted_one_gets_it_back() {
+    let mut a = Node::start(1, &[]).await;
+    let b = Node::start(2, &[&a.address]).await;
+    a.wait_connected(b.key).await;
+    let port = a.address.iter().find_map(|part| match part {
+        Protocol::Tcp(port) => Some(port),
+        _ => None,
+    });
+    let port = port.unwrap();
+    for ip in ["127.0.0.1", "0.0.0.0"] {
+        let listen = vec![format!("/ip4/{ip}/tcp/{port}").parse().unwrap()];
+        let config = NetworkConfig { listen, ..NetworkConfig::default() };
+        let error =
+            start(config, CHAIN, &keys(3), NetworkMetrics::default()).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(&format!("port {port} is in use")) && error.contains("--listen"), "{error}");
+    }
+    // With connections that had used the port a moment before.
+    let listen: Multiaddr = a.address.iter().take(2).collect();
+    a.handle.shutdown().await;
+    let mut a = Node::start_with(1, CHAIN, listen, &[], Admission::Open, NetworkLimits::default()).await;
+    a.wait_connected(b.key).await;
+    // Two addresses of one node may share a port.
+    let both = ["127.0.0.2", "127.0.0.3"].map(|ip| format!("/ip4/{ip}/tcp/{port}").parse().unwrap());
+    let config = NetworkConfig { listen: both.to_vec(), ..NetworkConfig::default() };
+    Node::start_config(4, CHAIN, config).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -87,9 +148,7 @@ async fn connections_above_the_limits_are_refused() {
 
 #[tokio::test]
 async fn mistakes_in_the_configuration_are_named() {
-    let attempt = |config| {
-        start(config, CHAIN, &super::support::keys(1), NetworkMetrics::default()).map(|_| ()).unwrap_err()
-    };
+    let attempt = |config| start(config, CHAIN, &keys(1), NetworkMetrics::default()).map(|_| ()).unwrap_err();
     let bootstrap = vec![loopback()];
     let error = attempt(NetworkConfig { bootstrap, ..NetworkConfig::default() });
     assert!(matches!(error, StartError::BootstrapWithoutPeer(_)), "{error}");

@@ -2,7 +2,8 @@
 //! refused.
 //! Method: A, B and C in a line, so that what C has went through B's verdict.
 
-use super::support::{CHAIN, Node, loopback, soon};
+use super::support::{CHAIN, Node, Stranger, key, loopback, soon};
+use crate::network::gossip::max_item_len;
 use crate::network::{Admission, GossipMessage, NetworkEvent, NetworkLimits, SendError, Topic, Verdict};
 
 async fn receive(node: &mut Node) -> GossipMessage {
@@ -94,6 +95,72 @@ async fn transactions_share_messages() {
     assert_eq!(transactions(&mut b).await.items, [vec![1; 988]]);
     assert_eq!(transactions(&mut b).await.items, [vec![2; 988]]);
     assert_eq!(a.handle.publish_transaction(vec![3; 989]), Err(SendError::TooLarge { len: 989, max: 988 }));
+}
+
+/// Today's largest messages, one right behind the other: gossipsub's decoder finds the end of one and the
+/// beginning of the next in one read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gossip_goes_on_after_the_largest_messages() {
+    let a = Node::start(1, &[]).await;
+    let mut b = Node::start(2, &[&a.address]).await;
+    settle(&a, &mut b).await;
+    let largest = max_item_len(&NetworkLimits::default());
+    assert!(largest > 40 * 1024, "a transaction of 40 KiB fits");
+    for round in 0..10_u8 {
+        for number in 0..8 {
+            let mut item = vec![number; largest];
+            item[0] = round;
+            a.handle.publish_transaction(item).unwrap();
+        }
+        for number in 0..8 {
+            let message = soon("a large message", transactions(&mut b)).await;
+            assert_eq!((message.items[0][0], message.items[0][1]), (round, number));
+            b.handle.judge(message.id, Verdict::Accept).unwrap();
+        }
+    }
+    a.handle.publish_transaction(b"small".to_vec()).unwrap();
+    assert_eq!(transactions(&mut b).await.items, [b"small"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gossip_that_nobody_takes_shows_until_somebody_does() {
+    let mut a = Node::start(1, &[]).await;
+    // Alone there is nobody to tell, which is no failure of gossip.
+    a.handle.publish_finalization(b"alone".to_vec()).unwrap();
+    let _stranger = Stranger::connect(3, &a).await;
+    a.wait_connected(key(3)).await;
+    assert_eq!(a.handle.status().gossip_failing_since, None);
+    a.handle.publish_finalization(b"to one who takes no gossip".to_vec()).unwrap();
+    a.wait_metric("network_gossip_failing", 1).await;
+    let status = a.handle.status();
+    assert_eq!(status.connected_peers, 1);
+    assert!(status.gossip_failing_since.is_some(), "{status:?}");
+
+    let mut b = Node::start(2, &[&a.address]).await;
+    settle(&a, &mut b).await;
+    soon("the end of the failure", async {
+        while a.handle.status().gossip_failing_since.is_some() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert_eq!(a.metric("network_gossip_failing"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_status_tells_links_from_those_wanted() {
+    let a = Node::start(1, &[]).await;
+    let b = Node::start(2, &[&a.address]).await;
+    for node in [&a, &b] {
+        // Nobody has the third key.
+        node.handle.set_authorities(vec![key(1), key(2), key(3)]).await.unwrap();
+    }
+    soon("the link", async {
+        while (a.handle.status().authority_links, a.handle.status().authority_links_wanted) != (1, 2) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

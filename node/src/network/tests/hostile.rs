@@ -8,13 +8,8 @@ use futures::{AsyncReadExt, AsyncWriteExt};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::support::{CHAIN, Node, Stranger, key, loopback, soon};
-use crate::network::{Admission, Multiaddr, NetworkEvent, NetworkLimits, RateLimit};
-
-fn socket(address: &Multiaddr) -> String {
-    let parts: Vec<String> = address.to_string().split('/').map(str::to_owned).collect();
-    format!("{}:{}", parts[2], parts[4])
-}
+use super::support::{CHAIN, Node, Stranger, key, loopback, socket, socket_from, soon};
+use crate::network::{Admission, Multiaddr, NetworkEvent, NetworkLimits, PeerInfo, RateLimit, peer_of_key};
 
 /// An honest peer connects and is answered.
 async fn assert_serves(node: &mut Node) {
@@ -68,6 +63,79 @@ async fn connections_that_stay_half_open_are_closed() {
         let _ = soon("the end", stream.read_to_end(&mut rest)).await;
     }
     node.wait_metric("network_failed_inbound_total", 30).await;
+    assert_serves(&mut node).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_open_sockets_of_several_hosts_keep_no_authority_away() {
+    let limits = NetworkLimits {
+        handshake_timeout_ms: 60_000,
+        max_pending_connections: 8,
+        max_pending_connections_per_host: 3,
+        ..NetworkLimits::default()
+    };
+    // Where the authority is known to be, nobody answers: it has to come in by itself.
+    let peer = peer_of_key(&key(5)).unwrap();
+    let bootstrap: Multiaddr = format!("/ip4/127.0.0.9/tcp/1/p2p/{peer}").parse().unwrap();
+    let mut node = Node::start_with(1, CHAIN, loopback(), &[&bootstrap], Admission::Open, limits).await;
+    let mut open = Vec::new();
+    for ip in ["127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"] {
+        for _ in 0..4 {
+            open.push(socket_from(ip, &node).await);
+        }
+    }
+    // Three of each of the first two hosts, two of the third: then all are taken.
+    node.wait_metric("network_refusals_total{reason=\"handshakes_of_host\"}", 2).await;
+    node.wait_metric("network_refusals_total{reason=\"handshakes\"}", 6).await;
+    let _authority = Stranger::connect_from("127.0.0.9", 5, &node).await;
+    node.wait_connected(key(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn free_keys_of_one_host_leave_places_to_other_hosts() {
+    let limits =
+        NetworkLimits { max_connections: 6, max_connections_per_host: 5, ..NetworkLimits::default() };
+    let mut node = Node::start_with(1, CHAIN, loopback(), &[], Admission::Open, limits).await;
+    let mut strangers = Vec::new();
+    for seed in 10..18 {
+        strangers.push(Stranger::connect_from("127.0.0.2", seed, &node).await);
+    }
+    node.wait_metric("network_refusals_total{reason=\"places_of_host\"}", 3).await;
+    // One place is left, and then those of the crowded host, down to as many as the others have.
+    for seed in 20..26 {
+        strangers.push(Stranger::connect_from("127.0.0.3", seed, &node).await);
+        if seed < 23 {
+            node.wait_connected(key(seed)).await;
+        }
+    }
+    node.wait_metric("network_refusals_total{reason=\"gave_way\"}", 2).await;
+    node.wait_metric("network_refusals_total{reason=\"places\"}", 3).await;
+    let from = |ip: &str, peers: &[PeerInfo]| {
+        peers.iter().filter(|peer| peer.address.to_string().contains(ip)).count()
+    };
+    let peers = node.handle.connected_peers().await.unwrap();
+    assert_eq!((from("127.0.0.2/", &peers), from("127.0.0.3/", &peers)), (3, 3), "{peers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_does_not_read_loses_its_connection() {
+    let limits =
+        NetworkLimits { stall_timeout_ms: 300, request_timeout_ms: 600_000, ..NetworkLimits::default() };
+    let mut node = Node::start_with(1, CHAIN, loopback(), &[], Admission::Open, limits).await;
+    let mut stranger = Stranger::connect(2, &node).await;
+    let mut stream = stranger.open("sync").await;
+    stream.write_all(&[0, 0, 0, 1, 7]).await.unwrap();
+    stream.flush().await.unwrap();
+    node.wait_for("the request", |event| match event {
+        NetworkEvent::SyncRequest { responder, .. } => {
+            responder.respond(vec![0; 4_000_000]);
+            Some(())
+        }
+        _ => None,
+    })
+    .await;
+    // The stream stays open at the stranger's end, unread.
+    node.wait_disconnected(key(2)).await;
     assert_serves(&mut node).await;
 }
 

@@ -6,6 +6,7 @@
 mod addresses;
 mod admission;
 mod authorities;
+mod door;
 mod gossip;
 mod hostile;
 mod offences;

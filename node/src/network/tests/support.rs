@@ -1,5 +1,6 @@
 //! Nodes for tests, waiting for their events, and a peer that speaks libp2p and no more.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, SwarmBuilder, noise, pin
 use libp2p_stream::OpenStreamError;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::network::{
@@ -91,11 +93,15 @@ impl Node {
         admission: Admission,
         limits: NetworkLimits,
     ) -> Self {
-        let mut registry = Registry::default();
-        let metrics = NetworkMetrics::registered(&mut registry);
         let bootstrap = bootstrap.iter().map(|address| (*address).clone()).collect();
         let config =
             NetworkConfig { listen: vec![listen], bootstrap, admission, limits, ..NetworkConfig::default() };
+        Self::start_config(seed, chain, config).await
+    }
+
+    pub(super) async fn start_config(seed: u8, chain: ChainId, config: NetworkConfig) -> Self {
+        let mut registry = Registry::default();
+        let metrics = NetworkMetrics::registered(&mut registry);
         let (handle, events) = start(config, chain, &keys(seed), metrics).unwrap();
         let addresses = soon("an address", handle.listen_addresses()).await.unwrap();
         Self { key: key(seed), handle, events, address: addresses[0].clone(), registry: Arc::new(registry) }
@@ -143,6 +149,32 @@ impl Node {
     }
 }
 
+/// A connection to a node from this address of the machine.
+pub(super) async fn socket_from(ip: &str, node: &Node) -> TcpStream {
+    let from = TcpSocket::new_v4().unwrap();
+    from.bind(SocketAddr::new(ip.parse().unwrap(), 0)).unwrap();
+    from.connect(socket(&node.address)).await.unwrap()
+}
+
+/// Where a node listens.
+pub(super) fn socket(address: &Multiaddr) -> SocketAddr {
+    let parts: Vec<String> = address.to_string().split('/').map(str::to_owned).collect();
+    format!("{}:{}", parts[2], parts[4]).parse().unwrap()
+}
+
+/// An address whose one connection goes on to a node from `ip`: libp2p does not choose where it dials from.
+async fn relay(ip: &str, node: &Node) -> Multiaddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (port, peer) = (listener.local_addr().unwrap().port(), peer_of_key(&node.key).unwrap());
+    let mut far = socket_from(ip, node).await;
+    tokio::spawn(async move {
+        let (mut near, _) = listener.accept().await.unwrap();
+        // Ends with either side.
+        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+    });
+    format!("/ip4/127.0.0.1/tcp/{port}/p2p/{peer}").parse().unwrap()
+}
+
 /// A peer that has a key and opens streams, and follows no rule beyond that.
 pub(super) struct Stranger {
     control: libp2p_stream::Control,
@@ -159,6 +191,15 @@ struct StrangerBehaviour {
 impl Stranger {
     /// Connects to a node with the key of this seed.
     pub(super) async fn connect(seed: u8, node: &Node) -> Self {
+        Self::dial(seed, node, node.address.clone()).await
+    }
+
+    /// The same from another address of this machine, which to the node is another host.
+    pub(super) async fn connect_from(ip: &str, seed: u8, node: &Node) -> Self {
+        Self::dial(seed, node, relay(ip, node).await).await
+    }
+
+    async fn dial(seed: u8, node: &Node, address: Multiaddr) -> Self {
         let keys = libp2p::identity::Keypair::ed25519_from_bytes(keys(seed).secret().to_vec().as_mut_slice())
             .unwrap();
         let mut swarm = SwarmBuilder::with_existing_identity(keys)
@@ -172,7 +213,7 @@ impl Stranger {
             .unwrap()
             .build();
         let control = swarm.behaviour().streams.new_control();
-        swarm.dial(node.address.clone()).unwrap();
+        swarm.dial(address).unwrap();
         soon("the stranger's connection", async {
             while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {}
         })
