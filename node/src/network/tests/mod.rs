@@ -7,6 +7,7 @@ mod addresses;
 mod admission;
 mod authorities;
 mod gossip;
+mod guests;
 mod hostile;
 mod sessions;
 mod support;
