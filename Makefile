@@ -9,7 +9,7 @@ SHELL := /bin/bash
 CARGO_FLAGS := --release --locked
 BIN := $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help demo test build tools fmt clippy unit docs
+.PHONY: help demo test build tools fmt clippy unit docs deny
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,7 +17,7 @@ help: ## Show this list
 demo: build ## Four validators, real charging sessions around Salzburg, and a report
 	$(BIN)/evchain-testnet demo
 
-test: fmt clippy unit docs ## Everything that guards the project
+test: fmt deny clippy unit docs ## Everything that guards the project
 	@echo "make test: all green"
 
 build: tools ## Build the node and the testnet
@@ -33,6 +33,9 @@ clippy: tools
 
 unit: build
 	cargo test $(CARGO_FLAGS) --workspace
+
+deny: tools ## Check licences, versions and sources of what the project depends on
+	@.ci/deny
 
 docs: tools
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --workspace --no-deps
