@@ -11,6 +11,8 @@ mod endpoint;
 mod error;
 mod event;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gossip;
 mod guests;
 mod handle;

@@ -16,8 +16,9 @@ use proptest::prelude::*;
 static DEALS: LazyLock<Vec<Deal>> = LazyLock::new(deals);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let numbers = (any::<u8>(), 0..COUNT + 2, 0_u64..12_000);
-    vec(numbers.prop_map(Step::Numbers), 1..60)
+    let numbers = (any::<u8>(), 0..COUNT + 2, 0_u64..12_000).prop_map(Step::Numbers);
+    let said = vec(any::<u8>(), 0..16).prop_map(Step::Said);
+    vec(prop_oneof![30 => numbers, 1 => said], 1..60)
 }
 
 proptest! {

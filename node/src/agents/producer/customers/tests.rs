@@ -47,9 +47,9 @@ fn opened(number: u64, consumer: u16, producer: u16) -> Event {
     }
 }
 
-fn locked(number: u64, payer: PublicKey, payee: u16, amount: u64) -> Event {
-    let (lock, payee, amount) = (name(number), key(payee), Amount::new(amount));
-    Event::Locked { lock, payer, payee, amount, deadline: Timestamp::new(9) }
+fn locked(number: u64, consumer: PublicKey, producer: u16, amount: u64) -> Event {
+    let (lock, amount, deadline) = (name(number), Amount::new(amount), Timestamp::new(9));
+    Event::Locked { lock, payer: consumer, payee: key(producer), amount, deadline }
 }
 
 #[test]
