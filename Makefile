@@ -9,7 +9,7 @@ SHELL := /bin/bash
 CARGO_FLAGS := --release --locked
 BIN := $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help demo test build tools fmt clippy unit docs
+.PHONY: help demo test build tools fmt clippy unit docs deny fuzz
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,7 +17,7 @@ help: ## Show this list
 demo: build ## Four validators, real charging sessions around Salzburg, and a report
 	$(BIN)/evchain-testnet demo
 
-test: fmt clippy unit docs ## Everything that guards the project
+test: fmt deny clippy unit docs ## Everything that guards the project, the fuzz targets' corpus among it
 	@echo "make test: all green"
 
 build: tools ## Build the node and the testnet
@@ -33,6 +33,15 @@ clippy: tools
 
 unit: build
 	cargo test $(CARGO_FLAGS) --workspace
+
+deny: tools ## Check licences, versions and sources of what the project depends on
+	@.ci/deny
+
+# How long each fuzz target runs.
+SECONDS ?= 60
+
+fuzz: tools ## Run every fuzz target for SECONDS each: make fuzz SECONDS=600
+	@.ci/fuzz $(SECONDS)
 
 docs: tools
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --workspace --no-deps

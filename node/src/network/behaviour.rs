@@ -12,6 +12,7 @@ use super::config::NetworkLimits;
 use super::door::Door;
 use super::error::StartError;
 use super::gossip::{self, Gossipsub};
+use super::guests::{Guests, Rooms};
 use super::protocols::Protocols;
 use super::stall::ImpatientYamux;
 use super::sync::{self, SyncBehaviour};
@@ -59,16 +60,21 @@ impl NodeBehaviour {
 #[derive(NetworkBehaviour)]
 pub(super) struct EndpointBehaviour {
     arrivals: Arrivals,
+    rooms: Toggle<Rooms>,
     limits: connection_limits::Behaviour,
     ping: ping::Behaviour,
     pub(super) streams: libp2p_stream::Behaviour,
 }
 
 impl EndpointBehaviour {
-    pub(super) fn new(limits: &NetworkLimits) -> Self {
+    pub(super) fn new(limits: &NetworkLimits, guests: Option<Guests>) -> Self {
+        let max_connections = limits.max_connections as usize;
+        // Where guests are expected, the rooms count in place of the limit, which knows no difference.
+        let most = guests.is_none().then_some(limits.max_connections);
         Self {
             arrivals: Arrivals::new(limits.arrival_rate),
-            limits: connection_limits(limits),
+            rooms: Toggle::from(guests.map(|guests| Rooms::new(guests, max_connections))),
+            limits: connection_limits::Behaviour::new(limits_of(limits).with_max_established(most)),
             ping: liveness(limits),
             streams: libp2p_stream::Behaviour::new(),
         }
@@ -104,13 +110,15 @@ pub(super) fn swarm<B: NetworkBehaviour>(
 }
 
 fn connection_limits(limits: &NetworkLimits) -> connection_limits::Behaviour {
-    connection_limits::Behaviour::new(
-        ConnectionLimits::default()
-            .with_max_established(Some(limits.max_connections))
-            .with_max_established_per_peer(Some(limits.max_connections_per_peer))
-            .with_max_pending_incoming(Some(limits.max_pending_connections))
-            .with_max_pending_outgoing(Some(limits.max_pending_connections)),
-    )
+    connection_limits::Behaviour::new(limits_of(limits))
+}
+
+fn limits_of(limits: &NetworkLimits) -> ConnectionLimits {
+    ConnectionLimits::default()
+        .with_max_established(Some(limits.max_connections))
+        .with_max_established_per_peer(Some(limits.max_connections_per_peer))
+        .with_max_pending_incoming(Some(limits.max_pending_connections))
+        .with_max_pending_outgoing(Some(limits.max_pending_connections))
 }
 
 fn liveness(limits: &NetworkLimits) -> ping::Behaviour {

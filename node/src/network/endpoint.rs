@@ -14,6 +14,7 @@ use super::behaviour::{self, EndpointBehaviour, EndpointBehaviourEvent};
 use super::config::NetworkLimits;
 use super::connect::{ConnectRequest, Connecting};
 use super::error::{SessionError, StartError};
+use super::guests::Guests;
 use super::identity::libp2p_keys;
 use super::listen::ListenAddresses;
 use super::metrics::NetworkMetrics;
@@ -53,18 +54,36 @@ impl SessionEndpoint {
         keys: &KeyPair,
         limits: NetworkLimits,
     ) -> Result<(Self, mpsc::Receiver<SessionStream>), StartError> {
+        Self::start_for(service, listen, chain, keys, limits, None)
+    }
+
+    /// The same, with room for those who are expected: strangers are let in as far as there is room beside
+    /// them, and give way.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start_for(
+        service: Service,
+        listen: Option<Multiaddr>,
+        chain: ChainId,
+        keys: &KeyPair,
+        limits: NetworkLimits,
+        guests: Option<Guests>,
+    ) -> Result<(Self, mpsc::Receiver<SessionStream>), StartError> {
         let limits = Arc::new(limits);
         let protocol = Protocols::new(chain).of_service(service);
         let libp2p_keys = libp2p_keys(keys).map_err(|error| StartError::Identity(error.to_string()))?;
-        let mut swarm = behaviour::swarm(libp2p_keys, EndpointBehaviour::new(&limits), &limits)?;
+        let mut swarm =
+            behaviour::swarm(libp2p_keys, EndpointBehaviour::new(&limits, guests.clone()), &limits)?;
         let mut control = swarm.behaviour().streams.new_control();
         let incoming =
             control.accept(protocol.clone()).map_err(|error| StartError::Settings(error.to_string()))?;
-        let (accepted, inbound) = mpsc::channel(limits.max_inbound_sessions.max(1));
+        let of_strangers = guests.as_ref().map_or(0, |guests| guests.strangers.sessions);
+        let (accepted, inbound) = mpsc::channel((limits.max_inbound_sessions + of_strangers).max(1));
         let addresses = ListenAddresses::start(&mut swarm, listen)?;
         let (misbehaviours, reports) = mpsc::channel(COMMAND_QUEUE);
         let shared = Shared { limits, metrics: NetworkMetrics::default(), misbehaviours };
-        let acceptor = SessionAcceptor::new(incoming, accepted, shared.clone());
+        let acceptor = SessionAcceptor::new(incoming, accepted, shared.clone()).expecting(guests);
         let acceptor = AbortOnDropHandle::new(tokio::spawn(acceptor.run()));
         let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);
         tokio::spawn(async move {

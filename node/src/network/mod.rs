@@ -12,8 +12,11 @@ mod endpoint;
 mod error;
 mod event;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gossip;
 mod gossip_health;
+mod guests;
 mod handle;
 mod host;
 mod identity;
@@ -41,6 +44,7 @@ pub use event::{
     ConsensusFrame, ConsensusFrames, FrameShare, GossipId, GossipMessage, NetworkEvent, NetworkEvents,
     SyncResponder, Verdict,
 };
+pub use guests::{GuestKeys, Guests, StrangerLimits};
 pub use handle::{NetworkHandle, PeerInfo};
 pub use identity::{NotAnEd25519Peer, key_of_peer, peer_of_key};
 pub use libp2p::{Multiaddr, PeerId};

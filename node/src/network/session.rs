@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use super::config::NetworkLimits;
 use super::error::SessionError;
 use super::frame::{FrameError, FrameReader, write_frame};
+use super::guests::Guests;
 use super::identity::{key_of_peer, peer_of_key};
 use super::limits::{Admit, PeerRates};
 use super::metrics::NetworkMetrics;
@@ -155,6 +156,8 @@ pub(super) struct SessionAcceptor {
     metrics: Arc<NetworkMetrics>,
     rates: PeerRates,
     places: Arc<Semaphore>,
+    /// Whose first session needs none of the places that all share, and what others have.
+    guests: Option<(Guests, Arc<Semaphore>)>,
     places_of_peers: BTreeMap<PeerId, Arc<Semaphore>>,
 }
 
@@ -172,9 +175,19 @@ impl SessionAcceptor {
             metrics: Arc::new(metrics),
             rates: PeerRates::new(limits.stream_rate),
             places: Arc::new(Semaphore::new(limits.max_inbound_sessions)),
+            guests: None,
             places_of_peers: BTreeMap::new(),
             limits,
         }
+    }
+
+    /// With room for guests, if there are any, and a room of their own for strangers.
+    pub(super) fn expecting(mut self, guests: Option<Guests>) -> Self {
+        self.guests = guests.map(|guests| {
+            let places = Arc::new(Semaphore::new(guests.strangers.sessions));
+            (guests, places)
+        });
+        self
     }
 
     /// Runs until the swarm is gone.
@@ -191,7 +204,7 @@ impl SessionAcceptor {
                 tracing::debug!(peer = %remote, "dropping a session: the peer opens too many streams");
                 continue;
             }
-            let place = self.place(&peer);
+            let place = self.place(&peer, &remote);
             if place.is_none() {
                 self.metrics.dropped("session_limit");
                 tracing::debug!(peer = %remote, "refusing a session: no room for another");
@@ -200,15 +213,23 @@ impl SessionAcceptor {
         }
     }
 
-    fn place(&mut self, peer: &PeerId) -> Option<Place> {
+    fn place(&mut self, peer: &PeerId, remote: &PublicKey) -> Option<Place> {
         let max = self.limits.max_inbound_sessions_per_peer;
         self.places_of_peers.retain(|_, places| places.available_permits() < max);
         let of_peer = self.places_of_peers.entry(*peer).or_insert_with(|| Arc::new(Semaphore::new(max)));
+        let is_first = of_peer.available_permits() == max;
         let of_peer = Arc::clone(of_peer).try_acquire_owned().ok()?;
-        let of_all = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        let shared = |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_owned().ok();
+        let of_all = match &self.guests {
+            Some((guests, _)) if guests.expects(remote) && is_first => None,
+            Some((guests, strangers)) if !guests.expects(remote) => {
+                Some(shared(strangers).filter(|_| is_first)?)
+            }
+            _ => Some(shared(&self.places)?),
+        };
         let open = self.metrics.inbound_sessions.clone();
         open.inc();
-        Some(Place { open, _permits: [of_peer, of_all] })
+        Some(Place { open, _of_peer: of_peer, _of_all: of_all })
     }
 
     /// Tells the peer whether it has a place, and hands the session to the node.
@@ -245,7 +266,9 @@ impl SessionAcceptor {
 #[derive(Debug)]
 struct Place {
     open: Gauge,
-    _permits: [OwnedSemaphorePermit; 2],
+    _of_peer: OwnedSemaphorePermit,
+    /// None for a guest's own place.
+    _of_all: Option<OwnedSemaphorePermit>,
 }
 
 impl Drop for Place {

@@ -6,6 +6,7 @@ mod agents_margins;
 mod agents_records;
 mod agents_recovery;
 mod agents_sessions;
+mod agents_strangers;
 mod agents_support;
 mod agents_watch;
 mod cli_chain;

@@ -11,6 +11,7 @@ mod cancels;
 #[path = "../ledger/chain.rs"]
 #[allow(dead_code)] // the ledger's tests use the rest
 mod chain;
+mod chaos;
 mod checks;
 mod clocks;
 mod deal;

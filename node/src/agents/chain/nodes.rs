@@ -80,6 +80,11 @@ impl Nodes {
         self.newest.fetch_max(height.get(), Ordering::Relaxed);
     }
 
+    /// The height of the newest block that is known of.
+    pub(in crate::agents) fn newest(&self) -> Height {
+        Height::new(self.newest.load(Ordering::Relaxed))
+    }
+
     /// Asks until a node answers that misses no block that is known of; `None` where what was asked for is
     /// not on the chain. All that `call` does it does at one node.
     pub(in crate::agents) async fn ask<T, F, A>(&self, what: &str, call: F) -> Result<Option<T>, AgentError>

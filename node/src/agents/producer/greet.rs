@@ -1,20 +1,34 @@
 //! Hears a new connection's first message, and asks the chain whether it is true.
+//!
+//! For a key that the chain shows as a customer's each connection is asked about. Strangers are judged
+//! few at a time, on one look, and never in a customer's place.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::params::Params;
 use evchain_protocol::primitives::{Span, TxRef};
 use evchain_protocol::session::{ChainFacts, Message, Open, PaymentKind};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{sleep, timeout};
 
 use crate::agents::chain::availability::sold_at_once;
 use crate::agents::chain::nodes::Nodes;
 use crate::agents::error::AgentError;
-use crate::network::SessionStream;
+use crate::network::{GuestKeys, SessionStream};
 use crate::rpc::{NodeApiClient, Status};
 
 /// How long a new connection may stay silent.
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
+/// The same for a stranger.
+const FIRST_MESSAGE_OF_STRANGER: Duration = Duration::from_secs(3);
+/// Strangers that are judged at the same time. Others are closed: who has paid is none in a moment.
+const LOOKS: usize = 4;
+/// How long a stranger waits for its look, so that nonsense costs its sender time, and a node few questions.
+const BEFORE_LOOK: Duration = Duration::from_millis(250);
+/// How long one look may take.
+const LOOK: Duration = Duration::from_secs(10);
 /// How long the own node may need to have a block that the consumer's has.
 const CATCH_UP: Duration = Duration::from_secs(5);
 /// The pause between looks at a node that is behind.
@@ -29,6 +43,8 @@ pub(super) struct Greeted {
     pub(super) message: Message,
     /// For an `Open`.
     pub(super) facts: Option<Facts>,
+    /// A stranger's place among those that are judged.
+    _look: Option<OwnedSemaphorePermit>,
 }
 
 /// What an `Open` is checked against.
@@ -52,38 +68,94 @@ impl Greeted {
     }
 }
 
-/// Waits for the first message. None for a connection that says nothing of use. `overbooked` are the
-/// connectors of a producer that sells more than it has.
-pub(super) async fn greet(
+/// What is needed to judge connections. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Greeter {
     nodes: Nodes,
     own: PublicKey,
+    /// The connectors of a producer that sells more than it has.
     overbooked: Option<u16>,
-    mut stream: SessionStream,
-) -> Option<Greeted> {
-    let remote = stream.remote();
-    let bytes = stream.receive(FIRST_MESSAGE).await.ok()?;
-    let message = match Message::decode(&bytes) {
-        Ok(message) => message,
-        Err(error) => {
-            tracing::debug!(%remote, %error, "producer: a first message that is none");
-            return None;
+    /// Whose connections are asked about each time.
+    expected: watch::Receiver<GuestKeys>,
+    /// One permit for each stranger that is judged.
+    looks: Arc<Semaphore>,
+}
+
+impl Greeter {
+    pub(super) fn new(
+        nodes: Nodes,
+        own: PublicKey,
+        overbooked: Option<u16>,
+        expected: watch::Receiver<GuestKeys>,
+    ) -> Self {
+        Self { nodes, own, overbooked, expected, looks: Arc::new(Semaphore::new(LOOKS)) }
+    }
+
+    /// Waits for the first message. None for a connection that says nothing of use, and for a stranger that
+    /// comes while others are judged.
+    pub(super) async fn greet(mut self, mut stream: SessionStream) -> Option<Greeted> {
+        let remote = stream.remote();
+        let within = if self.expects(&remote) { FIRST_MESSAGE } else { FIRST_MESSAGE_OF_STRANGER };
+        let bytes = stream.receive(within).await.ok()?;
+        let message = match Message::decode(&bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::debug!(%remote, %error, "producer: a first message that is none");
+                return None;
+            }
+        };
+        if let Message::Open(open) = &message {
+            self.wait_for_news(&remote, open.payment).await;
         }
-    };
-    let Message::Open(open) = &message else {
-        return Some(Greeted { stream, message, facts: None });
-    };
-    let looked = async {
-        let params = "ask for the chain's parameters";
-        let params = nodes.need(params, |rpc| async move { rpc.params().await }).await?;
-        let chain = facts(&nodes, own, open).await?;
-        let sold_out = is_sold_out(&nodes, own, overbooked, open, &chain).await?;
-        Ok::<_, AgentError>(Facts { chain, params, sold_out })
-    };
-    match looked.await {
-        Ok(facts) => Some(Greeted { stream, message, facts: Some(facts) }),
-        Err(error) => {
-            tracing::warn!(%remote, %error, "producer: cannot ask the chain about a session");
-            None
+        if self.expects(&remote) {
+            return self.look(stream, message, None).await;
+        }
+        let Ok(look) = Arc::clone(&self.looks).try_acquire_owned() else {
+            tracing::debug!(%remote, "producer: closing a stranger, as others are judged");
+            return None;
+        };
+        sleep(BEFORE_LOOK).await;
+        timeout(LOOK, self.look(stream, message, Some(look))).await.ok()?
+    }
+
+    fn expects(&self, key: &PublicKey) -> bool {
+        self.expected.borrow().contains(key)
+    }
+
+    /// A payment in a block that this agent does not know of yet: its consumer's node may have it a little
+    /// earlier. Who paid is expected as soon as the block is known.
+    async fn wait_for_news(&mut self, remote: &PublicKey, payment: TxRef) {
+        if self.nodes.newest() < payment.height() {
+            let is_expected = self.expected.wait_for(|expected| expected.contains(remote));
+            // None by then: a payment in a block that does not come is none.
+            let _ = timeout(CATCH_UP, is_expected).await.is_ok();
+        }
+    }
+
+    async fn look(
+        self,
+        stream: SessionStream,
+        message: Message,
+        look: Option<OwnedSemaphorePermit>,
+    ) -> Option<Greeted> {
+        let Self { nodes, own, overbooked, .. } = self;
+        let Message::Open(open) = &message else {
+            return Some(Greeted { stream, message, facts: None, _look: look });
+        };
+        let looked = async {
+            let params = "ask for the chain's parameters";
+            let params = nodes.need(params, |rpc| async move { rpc.params().await }).await?;
+            let chain = facts(&nodes, own, open).await?;
+            let sold_out = is_sold_out(&nodes, own, overbooked, open, &chain).await?;
+            Ok::<_, AgentError>(Facts { chain, params, sold_out })
+        };
+        match looked.await {
+            Ok(facts) => Some(Greeted { stream, message, facts: Some(facts), _look: look }),
+            Err(error) => {
+                let remote = stream.remote();
+                tracing::warn!(%remote, %error, "producer: cannot ask the chain about a session");
+                None
+            }
         }
     }
 }

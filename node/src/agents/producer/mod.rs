@@ -3,6 +3,7 @@
 mod abort;
 mod bidder;
 mod config;
+mod customers;
 mod greet;
 mod guarding;
 mod price_table;

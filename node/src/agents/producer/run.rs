@@ -17,14 +17,15 @@ use evchain_protocol::state::auction::{MAX_CONTACT_BYTES, Place, Station};
 use evchain_protocol::text::Text;
 use evchain_protocol::transaction::Action;
 use evchain_protocol::transaction::station::RecordStation;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::bidder::Bidder;
 use super::config::{ProducerConfig, ProducerReport};
-use super::greet::{Facts, Greeted, greet};
+use super::customers::{self, Customers};
+use super::greet::{Facts, Greeted, Greeter};
 use super::guarding::Guarding;
 use super::recover::{Interrupted, last_word, recover, unfinished_sales};
 use super::session::Driver;
@@ -43,7 +44,7 @@ use crate::agents::line::Line;
 use crate::agents::meter::Meter;
 use crate::agents::report::{Phase, SessionReport};
 use crate::clock;
-use crate::network::{NetworkLimits, Service, SessionEndpoint, SessionStream};
+use crate::network::{GuestKeys, Guests, Service, SessionEndpoint, SessionStream};
 use crate::rpc::{NodeApiClient, RpcClient};
 
 /// Connections of one session that wait to be taken up.
@@ -69,8 +70,15 @@ pub async fn run(
     check_account(&nodes, key.public_key()).await?;
     let params =
         nodes.need("ask for the chain's parameters", |rpc| async move { rpc.params().await }).await?;
-    let (chain, listen, limits) = (nodes.chain(), Some(config.listen.clone()), NetworkLimits::default());
-    let (endpoint, sessions) = SessionEndpoint::start(Service::Charging, listen, chain, &key, limits)?;
+    let (guests, keys) = watch::channel(GuestKeys::default());
+    let (endpoint, sessions) = SessionEndpoint::start_for(
+        Service::Charging,
+        Some(config.listen.clone()),
+        nodes.chain(),
+        &key,
+        customers::limits(),
+        Some(Guests { keys, strangers: customers::STRANGERS }),
+    )?;
     let guarding = Guarding::start(config.watchtower.as_ref(), &nodes, &key)?;
     let contact = contact(&config, &endpoint).await?;
     let listening = AgentEvent::Listening { contact: contact.as_str().to_owned() };
@@ -84,7 +92,12 @@ pub async fn run(
         Ok(margins) => (margins, None),
         Err(error) => (Margins::at_best(&params, finality), Some(AgentError::margins(finality, &error))),
     };
+    let customers = Customers::new(signer.nodes.clone(), signer.address(), blocks.reader(), guests);
+    let overbooked = config.tariff.overbooked();
+    let greeter = Greeter::new(signer.nodes.clone(), signer.address(), overbooked, customers.expected());
     let mut producer = Producer {
+        customers,
+        greeter,
         policy: config.policy(margins),
         folder: config.state_dir.join("sessions"),
         config,
@@ -199,6 +212,8 @@ struct Producer {
     /// By payment: the consumer, and where its new connections go.
     running: BTreeMap<TxRef, Running>,
     tasks: JoinSet<(TxRef, Result<SessionReport, AgentError>)>,
+    customers: Customers,
+    greeter: Greeter,
     /// Connections that have not said what they want. As many as the endpoint lets in.
     greeting: JoinSet<Option<Greeted>>,
     stop: CancellationToken,
@@ -235,11 +250,7 @@ impl Producer {
                     return self.wind_up().await;
                 }
                 stream = sessions.recv() => match stream {
-                    Some(stream) => {
-                        let (nodes, own) = (self.signer.nodes.clone(), self.signer.address());
-                        let overbooked = self.config.tariff.overbooked();
-                        self.greeting.spawn(greet(nodes, own, overbooked, stream));
-                    }
+                    Some(stream) => drop(self.greeting.spawn(self.greeter.clone().greet(stream))),
                     None => return Err(crate::network::SessionError::Stopped.into()),
                 },
                 Some(greeted) = self.greeting.join_next() => {
@@ -248,6 +259,7 @@ impl Producer {
                     }
                 }
                 Some(ended) = self.tasks.join_next() => self.ended(ended)?,
+                () = self.customers.follow() => {}
             }
         }
     }
@@ -395,6 +407,7 @@ impl Producer {
         let unplugged = CancellationToken::new();
         let running = Running { consumer: terms.consumer, connections, unplugged: unplugged.clone() };
         self.running.insert(terms.payment, running);
+        self.customers.serves(terms.consumer);
         let driver = Driver {
             meter: Meter::new(self.config.tariff.power_w, self.config.speed, session.outcome().energy),
             session,

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use crate::network::{NetworkLimits, SessionStream};
+use crate::network::{GuestKeys, NetworkLimits, SessionStream, StrangerLimits};
 
 /// Streams above the tower's own limit that the endpoint accepts, so that the tower can choose who has
 /// to go for them.
@@ -21,6 +21,9 @@ const SILENCE: Duration = Duration::from_mins(2);
 const SILENCE_OF_STRANGERS: Duration = Duration::from_secs(5);
 /// The pause after a refusal, so that nonsense costs its sender time.
 const AFTER_REFUSAL: Duration = Duration::from_millis(500);
+/// Handshakes under way, of all hosts and of one.
+const HANDSHAKES: u32 = 256;
+const HANDSHAKES_OF_HOST: usize = 16;
 
 /// A question that waits for the tower.
 pub(super) struct Asked {
@@ -39,9 +42,22 @@ pub(super) fn limits(max_streams: usize) -> NetworkLimits {
     let connections = max_inbound_sessions.saturating_add(usual.max_pending_connections as usize);
     NetworkLimits {
         max_connections: u32::try_from(connections).unwrap_or(u32::MAX),
+        max_pending_connections: HANDSHAKES,
         max_inbound_sessions,
         max_session_message_bytes: MAX_WATCH_BYTES,
         ..usual
+    }
+}
+
+/// What keys that the tower does not expect have together. A producer with its first channel is one of them,
+/// so that they may have every stream that nobody else needs.
+pub(super) fn strangers(max_streams: usize) -> StrangerLimits {
+    StrangerLimits {
+        connections: max_streams.saturating_add(SPARE),
+        stay: SILENCE,
+        // Some more than are served, so that the tower can choose.
+        sessions: max_streams.saturating_add(SPARE / 2),
+        handshakes_of_host: HANDSHAKES_OF_HOST,
     }
 }
 
@@ -59,8 +75,9 @@ pub(super) struct Clients {
 
 struct Client {
     from: PublicKey,
-    /// When it asked last, or came.
-    heard: Instant,
+    /// When it asked last. Who was refused is gone, so this is about a question under way or a channel under
+    /// guard.
+    heard: Option<Instant>,
     task: AbortHandle,
 }
 
@@ -77,10 +94,10 @@ impl Clients {
     }
 
     /// Serves a stream. Where there are too many, the one that has said nothing for the longest time is
-    /// closed for it, of those whose keys have no channel under guard.
-    pub(super) fn take(&mut self, stream: SessionStream, guarded: impl FnOnce() -> BTreeSet<PublicKey>) {
+    /// closed for it, of those whose keys are not expected; one that has asked nothing before any other.
+    pub(super) fn take(&mut self, stream: SessionStream, expected: &GuestKeys) {
         if self.served.len() >= self.max {
-            let idlest = idlest(self.served.iter().map(|(id, it)| (*id, it.from, it.heard)), &guarded());
+            let idlest = idlest(self.served.iter().map(|(id, it)| (*id, it.from, it.heard)), expected);
             let Some(client) = idlest.and_then(|id| self.served.remove(&id)) else { return };
             tracing::debug!(from = %client.from, "watchtower: a stream has to go for another");
             client.task.abort();
@@ -97,13 +114,13 @@ impl Clients {
             }
             id
         });
-        self.served.insert(id, Client { from, heard: Instant::now(), task });
+        self.served.insert(id, Client { from, heard: None, task });
     }
 
     /// A client has asked something.
     pub(super) fn heard(&mut self, id: u64) {
         if let Some(client) = self.served.get_mut(&id) {
-            client.heard = Instant::now();
+            client.heard = Some(Instant::now());
         }
     }
 
@@ -117,14 +134,14 @@ impl Clients {
     }
 }
 
-/// Whose stream has been silent for the longest time, of those without a channel under guard.
+/// Whose stream has been silent for the longest time, of those that are not expected.
 fn idlest(
-    served: impl Iterator<Item = (u64, PublicKey, Instant)>,
-    guarded: &BTreeSet<PublicKey>,
+    served: impl Iterator<Item = (u64, PublicKey, Option<Instant>)>,
+    expected: &BTreeSet<PublicKey>,
 ) -> Option<u64> {
     served
-        .filter(|(_, from, _)| !guarded.contains(from))
-        .min_by_key(|(_, _, heard)| *heard)
+        .filter(|(_, from, _)| !expected.contains(from))
+        .min_by_key(|(id, _, heard)| (*heard, *id))
         .map(|(id, ..)| id)
 }
 

@@ -11,12 +11,12 @@ use evchain_protocol::session::{
     GuardRecord, WatchInput, WatchMessage, WatchOutput, WatchRecord, Watchtower,
 };
 use evchain_protocol::state::channel::{Channel, CoSignedState, PostedState};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::clients::{Asked, Clients, limits};
+use super::clients::{Asked, Clients, limits, strangers};
 use super::config::{WatchConfig, WatchReport};
 use super::posts::{BATCH, Outcomes, Posted, channel, look_up, post_all};
 use crate::agents::address::reachable;
@@ -28,7 +28,7 @@ use crate::agents::event::{AgentEvent, Observer, Warning};
 use crate::agents::journal::{self, Journal};
 use crate::agents::timing::{sleep_until, until};
 use crate::clock;
-use crate::network::{Service, SessionEndpoint, SessionStream};
+use crate::network::{GuestKeys, Guests, Service, SessionEndpoint, SessionStream};
 use crate::rpc::{BlockNotice, NodeApiClient, RpcClient};
 
 /// The journal's name in the state folder.
@@ -37,6 +37,8 @@ const JOURNAL: &str = "watchtower";
 const STALE_RECORDS: usize = 4_096;
 /// Questions that wait for the tower, of all clients.
 const QUESTIONS: usize = 64;
+/// Channels that are looked up at the same time for keys that have none under guard.
+const LOOKUPS: usize = 64;
 /// How often the chain is asked for every channel, whatever the news told.
 const LOOK: Duration = Duration::from_mins(1);
 /// How long posts under way get when the tower is stopped.
@@ -61,12 +63,15 @@ pub async fn run(
     let machine = Watchtower::recover(nodes.chain(), config.policy, &records)
         .map_err(|source| AgentError::Damaged { path: journal.path().to_owned(), source })?;
     let journal = journal.replace(&machine.records())?;
-    let (endpoint, streams) = SessionEndpoint::start(
+    let expected = config.allow.clone().unwrap_or_else(|| producers(&machine));
+    let (expected, keys) = watch::channel(Arc::new(expected));
+    let (endpoint, streams) = SessionEndpoint::start_for(
         Service::Watching,
         Some(config.listen.clone()),
         nodes.chain(),
         &key,
         limits(config.max_streams),
+        Some(Guests { keys, strangers: strangers(config.max_streams) }),
     )?;
     let address = reachable(&config.listen, config.advertise.as_ref(), &endpoint).await?.to_string();
     let meter = FinalityMeter::of_recent_blocks(&nodes).await?;
@@ -82,6 +87,8 @@ pub async fn run(
         nodes,
         key: Arc::new(key),
         news: blocks.reader(),
+        expected,
+        works_for_all: config.allow.is_none(),
         clients,
         asked,
         lookups: JoinSet::new(),
@@ -138,9 +145,12 @@ struct Tower {
     nodes: Nodes,
     key: Arc<KeyPair>,
     news: NewsReader,
+    /// For whom it works by name, which does not change, or else whose channels are under guard.
+    expected: watch::Sender<GuestKeys>,
+    works_for_all: bool,
     clients: Clients,
     asked: mpsc::Receiver<Asked>,
-    /// Channels that are looked up for the first time; at most one for each client.
+    /// Channels that are looked up for the first time, at most [`LOOKUPS`] for those who are not expected.
     lookups: JoinSet<(Asked, Result<Option<Channel>, AgentError>)>,
     /// A look at all channels under guard, and one at each channel that was looked up.
     looks: JoinSet<Looked>,
@@ -165,7 +175,7 @@ impl Tower {
             let deadline = self.machine.deadline().map(|at| Instant::now() + until(at));
             tokio::select! {
                 stream = streams.recv() => match stream {
-                    Some(stream) => self.clients.take(stream, || producers(&self.machine)),
+                    Some(stream) => self.clients.take(stream, &self.expected.borrow()),
                     None => return Err(crate::network::SessionError::Stopped.into()),
                 },
                 Some(()) = self.clients.closed() => {}
@@ -206,6 +216,10 @@ impl Tower {
         self.clients.heard(asked.client);
         if self.machine.guards().contains_key(&name) {
             return self.guard(asked, None).await;
+        }
+        if self.lookups.len() >= LOOKUPS && !self.expected.borrow().contains(&asked.from) {
+            // Left without answer, it comes again.
+            return Ok(());
         }
         let nodes = self.nodes.clone();
         self.lookups.spawn(async move { (asked, look_up(&nodes, name).await) });
@@ -383,17 +397,27 @@ impl Tower {
     fn tell(&mut self, record: &WatchRecord) {
         let event = match record {
             WatchRecord::Guarded(GuardRecord { channel, state }) => {
+                self.expect(|expected| expected.contains(&channel.producer));
                 let (name, released) = (state.state.channel, state.state.released);
                 AgentEvent::Guarding { channel: name, producer: channel.producer, released }
             }
             WatchRecord::Ended(name) => {
                 self.report.ended += 1;
+                self.expect(|_| false);
                 AgentEvent::GuardEnded { channel: *name }
             }
             // `start_posts` tells.
             WatchRecord::Posted(_) => return,
         };
         self.nodes.observe(&event);
+    }
+
+    /// Tells the endpoint whose channels are under guard, unless it knows.
+    fn expect(&self, is_known: impl FnOnce(&GuestKeys) -> bool) {
+        let is_known = !self.works_for_all || is_known(&self.expected.borrow());
+        if !is_known {
+            self.expected.send_replace(Arc::new(producers(&self.machine)));
+        }
     }
 
     /// Posts as many as may be under way together, those first whose channels pay out first.

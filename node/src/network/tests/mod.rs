@@ -8,6 +8,7 @@ mod admission;
 mod authorities;
 mod door;
 mod gossip;
+mod guests;
 mod hostile;
 mod offences;
 mod serving;
