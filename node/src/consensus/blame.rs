@@ -46,6 +46,7 @@ impl Fault {
             Self::Rejected(Rejection::BadVote(_)) => "bad_vote",
             Self::Rejected(Rejection::BadCertificate { .. }) => "bad_certificate",
             Self::Rejected(Rejection::UnsignedProposal(_)) => "unsigned_proposal",
+            Self::Rejected(Rejection::UnsoundProposal(_)) => "unsound_proposal",
             Self::Rejected(Rejection::BadBlocks) => "bad_blocks",
         }
     }

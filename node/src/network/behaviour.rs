@@ -5,6 +5,7 @@ use std::time::Duration;
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
+use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{Swarm, SwarmBuilder, identify, noise, ping, tcp, yamux};
 
 use super::arrivals::Arrivals;
@@ -107,10 +108,6 @@ pub(super) fn swarm<B: NetworkBehaviour>(
         .with_connection_timeout(Duration::from_millis(limits.handshake_timeout_ms))
         .build();
     Ok(swarm)
-}
-
-fn connection_limits(limits: &NetworkLimits) -> connection_limits::Behaviour {
-    connection_limits::Behaviour::new(limits_of(limits))
 }
 
 fn limits_of(limits: &NetworkLimits) -> ConnectionLimits {

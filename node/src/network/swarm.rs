@@ -6,7 +6,7 @@ mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use evchain_protocol::crypto::PublicKey;
 use futures::StreamExt;
