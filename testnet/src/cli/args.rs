@@ -1,13 +1,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use evchain_node::agents::producer::Reservation;
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::RegionId;
 
 use crate::cluster::ClusterOptions;
-use crate::fault::{Cases, FaultKind};
+use crate::fault::{Attack, Cases, FaultKind};
 use crate::scenario::{PaymentMix, Speed};
 
 /// Many evchain nodes on one machine.
@@ -209,6 +209,12 @@ pub(super) struct FaultArgs {
     /// stop: how long one stands still.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(super) pause: Duration,
+    /// hostile: how long each attack lasts.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(super) attack_seconds: Duration,
+    /// hostile: only these attacks, of which the first are strangers' and the last an authority's [default: all].
+    #[arg(long, value_name = "ATTACK", value_enum, value_delimiter = ',')]
+    pub(super) attacks: Vec<Attack>,
     /// Decides what is left to chance [default: another each time].
     #[arg(long, value_name = "NUMBER")]
     pub(super) seed: Option<u64>,
@@ -231,6 +237,11 @@ impl FaultArgs {
             (None, Some(count)) => Cases::Sample(count as usize),
             (None, None) => Cases::All,
         }
+    }
+
+    /// Which attacks are tried.
+    pub(super) fn attacks(&self) -> Vec<Attack> {
+        if self.attacks.is_empty() { Attack::value_variants().to_vec() } else { self.attacks.clone() }
     }
 
     /// The node's program.

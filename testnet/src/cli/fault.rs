@@ -46,6 +46,8 @@ async fn all(args: &FaultArgs, folder: &Folder) -> anyhow::Result<Vec<Verdict>> 
             restarts: args.count.map_or(RESTARTS, u64::from),
             cases: args.cases(),
             pause: args.pause,
+            attack: args.attack_seconds,
+            attacks: args.attacks(),
             seed: args.seed.unwrap_or_else(|| clock::now().get()),
         };
         std::fs::create_dir_all(&options.dir)?;

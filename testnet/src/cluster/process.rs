@@ -140,7 +140,13 @@ impl Validator {
 
     /// The id of its process, if it runs.
     pub fn pid(&self) -> Option<u32> {
-        match *self.state.borrow() {
+        self.pid_then()()
+    }
+
+    /// What gives the same later, also where this is gone.
+    pub fn pid_then(&self) -> impl Fn() -> Option<u32> + Send + Sync + 'static {
+        let state = self.state.clone();
+        move || match *state.borrow() {
             State::Running { pid } => Some(pid),
             State::Ended { .. } => None,
         }

@@ -8,6 +8,7 @@ mod clock;
 mod crash;
 mod disk;
 mod error;
+mod hostile;
 mod http;
 mod keys;
 mod links;
@@ -24,5 +25,6 @@ mod trial;
 
 pub use agents::Cases;
 pub use error::FaultError;
+pub use hostile::{Attack, AttackFigures};
 pub use report::{FaultKind, FaultReport};
 pub use run::{FaultOptions, Outcome, run};

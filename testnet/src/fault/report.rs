@@ -3,6 +3,7 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use super::hostile::AttackFigures;
 use crate::report::Audit;
 
 /// What is done to validators.
@@ -31,6 +32,8 @@ pub enum FaultKind {
     Loss,
     /// Four authorities become five, seven, and four again, while vehicles charge.
     Authorities,
+    /// Strangers, participants and an authority do their worst, while honest clients pay.
+    Hostile,
     /// Producers and consumers are killed between any two records of their journals.
     Agents,
 }
@@ -52,6 +55,9 @@ pub struct FaultReport {
     pub payments_final: u64,
     /// How long it took, with the validators' start.
     pub duration_s: u64,
+    /// What each attack came to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attacks: Vec<AttackFigures>,
     /// What each validator holds at the end.
     pub audit: Option<Audit>,
     /// The promises that did not hold.

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::agents::{Cases, kill_agents};
 use super::error::FaultError;
+use super::hostile::{Attack, hostile};
 use super::report::{FaultKind, FaultReport};
 use super::{authorities, byzantine, clock, crash, disk, keys, links, signal};
 use crate::progress::Progress;
@@ -20,6 +21,10 @@ pub struct FaultOptions {
     pub pause: Duration,
     /// Which pairs of agents, for [`FaultKind::Agents`].
     pub cases: Cases,
+    /// How long each attack lasts, for [`FaultKind::Hostile`].
+    pub attack: Duration,
+    /// Which attacks, for [`FaultKind::Hostile`].
+    pub attacks: Vec<Attack>,
     /// Decides who is killed and when, and which packets are lost.
     pub seed: u64,
 }
@@ -55,6 +60,7 @@ pub async fn run(
         FaultKind::Partition => links::partition(options, progress).await,
         FaultKind::Loss => links::loss(options, progress).await,
         FaultKind::Authorities => authorities::grow_and_shrink(options, progress).await.map(done),
+        FaultKind::Hostile => hostile(options, progress).await.map(done),
         FaultKind::Agents => kill_agents(options, progress).await.map(done),
     }
 }

@@ -89,6 +89,7 @@ impl Trial {
             payments_sent: 0,
             payments_final: 0,
             duration_s: 0,
+            attacks: Vec::new(),
             audit: None,
             failures: Vec::new(),
         };
@@ -101,6 +102,11 @@ impl Trial {
         let text = text.into();
         self.progress.line(&text);
         self.report.notes.push(text);
+    }
+
+    /// How far it is.
+    pub(super) fn progress(&self, text: &str) {
+        self.progress.line(text);
     }
 
     /// Something that should not be.
@@ -129,6 +135,18 @@ impl Trial {
     /// A validator's height, if it answers.
     pub(super) async fn height(&self, number: usize) -> Option<Height> {
         self.clients[number - 1].status().await.ok().map(|status| status.height)
+    }
+
+    /// Waits until a validator has so many peers, or no longer; gives how many it has.
+    pub(super) async fn has_peers(&self, number: usize, wanted: usize, patience: Duration) -> usize {
+        let end = Instant::now() + patience;
+        loop {
+            let peers = self.clients[number - 1].peers().await.map_or(0, |peers| peers.len());
+            if peers >= wanted || Instant::now() >= end {
+                return peers;
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Checks that these validators get new blocks in time, and that payments become final.

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use evchain_testnet::fault::{Cases, FaultKind, FaultOptions, FaultReport, Outcome, run};
+use clap::ValueEnum;
+use evchain_testnet::fault::{Attack, Cases, FaultKind, FaultOptions, FaultReport, Outcome, run};
 use evchain_testnet::progress::Progress;
 use tokio::sync::Mutex;
 
@@ -20,6 +21,8 @@ pub fn options(dir: &Path) -> FaultOptions {
         restarts: number("EVCHAIN_RESTARTS").unwrap_or(12),
         cases: Cases::Quick(30),
         pause: Duration::from_secs(30),
+        attack: Duration::from_secs(3),
+        attacks: Attack::value_variants().to_vec(),
         seed: number("EVCHAIN_SEED").unwrap_or(1),
     }
 }

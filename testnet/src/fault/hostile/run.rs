@@ -1,0 +1,199 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use evchain_protocol::primitives::Span;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::attack::{Attack, Role, Sent};
+use super::field::{Field, attackers};
+use super::figures::{AttackFigures, Figures, Measured, names};
+use super::honest::{Honest, Service, honest};
+use super::watch::{Watch, drops};
+use crate::fault::error::FaultError;
+use crate::fault::report::{FaultKind, FaultReport};
+use crate::fault::run::FaultOptions;
+use crate::fault::trial::{ALL, Trial, new_chain_with};
+use crate::progress::Progress;
+
+/// Whose key the attacker has that is an authority.
+const SEAT: usize = 4;
+/// Those that are left then.
+const OTHERS: [usize; 3] = [1, 2, 3];
+/// D of the consensus: the validators are on one machine, and a silent leader costs twice as much.
+const HOP_BOUND: Span = Span::new(150);
+/// Longer than the trial: early messages are of epoch 1.
+const EPOCH_LENGTH: u64 = 1_000_000;
+/// Within this time after an attack everything is as before.
+const RECOVERY: Duration = Duration::from_secs(5);
+/// How long is measured where nobody attacks.
+const CALM: Duration = Duration::from_secs(3);
+/// How long a validator that restarts during an attack is down.
+const DOWN: Duration = Duration::from_secs(1);
+
+/// Attacks by strangers and participants, one after the other and all at once; then those by an authority,
+/// whose validator rests meanwhile.
+pub(in crate::fault) async fn hostile(
+    options: &FaultOptions,
+    progress: &Progress,
+) -> Result<FaultReport, FaultError> {
+    let accounts: Vec<_> = attackers().into_iter().chain(honest()).collect();
+    let files = new_chain_with(options, &accounts, |params| {
+        params.hop_bound = HOP_BOUND;
+        params.idle_interval = HOP_BOUND;
+        params.epoch_length = EPOCH_LENGTH;
+    })?;
+    let trial = Trial::start_at(FaultKind::Hostile, files, Vec::new(), options, progress).await?;
+    let mut siege = Siege::begin(trial, options.attack).await?;
+    let chosen = |role: Role| options.attacks.iter().copied().filter(move |attack| attack.role() == role);
+    let strangers: Vec<_> = chosen(Role::Stranger).chain(chosen(Role::Participant)).collect();
+    for attack in &strangers {
+        siege.attack(&[*attack]).await?;
+    }
+    if strangers.len() > 1 {
+        siege.attack(&strangers).await?;
+    }
+    if chosen(Role::Authority).next().is_some() {
+        siege.trial.cluster.validators()[SEAT - 1].rest().await;
+        siege.trial.note(format!("validator {SEAT} rests, and an attacker has its key"));
+        for attack in chosen(Role::Authority) {
+            siege.attack(&[attack]).await?;
+        }
+        siege.trial.cluster.validators()[SEAT - 1].wake().await;
+    }
+    siege.end().await
+}
+
+/// A trial whose honest clients and validators are watched while others attack.
+struct Siege {
+    trial: Trial,
+    field: Arc<Field>,
+    honest: Honest,
+    watch: Watch,
+    length: Duration,
+    /// What honest clients get without attack.
+    calm: Service,
+    figures: Vec<AttackFigures>,
+}
+
+impl Siege {
+    async fn begin(mut trial: Trial, length: Duration) -> Result<Self, FaultError> {
+        let files = trial.cluster.files();
+        let authority = evchain_node::wallet::Wallet::open(&files.validator_wallet_path(SEAT))?.main_key();
+        let chain = trial.clients[0].chain_id();
+        let field = Arc::new(Field::of(&trial.cluster, chain, authority)?);
+        let mut honest = Honest::start(files, &trial.clients[..OTHERS.len()]).await?;
+        let watch = Watch::start(&trial.cluster);
+        trial.goes_on(&ALL, "before").await;
+        let calm = calm(&mut honest).await;
+        Ok(Self { trial, field, honest, watch, length, calm, figures: Vec::new() })
+    }
+
+    /// Attacks in all these ways at the same time, and measures what honest clients get.
+    async fn attack(&mut self, attacks: &[Attack]) -> Result<(), FaultError> {
+        let name = names(attacks);
+        let drops_before = drops(&self.trial.cluster).await;
+        let (begun, stop) = (Instant::now(), CancellationToken::new());
+        let mut running = JoinSet::new();
+        for attack in attacks {
+            let (field, stop) = (Arc::clone(&self.field), stop.clone());
+            let attack = *attack;
+            running.spawn(async move { attack.run(&field, &stop).await });
+        }
+        self.meanwhile(attacks).await?;
+        tokio::time::sleep_until(begun + self.length).await;
+        let ended = Instant::now();
+        stop.cancel();
+        let mut sent: Sent = 0;
+        while let Some(outcome) = running.join_next().await {
+            sent += outcome??;
+        }
+        sleep(RECOVERY.saturating_sub(ended.elapsed())).await;
+        let recovered = Instant::now();
+        let after = calm(&mut self.honest).await;
+        let measured = Measured {
+            name,
+            sent,
+            before: self.calm,
+            during: self.honest.service(begun, ended),
+            after,
+            meanwhile: self.watch.condition(begun, recovered),
+            afterwards: self.watch.condition(recovered, Instant::now()),
+            drops: drops(&self.trial.cluster).await.saturating_sub(drops_before),
+        };
+        let figures = AttackFigures::judge(measured);
+        self.trial.progress(&format!(
+            "{}: {} sent, {} of {} transfers a second, {} MB",
+            figures.attack, figures.sent, figures.during, figures.before, figures.peak_mb
+        ));
+        for failure in &figures.failures {
+            self.trial.fail(failure.clone());
+        }
+        self.figures.push(figures);
+        Ok(())
+    }
+
+    /// What honest operators do while some attacks last.
+    async fn meanwhile(&mut self, attacks: &[Attack]) -> Result<(), FaultError> {
+        match attacks {
+            [Attack::HalfOpen] => self.restart().await,
+            [Attack::SilentTeller] => self.join().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// A validator restarts and has to find all others.
+    async fn restart(&mut self) -> Result<(), FaultError> {
+        sleep(DOWN).await;
+        let validator = &self.trial.cluster.validators()[SEAT - 1];
+        validator.crash().await;
+        sleep(DOWN).await;
+        validator.wake().await;
+        let begun = Instant::now();
+        let peers = self.trial.has_peers(SEAT, OTHERS.len(), RECOVERY).await;
+        let waited = begun.elapsed().as_millis();
+        self.trial.note(format!(
+            "half-open: validator {SEAT} started again and had {peers} peers after {waited} ms"
+        ));
+        self.trial
+            .check(peers >= OTHERS.len(), &format!("half-open: a restarted validator has {peers} peers"));
+        self.trial.incidents();
+        Ok(())
+    }
+
+    /// A node joins that knows one honest peer, and has to get the chain from those who answer.
+    async fn join(&mut self) -> Result<(), FaultError> {
+        let begun = Instant::now();
+        let number = self.trial.join(1).await?;
+        let target = self.trial.height(1).await;
+        self.trial.goes_on(&[number], "silent-teller: a node that joins").await;
+        let waited = begun.elapsed().as_millis();
+        self.trial.note(format!(
+            "silent-teller: a node joined and had block {target:?} and more after {waited} ms"
+        ));
+        Ok(())
+    }
+
+    async fn end(mut self) -> Result<FaultReport, FaultError> {
+        drop(self.watch);
+        self.honest.finish().await?;
+        self.trial.goes_on(&ALL, "after all attacks").await;
+        self.trial.incidents();
+        for line in Figures(&self.figures).to_string().lines() {
+            self.trial.report.notes.push(line.to_owned());
+        }
+        self.trial.report.attacks = self.figures;
+        self.trial.finish().await
+    }
+}
+
+/// What honest clients get while nobody attacks.
+async fn calm(honest: &mut Honest) -> Service {
+    let begun = Instant::now();
+    sleep(CALM).await;
+    let ended = Instant::now();
+    // What was due at the end is final a moment later.
+    sleep(Duration::from_secs(1)).await;
+    honest.service(begun, ended)
+}
