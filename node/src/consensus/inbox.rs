@@ -111,7 +111,7 @@ impl ConsensusHandle {
 
     /// Hands over the engine's answer from one of the node's tasks; waits while the queue is full. Lost once the
     /// loop has ended, which ends the node.
-    pub(super) async fn deliver(&self, input: Input) {
+    pub async fn deliver(&self, input: Input) {
         let _ = self.own.send(input).await;
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use evchain_consensus::input::Input;
 use evchain_consensus::message::Message;
-use evchain_node::consensus::{Halted, Inbound, VIEWS_RESERVED};
+use evchain_node::consensus::{Halted, VIEWS_RESERVED};
 use evchain_node::node::NodeError;
 use evchain_node::store::tables::{VOTER, Voter};
 use evchain_node::store::{Batch, Durability, Store};
@@ -166,8 +166,7 @@ async fn a_halt_is_remembered_until_the_operator_says_go_on() {
     grows(&cluster, 2).await;
     let from = key(0).public_key();
     for message in conflict(&cluster) {
-        let input = Inbound::Own(Input::Message { from, message });
-        cluster.handle(0).consensus.deliver(input).await;
+        cluster.handle(0).consensus.deliver(Input::Message { from, message }).await;
     }
     let end = cluster.end_of(0).await;
     let NodeError::Halted(Halted::Engine(reason)) = &end else { panic!("not halted but {end}") };

@@ -62,6 +62,9 @@ pub enum FaultError {
     /// The program that cheats is for tests, so it is in no release.
     #[error("there is no {path}: cargo build --release -p evchain-node --example byzantine", path = .0.display())]
     NoByzantine(PathBuf),
+    /// A newcomer's key.
+    #[error("a newcomer is not admitted: {0}")]
+    NotAdmitted(String),
     /// An attacker's network.
     #[error("an attacker's network does not start: {0}")]
     Attacker(#[from] evchain_node::network::StartError),

@@ -1,7 +1,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use evchain_node::wallet::{Sender, Wallet};
 use evchain_protocol::primitives::Span;
+use evchain_protocol::state::account::Roles;
+use evchain_protocol::transaction::Action;
+use evchain_protocol::transaction::participant::Admit;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -80,7 +84,7 @@ struct Siege {
 impl Siege {
     async fn begin(mut trial: Trial, length: Duration) -> Result<Self, FaultError> {
         let files = trial.cluster.files();
-        let authority = evchain_node::wallet::Wallet::open(&files.validator_wallet_path(SEAT))?.main_key();
+        let authority = Wallet::open(&files.validator_wallet_path(SEAT))?.main_key();
         let chain = trial.clients[0].chain_id();
         let field = Arc::new(Field::of(&trial.cluster, chain, authority)?);
         let mut honest = Honest::start(files, &trial.clients[..OTHERS.len()]).await?;
@@ -164,8 +168,10 @@ impl Siege {
 
     /// A node joins that knows one honest peer, and has to get the chain from those who answer.
     async fn join(&mut self) -> Result<(), FaultError> {
+        let number = self.trial.cluster.add_newcomer()?;
+        self.admit(number).await?;
         let begun = Instant::now();
-        let number = self.trial.join(1).await?;
+        self.trial.join(number, 1).await?;
         let target = self.trial.height(1).await;
         self.trial.goes_on(&[number], "silent-teller: a node that joins").await;
         let waited = begun.elapsed().as_millis();
@@ -173,6 +179,17 @@ impl Siege {
             "silent-teller: a node joined and had block {target:?} and more after {waited} ms"
         ));
         Ok(())
+    }
+
+    /// The first authority lets a newcomer's key in.
+    async fn admit(&self, number: usize) -> Result<(), FaultError> {
+        let files = self.trial.cluster.files();
+        let participant = files.validators()[number - 1];
+        let admit = Admit { participant, roles: Roles::AUDITOR, withdraw_to: None };
+        let authority = Wallet::open(&files.validator_wallet_path(1))?.main_key();
+        let sender = Sender::new(self.trial.clients[0].clone(), authority);
+        let admitted = sender.send(Action::Admit(admit), RECOVERY).await;
+        admitted.map(drop).map_err(|error| FaultError::NotAdmitted(error.to_string()))
     }
 
     async fn end(mut self) -> Result<FaultReport, FaultError> {

@@ -84,7 +84,7 @@ impl Ledger {
             accounts: List::new(vec![account]).expect("one"),
         };
         let folder = tempfile::tempdir().expect("a folder");
-        let opened = OpenedChain::open(folder.path(), genesis).expect("a new chain");
+        let opened = OpenedChain::open(folder.path(), genesis, Vec::new()).expect("a new chain");
         let id = opened.reader.chain();
         let (tip, authority_root) = (opened.tip, opened.authorities.root());
         let chain = opened.start(Played::new(id).handle).handle;
