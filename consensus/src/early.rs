@@ -50,24 +50,23 @@ impl EarlyMessages {
         self.authorities.len().saturating_add(self.others.len())
     }
 
-    /// Their size, in bytes.
+    /// Their size, in bytes: measured, not as it was counted when they came.
     pub(crate) fn bytes(&self) -> usize {
-        self.authorities.bytes.saturating_add(self.others.bytes)
+        let kept = self.authorities.by_peer.values().chain(self.others.by_peer.values());
+        let messages = kept.flat_map(|kept| &kept.messages);
+        messages.filter_map(|(_, message)| size_bytes(message)).fold(0, usize::saturating_add)
     }
 
     /// Keeps a message, if there is room and it can be of use.
     pub(crate) fn keep(&mut self, from: PublicKey, is_authority: bool, message: Message) {
-        let bytes = match &message {
-            Message::Proposal(proposal) => proposal.size_hint(),
-            Message::Vote(_) => 0,
-            Message::Certificate(certificate) => certificate.size_hint(),
-            _ => return,
-        };
-        if broken(Breakage::DropEarly) {
-            return;
+        let Some(mut bytes) = size_bytes(&message).filter(|_| !broken(Breakage::DropEarly)) else { return };
+        if let Message::Proposal(proposal) = &message
+            && broken(Breakage::CountNoEnvelopes)
+        {
+            bytes = proposal.block.size_hint();
         }
         let room = if is_authority { &mut self.authorities } else { &mut self.others };
-        room.keep(from, bytes.saturating_add(size_of::<Message>()), message);
+        room.keep(from, bytes, message);
     }
 
     /// Takes everything out, what the authorities sent first.
@@ -76,6 +75,17 @@ impl EarlyMessages {
         let peers = authorities.by_peer.into_iter().chain(others.by_peer);
         peers.flat_map(|(from, kept)| kept.messages.into_iter().map(move |(_, message)| (from, message)))
     }
+}
+
+/// The size of a message that can be of use early, in bytes.
+fn size_bytes(message: &Message) -> Option<usize> {
+    let behind = match message {
+        Message::Proposal(proposal) => proposal.size_hint(),
+        Message::Vote(_) => 0,
+        Message::Certificate(certificate) => certificate.size_hint(),
+        _ => return None,
+    };
+    Some(behind.saturating_add(size_of::<Message>()))
 }
 
 /// Room for some peers' messages.
@@ -121,7 +131,9 @@ impl Room {
         if !self.by_peer.contains_key(&from) {
             if self.by_peer.len() >= self.max_peers && !keeps_all {
                 let first = self.by_peer.iter().min_by_key(|(_, kept)| kept.arrival).map(|(peer, _)| *peer);
-                first.into_iter().for_each(|peer| self.forget(peer));
+                if let Some(peer) = first {
+                    self.forget(peer);
+                }
             }
             self.arrivals = self.arrivals.saturating_add(1);
         }

@@ -116,8 +116,7 @@ pub struct Proposal {
 impl Proposal {
     /// Its size on the wire, in bytes, or a little more.
     pub fn size_hint(&self) -> usize {
-        let counted = self.again.iter().filter(|_| !broken(Breakage::CountNoEnvelopes));
-        let again = counted.flat_map(Justification::certificates);
+        let again = self.again.iter().flat_map(Justification::certificates);
         again
             .map(|certificate| certificate.size_hint())
             .fold(self.block.size_hint().saturating_add(Self::VOTE_BYTES), usize::saturating_add)

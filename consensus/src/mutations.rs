@@ -87,10 +87,8 @@ pub(crate) enum Breakage {
     ServeAcrossEpochs,
     /// S6: only the epoch's authorities are asked for the final chain.
     AskOnlyMembers,
-    /// S8, E6: whoever told last is asked, every time.
+    /// S8, E6: whoever tells first is asked, every time.
     AskFirstTeller,
-    /// S5, S8: bodies are taken from whoever sends them.
-    TakeUnasked,
 }
 
 /// Whether a rule is broken.

@@ -65,7 +65,7 @@ impl Awaited {
     /// Whether this peer was asked, and not more often than it answered.
     fn answers(&mut self, peer: PublicKey) -> bool {
         let place = self.0.iter().position(|asked| *asked == peer);
-        place.map(|place| self.0.remove(place)).is_some() || broken(Breakage::TakeUnasked)
+        place.map(|place| self.0.remove(place)).is_some()
     }
 }
 
@@ -123,8 +123,10 @@ impl BlockFetches {
             let peer = pick(&everyone, start.saturating_add(wanted.attempts)).and_then(|i| committee.key(i));
             wanted.attempts = wanted.attempts.saturating_add(1);
             wanted.due = Some(now.after(interval));
-            peer.into_iter().for_each(|peer| wanted.awaited.ask(peer));
-            requests.extend(peer.map(|peer| (*hash, peer)));
+            if let Some(peer) = peer {
+                wanted.awaited.ask(peer);
+                requests.push((*hash, peer));
+            }
         }
         requests
     }
@@ -211,9 +213,6 @@ impl ChainFetch {
         let is_of_use = committee.index_of(&by).is_some() || !broken(Breakage::AskOnlyMembers);
         if is_of_use && !doubts.spoils(&by) {
             self.turns.tell(by, committee);
-        }
-        if broken(Breakage::AskFirstTeller) {
-            self.proven = Some(by);
         }
     }
 

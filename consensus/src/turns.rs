@@ -63,7 +63,6 @@ impl Turns {
         let authority = self.next_authority(authorities);
         let other = self.others.iter_mut().filter(|other| other.tells).min_by_key(|other| other.asked);
         match (authority, other) {
-            (None, None) => None,
             (Some(index), other) if other.is_none() || !self.is_turn_of_others => {
                 self.is_turn_of_others = true;
                 let asked = self.asked.entry(index).or_default();
@@ -78,7 +77,7 @@ impl Turns {
                 other.tells = false;
                 Some(other.peer)
             }
-            (Some(_), None) => None,
+            (Some(_) | None, None) => None,
         }
     }
 

@@ -82,7 +82,7 @@ fn the_first_messages_of_a_peer_are_kept() {
             _ => None,
         })
         .collect();
-    assert_eq!(views, Vec::from_iter(1..=MAX_PER_PEER as u64));
+    assert_eq!(views, (1..=MAX_PER_PEER as u64).collect::<Vec<_>>());
     assert_eq!((early.len(), early.bytes()), (0, 0));
 }
 

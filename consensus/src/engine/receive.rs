@@ -103,6 +103,9 @@ impl Engine {
         }
         if matches!(subject, Subject::Finalize(_)) && view > self.tip.view {
             self.chain_fetch.tell(from, &self.committee, &self.doubts);
+            if !is_held && broken(Breakage::AskFirstTeller) {
+                self.chain_fetch.prefer(Some(from));
+            }
         }
         // Whatever it is made of, a further certificate of the same subject says nothing new.
         if !is_held {

@@ -37,7 +37,6 @@ fn catcher(rule: Breakage) -> (fn(u64) -> Outcome, &'static [&'static str]) {
         Breakage::AskFirstTeller => {
             (|seed| scenarios::a_silent_teller_keeps_nobody_behind(seed, true), &["I13"])
         }
-        Breakage::TakeUnasked => (scenarios::a_spoiler_keeps_nobody_behind, &["I13"]),
         _ => at_a_boundary(rule),
     }
 }
@@ -278,11 +277,6 @@ fn ask_only_members() {
 #[test]
 fn ask_the_first_teller() {
     is_caught(Breakage::AskFirstTeller);
-}
-
-#[test]
-fn take_unasked_answers() {
-    is_caught(Breakage::TakeUnasked);
 }
 
 #[test]

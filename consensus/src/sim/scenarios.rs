@@ -15,8 +15,8 @@ use super::setup::Setup;
 use crate::epochs::Epochs;
 use crate::message::Message;
 
-/// How long a node may take for the 400 blocks that it missed, one in four of whose requests goes to a liar.
-const CATCH_UP_MS: u64 = 2_500;
+/// How long a node may take for the 600 blocks that it missed, one in four of whose requests goes to a liar.
+const CATCH_UP_MS: u64 = 2_000;
 
 /// How a scenario ended.
 pub type Outcome = Result<(), Violation>;
@@ -52,13 +52,13 @@ pub fn a_spoiler_keeps_nobody_behind(seed: u64) -> Outcome {
     catches_up(seed, BodySpoiler::default(), || ())
 }
 
-/// Node 0 of four behaves like this, and node 3 comes back after 400 blocks: it catches up in time.
+/// Node 0 of four behaves like this, and node 3 comes back after 600 blocks: it catches up in time.
 fn catches_up(seed: u64, behaviour: impl Behaviour + 'static, when_back: impl Fn()) -> Outcome {
     let mut cluster = Cluster::new(Setup::new(seed, 4));
     cluster.corrupt(0, behaviour);
     cluster.run_for(1_000);
     cluster.crash(3);
-    let ahead = cluster.run_until(60_000, |cluster| cluster.best_height() >= 400);
+    let ahead = cluster.run_until(60_000, |cluster| cluster.best_height() >= 600);
     ensure(&cluster, ahead, "the others do not go on")?;
     when_back();
     cluster.restart(3);
