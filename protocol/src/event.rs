@@ -34,10 +34,10 @@ pub enum Event {
     Transferred { from: PublicKey, to: PublicKey, amount: Amount },
     /// A first payment made an account a sponsored consumer.
     Sponsored { account: PublicKey, sponsor: PublicKey },
-    /// An authority admitted a participant.
-    Admitted { account: PublicKey, roles: Roles, authority: PublicKey },
-    /// An authority revoked a participant.
-    Revoked { account: PublicKey, authority: PublicKey },
+    /// An authority admitted a participant, for the first time or with more roles.
+    Admitted { account: PublicKey, roles: Roles, withdraw_to: Option<PublicKey>, authority: PublicKey },
+    /// A vote revoked a participant.
+    Revoked { account: PublicKey, withdraw_to: PublicKey },
     /// A producer wrote its station's record, for the first time or anew.
     StationRecorded { producer: PublicKey, region: RegionId },
     /// A consumer asked for energy.
@@ -127,14 +127,18 @@ pub enum Event {
     AuthorityJoined { authority: PublicKey },
     /// The block is its epoch's last; the next one has these blocks.
     EpochStarted { epoch: Epoch, first: Height, last: Height },
+    /// A revoked account's balance went to its withdrawal account.
+    Withdrawn { from: PublicKey, to: PublicKey, amount: Amount },
+    /// A vote gave a participant exactly these roles.
+    RolesSet { account: PublicKey, roles: Roles },
 }
 
 tagged_enum!(Event {
     0 => FeePaid { payer: PublicKey, amount: Amount },
     1 => Transferred { from: PublicKey, to: PublicKey, amount: Amount },
     2 => Sponsored { account: PublicKey, sponsor: PublicKey },
-    3 => Admitted { account: PublicKey, roles: Roles, authority: PublicKey },
-    4 => Revoked { account: PublicKey, authority: PublicKey },
+    3 => Admitted { account: PublicKey, roles: Roles, withdraw_to: Option<PublicKey>, authority: PublicKey },
+    4 => Revoked { account: PublicKey, withdraw_to: PublicKey },
     5 => StationRecorded { producer: PublicKey, region: RegionId },
     6 => Requested { request: TxRef, consumer: PublicKey, region: RegionId, window: Window },
     7 => BidPlaced { request: TxRef, producer: PublicKey, price: Amount },
@@ -177,4 +181,6 @@ tagged_enum!(Event {
     29 => AuthorityLeft { authority: PublicKey },
     30 => AuthorityJoined { authority: PublicKey },
     31 => EpochStarted { epoch: Epoch, first: Height, last: Height },
+    32 => Withdrawn { from: PublicKey, to: PublicKey, amount: Amount },
+    33 => RolesSet { account: PublicKey, roles: Roles },
 });

@@ -6,12 +6,13 @@ use crate::crypto::PublicKey;
 use crate::params::Params;
 use crate::payment::InstallmentCount;
 use crate::primitives::{Amount, Span};
+use crate::state::account::Roles;
 use crate::tagged_enum;
 
 /// How many of one authority's proposals can be open at a time (D3).
 pub const MAX_OPEN_PROPOSALS: usize = 4;
 
-/// One change of who runs the chain, or how.
+/// One change of who runs the chain, how, or of who takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
@@ -21,9 +22,50 @@ pub enum Change {
     RemoveAuthority(PublicKey),
     /// A parameter gets another value.
     SetParam(ParamChange),
+    /// A participant's standing becomes another, at once (D6).
+    Standing(StandingChange),
 }
 
-tagged_enum!(Change { 0 => AddAuthority(PublicKey), 1 => RemoveAuthority(PublicKey), 2 => SetParam(ParamChange) });
+tagged_enum!(Change {
+    0 => AddAuthority(PublicKey),
+    1 => RemoveAuthority(PublicKey),
+    2 => SetParam(ParamChange),
+    3 => Standing(StandingChange),
+});
+
+/// A participant's new standing: what takes from it, or gives it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StandingChange {
+    /// The account is shut out. It can still settle what is open, and withdraw its balance.
+    Revoke {
+        /// Whose.
+        account: PublicKey,
+        /// Its withdrawal account, if it has none.
+        withdraw_to: Option<PublicKey>,
+    },
+    /// The account has exactly these roles, be they fewer than before. It is how a revoked one comes back.
+    SetRoles {
+        /// Whose.
+        account: PublicKey,
+        /// Its roles; with none it holds and sends money only.
+        roles: Roles,
+    },
+}
+
+tagged_enum!(StandingChange {
+    0 => Revoke { account: PublicKey, withdraw_to: Option<PublicKey> },
+    1 => SetRoles { account: PublicKey, roles: Roles },
+});
+
+impl StandingChange {
+    /// Whose standing changes.
+    pub const fn account(&self) -> PublicKey {
+        match self {
+            Self::Revoke { account, .. } | Self::SetRoles { account, .. } => *account,
+        }
+    }
+}
 
 macro_rules! param_changes {
     ($($tag:literal => $variant:ident($kind:ty) sets $field:ident),+ $(,)?) => {
@@ -79,4 +121,5 @@ param_changes!(
     16 => EpochLength(u64) sets epoch_length,
     17 => ProposalEpochs(u64) sets proposal_epochs,
     18 => EvidenceRemoves(bool) sets evidence_removes,
+    19 => MaxAdmissions(u32) sets max_admissions,
 );

@@ -20,6 +20,9 @@ pub const MAX_EPOCH_LENGTH: u64 = 1_000_000_000;
 /// The most epochs for which a proposal can stay open on any chain.
 pub const MAX_PROPOSAL_EPOCHS: u64 = 1_000_000;
 
+/// The most admissions that one authority can make in an epoch on any chain.
+pub const MAX_ADMISSIONS: u32 = 65_536;
+
 const SECOND_MS: u64 = 1000;
 const HOUR_MS: u64 = 3600 * SECOND_MS;
 const DAY_MS: u64 = 24 * HOUR_MS;
@@ -74,6 +77,9 @@ pub struct Params {
     /// Whether an authority against which there is evidence leaves at the epoch's end (E3). Default
     /// true.
     pub evidence_removes: bool,
+    /// How many admissions one authority can make in an epoch (A6). Each costs nothing and leaves an account
+    /// for good. Default 100.
+    pub max_admissions: u32,
 }
 
 impl Default for Params {
@@ -99,6 +105,7 @@ impl Default for Params {
             epoch_length: 1000,
             proposal_epochs: 100,
             evidence_removes: true,
+            max_admissions: 100,
         }
     }
 }
@@ -154,6 +161,7 @@ impl Params {
         within("idle_interval", self.idle_interval.get(), 1, self.hop_bound.get())?;
         within("min_block_interval", self.min_block_interval.get(), 0, self.idle_interval.get())?;
         within("epoch_length", self.epoch_length, MIN_EPOCH_LENGTH, MAX_EPOCH_LENGTH)?;
-        within("proposal_epochs", self.proposal_epochs, 1, MAX_PROPOSAL_EPOCHS)
+        within("proposal_epochs", self.proposal_epochs, 1, MAX_PROPOSAL_EPOCHS)?;
+        within("max_admissions", self.max_admissions.into(), 1, MAX_ADMISSIONS.into())
     }
 }

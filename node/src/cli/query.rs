@@ -165,7 +165,7 @@ enum Query {
     Proof {
         /// params, treasury, authorities, account/ADDRESS, station/ADDRESS, request/REF,
         /// bid/REF/ADDRESS, lock/REF, payment/REF, channel/REF, proposal/REF, former-authorities,
-        /// offence/EPOCH/ADDRESS/VIEW/KIND or record/ADDRESS.
+        /// offence/EPOCH/ADDRESS/VIEW/KIND, record/ADDRESS or admissions/ADDRESS.
         name: StateName,
         /// Check it, starting from the authorities of this genesis, and show what it proves.
         #[arg(long, value_name = "FILE")]

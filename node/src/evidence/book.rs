@@ -52,7 +52,9 @@ impl EvidenceBook {
         self.store.write(batch, Durability::Buffered)?;
         self.metrics.detected(kind);
         let next = match (self.reports()?, self.chain.params()?.evidence_removes) {
-            (true, true) => "this node reports it to the chain, and the authority leaves at the epoch's end",
+            (true, true) => {
+                "this node reports it to the chain, and the authority leaves at the epoch's end unless more than f are to"
+            }
             (true, false) => {
                 "this node reports it to the chain; whether the authority leaves is for the others to decide"
             }

@@ -35,6 +35,8 @@ pub struct ProposalInfo {
     /// The proposal.
     #[serde(flatten)]
     pub proposal: Proposal,
+    /// How many approvals it needs.
+    pub needed: usize,
     /// Whether enough authorities have approved, so that it passes at the epoch's end.
     pub passes: bool,
 }

@@ -23,7 +23,7 @@ impl StateName {
 #[error(
     "'{0}' names no entry of the state: write params, treasury, authorities, account/ADDRESS, \
      station/ADDRESS, request/REF, bid/REF/ADDRESS, lock/REF, payment/REF, channel/REF, proposal/REF, \
-     former-authorities, offence/EPOCH/ADDRESS/VIEW/KIND or record/ADDRESS"
+     former-authorities, offence/EPOCH/ADDRESS/VIEW/KIND, record/ADDRESS or admissions/ADDRESS"
 )]
 pub struct ParseStateNameError(String);
 
@@ -52,6 +52,7 @@ impl FromStr for StateName {
                 OffenceKind::from_name(kind)?,
             )),
             ["record", address] => Some(StateKey::TrackRecord(address.parse().ok()?)),
+            ["admissions", address] => Some(StateKey::Admissions(address.parse().ok()?)),
             _ => None,
         };
         parse().map(Self).ok_or_else(|| ParseStateNameError(text.to_owned()))
@@ -77,6 +78,7 @@ impl fmt::Display for StateName {
                 write!(f, "offence/{epoch}/{key}/{view}/{}", kind.name())
             }
             StateKey::TrackRecord(key) => write!(f, "record/{key}"),
+            StateKey::Admissions(key) => write!(f, "admissions/{key}"),
             // No text parses to one, and there is no other way to make a name.
             StateKey::Due(time, item) => write!(f, "due/{time}/{item:?}"),
         }

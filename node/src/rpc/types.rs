@@ -217,7 +217,7 @@ pub struct FinalizationInfo {
 pub struct AccountInfo {
     /// Whose.
     pub address: PublicKey,
-    /// What the chain keeps about it.
+    /// What the chain keeps about it, with the withdrawal account that a sponsored one has by its standing.
     #[serde(flatten)]
     pub account: Account,
     /// The nonce for its next transaction, after those that wait for a block at this node.

@@ -263,9 +263,33 @@ fn a_person_locks_money_and_says_who_may_take_part() {
     assert_eq!(sponsored["standing"]["sponsored"], consumer.as_str());
 
     // Who may take part.
-    driver.tx("authority", &format!("admit {fresh} --roles auditor"));
-    driver.tx("authority", &format!("revoke {fresh}"));
+    assert_eq!(sponsored["withdraw_to"], consumer.as_str());
+    driver.refused(
+        &format!("tx admit {fresh} --roles auditor --wallet authority.json"),
+        3,
+        "would lose a role",
+    );
+    let admit = format!("admit {fresh} --roles auditor,consumer");
+    let place = format!("tx {admit} --withdraw-to {producer} --wallet authority.json");
+    driver.refused(&place, 3, "has an account already");
+    driver.tx("authority", &admit);
+    driver.refused("tx withdraw --key 1 --wallet consumer.json", 2, "is not revoked");
+    let revoked = driver.json(&format!("tx revoke {fresh} --withdraw-to {producer} --wallet authority.json"));
+    assert_eq!(
+        (&revoked["vote"]["outcome"], &revoked["vote"]["proposal"]),
+        (&"passed".into(), &revoked["ref"])
+    );
+    let text = driver.text(&format!("query account {fresh}"));
+    assert!(text.contains("revoked") && text.contains(&producer), "{text}");
     driver.refused(&format!("tx transfer {consumer} 0.5 --key 1 --wallet consumer.json"), 3, "revoked");
+    let before = driver.balance("producer");
+    let withdrawn = driver.text("tx withdraw --key 1 --wallet consumer.json");
+    assert!(withdrawn.contains("withdrawn") && withdrawn.contains("0.0000 EUR"), "{withdrawn}");
+    assert_eq!(driver.balance("producer") - before, 10_000);
+    let back = driver.text(&format!("tx set-roles {fresh} --roles consumer --wallet authority.json"));
+    assert!(back.contains("has passed and is in effect"), "{back}");
+    assert_eq!(driver.json(&format!("query account {fresh}"))["standing"]["admitted"][0], "consumer");
+    driver.refused(&format!("tx revoke {consumer} --wallet authority.json"), 3, "has to name one");
     driver.refused(&format!("tx transfer {producer} 5000 --wallet consumer.json"), 3, "does not cover");
     driver.refused(&format!("tx claim {lock} --secret r.json --wallet producer.json"), 4, "settled");
     driver.refused(&format!("tx revoke {producer} --wallet consumer.json"), 3, "not an authority");
@@ -413,7 +437,12 @@ fn authorities_decide_and_answer_for_what_they_sign() {
     driver.refused("tx propose-param depth 3 --wallet authority.json", 2, "no parameter that can change");
     driver.refused("tx propose-param max_bids many --wallet authority.json", 2, "no value for max_bids");
     driver.refused("tx propose-param max_bids 0 --wallet authority.json", 3, "must be 1 to");
-    let proposal = driver.tx("authority", &format!("propose-add {newcomer}"));
+    let said = driver.text(&format!("tx propose-add {newcomer} --wallet authority.json"));
+    assert!(
+        said.contains("has 1 of the 1 approvals that it needs, and takes effect at the epoch's end"),
+        "{said}"
+    );
+    let proposal = driver.json("query proposals")[0]["ref"].as_str().unwrap().to_owned();
     driver.refused(&format!("tx approve {proposal} --wallet authority.json"), 3, "has approved");
     let second = driver.tx("authority", "propose-param evidence_removes false");
     let open = driver.json("query proposals");

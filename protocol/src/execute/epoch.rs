@@ -6,7 +6,7 @@ use super::ledger::Ledger;
 use crate::authority::{AuthoritySet, MAX_AUTHORITIES};
 use crate::crypto::PublicKey;
 use crate::event::Event;
-use crate::governance::{Change, MAX_OPEN_PROPOSALS};
+use crate::governance::{Change, MAX_OPEN_PROPOSALS, ParamChange};
 use crate::params::Params;
 use crate::primitives::{Epoch, OutOfRange, TxRef};
 use crate::state::authority::Authorities;
@@ -44,6 +44,7 @@ impl Ledger<'_> {
         self.remove_offenders(&mut next)?;
         self.decide_proposals(&mut next)?;
         self.forget_old_offences()?;
+        self.forget_admissions()?;
         self.start_epoch(next)
     }
 
@@ -105,10 +106,21 @@ impl Ledger<'_> {
                 continue;
             }
             self.state.remove(StateKey::Proposal(name));
-            self.emit(if next.make(proposal.change) {
-                Event::ProposalPassed { proposal: name, change: proposal.change }
+            let change = proposal.change;
+            let fits = match change {
+                Change::AddAuthority(key) => next.add(key),
+                Change::RemoveAuthority(key) => next.remove(&key),
+                Change::SetParam(change) => next.set(change),
+                // D6: it passes here only where authorities have left since its last approval.
+                Change::Standing(change) => {
+                    self.change_standing(name, change)?;
+                    continue;
+                }
+            };
+            self.emit(if fits {
+                Event::ProposalPassed { proposal: name, change }
             } else {
-                Event::ProposalFailed { proposal: name, change: proposal.change }
+                Event::ProposalFailed { proposal: name, change }
             });
         }
         for (name, mut proposal) in undecided {
@@ -130,6 +142,14 @@ impl Ledger<'_> {
             if matches!(key, StateKey::Offence(of, ..) if of < epoch) {
                 self.state.remove(key);
             }
+        }
+        Ok(())
+    }
+
+    /// E7: the next epoch's admissions are counted from zero (A6).
+    fn forget_admissions(&mut self) -> Result<(), ReadError> {
+        for (key, _) in self.state.range(StateKey::admissions(), MAX_AUTHORITIES)? {
+            self.state.remove(key);
         }
         Ok(())
     }
@@ -175,21 +195,23 @@ impl Ledger<'_> {
     }
 }
 
+/// E4: makes a change that passed, if it still fits what the next epoch is so far (E5).
 impl Next {
-    /// E4: makes a change that passed, if it still fits what the next epoch is so far.
-    fn make(&mut self, change: Change) -> bool {
-        match change {
-            Change::AddAuthority(key) => self.keys.len() < MAX_AUTHORITIES && self.keys.insert(key),
-            Change::RemoveAuthority(key) => self.keys.len() > 1 && self.keys.remove(&key),
-            Change::SetParam(change) => {
-                let mut params = self.params.clone();
-                change.apply_to(&mut params);
-                let fits = params.validate().is_ok();
-                if fits {
-                    self.params = params;
-                }
-                fits
-            }
+    fn add(&mut self, key: PublicKey) -> bool {
+        self.keys.len() < MAX_AUTHORITIES && self.keys.insert(key)
+    }
+
+    fn remove(&mut self, key: &PublicKey) -> bool {
+        self.keys.len() > 1 && self.keys.remove(key)
+    }
+
+    fn set(&mut self, change: ParamChange) -> bool {
+        let mut params = self.params.clone();
+        change.apply_to(&mut params);
+        let fits = params.validate().is_ok();
+        if fits {
+            self.params = params;
         }
+        fits
     }
 }

@@ -130,8 +130,13 @@ impl<'a> Ledger<'a> {
         }
         account.nonce = given.next().map_err(|OutOfRange(_)| RejectReason::NoncesUsedUp { sender: key })?;
         // G5
-        let fee = if is_free { Amount::ZERO } else { self.block.fee(transaction.encoded_len()) };
         let balance = account.balance;
+        let fee = match self.block.fee(transaction.encoded_len()) {
+            _ if is_free || action.is_free() => Amount::ZERO,
+            // Nobody can send it money for a fee (A3), and what it settles must not depend on that.
+            fee if account.standing.is_revoked() => fee.min(balance),
+            fee => fee,
+        };
         account.balance =
             balance.checked_sub(fee).map_err(|OutOfRange(_)| RejectReason::FeeNotCovered { balance, fee })?;
         self.put_account(key, account);

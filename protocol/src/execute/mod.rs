@@ -5,6 +5,7 @@ mod context;
 mod epoch;
 mod ledger;
 mod settle;
+mod standing;
 
 pub use block::{
     BlockError, BuiltBlock, ExecutedBlock, InvalidBlock, Parent, build_block, event_leaf, execute_block,
@@ -14,3 +15,4 @@ pub use epoch::MAX_OFFENCES;
 pub(crate) use ledger::Sender;
 pub use ledger::{ExecuteError, Ledger};
 pub use settle::MAX_DUE_PER_BLOCK;
+pub use standing::StandingReason;

@@ -28,7 +28,7 @@ pub enum Standing {
     Admitted(Roles),
     /// As a consumer, by who first paid it: how a fresh zeta gets in.
     Sponsored(PublicKey),
-    /// No longer: it may only settle what is open.
+    /// No longer, by a vote: it may only settle what is open, and withdraw what it has (A7).
     Revoked,
 }
 
@@ -65,6 +65,9 @@ pub struct Account {
     pub nonce: Nonce,
     /// What it may do.
     pub standing: Standing,
+    /// The one account that its balance can go to if it is revoked, as its admission or the vote named it
+    /// (A5, D2). A revoked account has one. A sponsored one's is its sponsor, which does not stand here.
+    pub withdraw_to: Option<PublicKey>,
     /// How many of its requests are in the state (B1).
     pub open_requests: u32,
     /// Its newest request, which a commitment decides (B1, B9), until that leaves the state.
@@ -74,6 +77,21 @@ pub struct Account {
 impl Account {
     /// An account that has not done anything yet.
     pub const fn new(balance: Amount, standing: Standing) -> Self {
-        Self { balance, nonce: Nonce::ZERO, standing, open_requests: 0, newest_request: None }
+        Self {
+            balance,
+            nonce: Nonce::ZERO,
+            standing,
+            withdraw_to: None,
+            open_requests: 0,
+            newest_request: None,
+        }
+    }
+
+    /// Where its balance can go if it is revoked: a sponsored consumer's to its sponsor.
+    pub const fn withdrawal_account(&self) -> Option<PublicKey> {
+        match self.standing {
+            Standing::Sponsored(sponsor) => Some(sponsor),
+            Standing::Admitted(_) | Standing::Revoked => self.withdraw_to,
+        }
     }
 }

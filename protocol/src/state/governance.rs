@@ -23,13 +23,27 @@ pub struct Proposal {
 }
 
 impl Proposal {
+    /// How many of `authorities` have to approve: more than two thirds (D5).
+    pub fn needed(authorities: &AuthoritySet) -> usize {
+        // At most `MAX_AUTHORITIES`.
+        (authorities.len().saturating_mul(2) / 3).saturating_add(1)
+    }
+
+    /// How many of these authorities approved.
+    pub fn approvals_of(&self, authorities: &AuthoritySet) -> usize {
+        self.approvals.iter().filter(|key| authorities.index_of(key).is_some()).count()
+    }
+
     /// Whether more than two thirds of these authorities approved (D5).
     pub fn is_approved_by(&self, authorities: &AuthoritySet) -> bool {
-        let approvals = self.approvals.iter().filter(|key| authorities.index_of(key).is_some()).count();
-        // Both are at most `MAX_AUTHORITIES`.
-        approvals.saturating_mul(3) > authorities.len().saturating_mul(2)
+        self.approvals_of(authorities) >= Self::needed(authorities)
     }
 }
+
+/// How many admissions one authority has made in this epoch (A6). It leaves the state with the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Admissions(pub u32);
 
 /// An offence that was proven. The key says whose, when and of what kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]

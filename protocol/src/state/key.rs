@@ -46,6 +46,8 @@ pub enum StateKey {
     Offence(Epoch, PublicKey, View, OffenceKind),
     /// How a producer's sessions were settled.
     TrackRecord(PublicKey),
+    /// How many an authority has admitted in this epoch.
+    Admissions(PublicKey),
 }
 
 /// What settles by itself.
@@ -107,6 +109,11 @@ impl StateKey {
         Self::Proposal(TxRef::MIN)..=Self::Proposal(TxRef::MAX)
     }
 
+    /// The counts of all authorities' admissions.
+    pub const fn admissions() -> RangeInclusive<Self> {
+        Self::Admissions(Self::LOWEST)..=Self::Admissions(Self::HIGHEST)
+    }
+
     /// All offences that are recorded.
     pub const fn offences() -> RangeInclusive<Self> {
         Self::first_offence(Epoch::ZERO, Self::LOWEST)..=Self::last_offence(Epoch::MAX, Self::HIGHEST)
@@ -160,6 +167,7 @@ impl StateKey {
                 return bytes;
             }
             Self::TrackRecord(producer) => (14, [producer.as_bytes(), &[]]),
+            Self::Admissions(authority) => (15, [authority.as_bytes(), &[]]),
         };
         let [first, second] = parts;
         [&[tag], first, second].concat()
@@ -212,6 +220,7 @@ impl StateKey {
                 ))
             }
             14 => key(rest).map(Self::TrackRecord),
+            15 => key(rest).map(Self::Admissions),
             _ => None,
         }
     }

@@ -9,7 +9,7 @@ use crate::state::account::Account;
 use crate::state::auction::{Bid, Request, Station};
 use crate::state::authority::Authorities;
 use crate::state::channel::Channel;
-use crate::state::governance::{Offence, Proposal};
+use crate::state::governance::{Admissions, Offence, Proposal};
 use crate::state::key::{DueItem, StateKey};
 use crate::state::payment::{Lock, Payment};
 use crate::state::record::TrackRecord;
@@ -97,6 +97,8 @@ pub trait StateRead {
         proposal(name: TxRef) -> Proposal by StateKey::Proposal(name);
         /// A producer's track record, none where no session of its was settled yet.
         track_record(producer: &PublicKey) -> TrackRecord by StateKey::TrackRecord(*producer);
+        /// An authority's admissions in this epoch, none where it made none.
+        admissions(authority: &PublicKey) -> Admissions by StateKey::Admissions(*authority);
     }
 
     /// An offence that is recorded under this key.

@@ -8,7 +8,7 @@ use crate::state::account::Account;
 use crate::state::auction::{Bid, Request, Station};
 use crate::state::authority::Authorities;
 use crate::state::channel::Channel;
-use crate::state::governance::{Offence, Proposal};
+use crate::state::governance::{Admissions, Offence, Proposal};
 use crate::state::payment::{Lock, Payment};
 use crate::state::record::TrackRecord;
 use crate::tagged_enum;
@@ -37,6 +37,7 @@ pub enum StateValue {
     FormerAuthorities(Authorities),
     Offence(Offence),
     TrackRecord(TrackRecord),
+    Admissions(Admissions),
 }
 
 tagged_enum!(StateValue {
@@ -55,4 +56,5 @@ tagged_enum!(StateValue {
     12 => FormerAuthorities(Authorities),
     13 => Offence(Offence),
     14 => TrackRecord(TrackRecord),
+    15 => Admissions(Admissions),
 });

@@ -9,7 +9,6 @@ use crate::execute::{ExecuteError, Ledger, Sender};
 use crate::primitives::TxRef;
 use crate::state::key::StateKey;
 use crate::state::read::{ReadError, StateRead};
-use crate::state::value::StateValue;
 
 /// Approves a proposal. There is no way back: a proposal that should not pass needs others not to
 /// approve it.
@@ -48,8 +47,7 @@ impl Approve {
             key: StateKey::Proposal(name),
             reason: "approvals of the epoch's authorities only",
         })?;
-        ledger.state.put(StateKey::Proposal(name), StateValue::Proposal(proposal));
         ledger.emit(Event::Approved { proposal: name, authority });
-        Ok(())
+        Ok(ledger.put_approved(name, proposal)?)
     }
 }

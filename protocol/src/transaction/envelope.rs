@@ -11,13 +11,14 @@ use super::commitment::Commit;
 use super::evidence::ReportOffence;
 use super::installments::LockInstallments;
 use super::lock::CreateLock;
-use super::participant::{Admit, Revoke};
+use super::participant::Admit;
 use super::post::PostState;
 use super::propose::Propose;
 use super::reject::RejectReason;
 use super::request::PlaceRequest;
 use super::station::RecordStation;
 use super::transfer::Transfer;
+use super::withdraw::Withdraw;
 use crate::codec::{self, Decode, DecodeError, Encode};
 use crate::crypto::{BadSignature, ChainId, Hash, KeyPair, PublicKey, Purpose, Signature};
 use crate::execute::{ExecuteError, Ledger, Sender};
@@ -36,7 +37,6 @@ pub const MAX_TRANSACTION_BYTES: usize = 40 * 1024;
 pub enum Action {
     Transfer(Transfer),
     Admit(Admit),
-    Revoke(Revoke),
     RecordStation(RecordStation),
     PlaceRequest(PlaceRequest),
     PlaceBid(PlaceBid),
@@ -53,12 +53,14 @@ pub enum Action {
     Approve(Approve),
     ReportOffence(ReportOffence),
     PostState(PostState),
+    Withdraw(Withdraw),
 }
 
+// 2 was one authority's revocation. It is not given out again: what an old client signs must not become
+// something else.
 tagged_enum!(Action {
     0 => Transfer(Transfer),
     1 => Admit(Admit),
-    2 => Revoke(Revoke),
     3 => RecordStation(RecordStation),
     4 => PlaceRequest(PlaceRequest),
     5 => PlaceBid(PlaceBid),
@@ -75,10 +77,11 @@ tagged_enum!(Action {
     16 => Approve(Approve),
     17 => ReportOffence(ReportOffence),
     18 => PostState(PostState),
+    19 => Withdraw(Withdraw),
 });
 
 impl Action {
-    /// Whether it settles what is open already, which a revoked account may (G4).
+    /// Whether it settles what is open already or withdraws, which a revoked account may (G4).
     pub const fn settles(&self) -> bool {
         matches!(
             self,
@@ -88,12 +91,18 @@ impl Action {
                 | Self::ForceCloseChannel(_)
                 | Self::ChallengeChannel(_)
                 | Self::PostState(_)
+                | Self::Withdraw(_)
         )
+    }
+
+    /// Whether it costs no fee, whoever sends it (G5).
+    pub const fn is_free(&self) -> bool {
+        matches!(self, Self::Withdraw(_))
     }
 
     /// Whether only an authority can send it (G7).
     pub const fn is_by_authority(&self) -> bool {
-        matches!(self, Self::Admit(_) | Self::Revoke(_) | Self::Propose(_) | Self::Approve(_))
+        matches!(self, Self::Admit(_) | Self::Propose(_) | Self::Approve(_))
     }
 
     /// Whether an authority needs no account, standing or money for it (G7).
@@ -114,15 +123,15 @@ impl Action {
             Self::Claim(claim) => claim.check()?,
             Self::Propose(propose) => propose.check()?,
             Self::ReportOffence(report) => report.check()?,
-            Self::Revoke(_)
-            | Self::Commit(_)
+            Self::Commit(_)
             | Self::Cancel(_)
             | Self::OpenChannel(_)
             | Self::CloseChannel(_)
             | Self::ForceCloseChannel(_)
             | Self::ChallengeChannel(_)
             | Self::PostState(_)
-            | Self::Approve(_) => {}
+            | Self::Approve(_)
+            | Self::Withdraw(_) => {}
         }
         Ok(())
     }
@@ -132,7 +141,6 @@ impl Action {
         match self {
             Self::Transfer(transfer) => transfer.apply(sender, ledger),
             Self::Admit(admit) => admit.apply(sender, ledger),
-            Self::Revoke(revoke) => revoke.apply(sender, ledger),
             Self::RecordStation(record) => record.apply(sender, ledger),
             Self::PlaceRequest(request) => request.apply(sender, ledger),
             Self::PlaceBid(bid) => bid.apply(sender, ledger),
@@ -149,6 +157,7 @@ impl Action {
             Self::Approve(approve) => approve.apply(sender, ledger),
             Self::ReportOffence(report) => report.apply(sender, ledger),
             Self::PostState(post) => post.apply(sender, ledger),
+            Self::Withdraw(withdraw) => withdraw.apply(sender, ledger),
         }
     }
 }
@@ -159,7 +168,6 @@ impl Action {
         match self {
             Self::Transfer(_) => "transfer",
             Self::Admit(_) => "admit",
-            Self::Revoke(_) => "revoke",
             Self::RecordStation(_) => "record_station",
             Self::PlaceRequest(_) => "place_request",
             Self::PlaceBid(_) => "place_bid",
@@ -176,6 +184,7 @@ impl Action {
             Self::Approve(_) => "approve",
             Self::ReportOffence(_) => "report_offence",
             Self::PostState(_) => "post_state",
+            Self::Withdraw(_) => "withdraw",
         }
     }
 }

@@ -21,6 +21,7 @@ mod reject;
 pub mod request;
 pub mod station;
 pub mod transfer;
+pub mod withdraw;
 
 pub use envelope::{
     Action, MAX_TRANSACTION_BYTES, SignedTransaction, Transaction, VerifiedTransaction, VerifyError,

@@ -11,8 +11,6 @@ use crate::governance::{Change, MAX_OPEN_PROPOSALS};
 use crate::params::BadParam;
 use crate::primitives::{Epoch, TxRef};
 use crate::state::governance::Proposal;
-use crate::state::key::StateKey;
-use crate::state::value::StateValue;
 
 /// Proposes a change, and approves it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
@@ -83,39 +81,42 @@ impl Propose {
         let last_epoch = ledger.block.authorities.epoch.saturating_add(open_for);
         let approvals = List::new(vec![proposer]).unwrap_or_default();
         let proposal = Proposal { proposer, change, last_epoch, approvals };
-        ledger.state.put(StateKey::Proposal(name), StateValue::Proposal(proposal));
         ledger.emit(Event::Proposed { proposal: name, authority: proposer, change });
-        Ok(())
+        // D6: a single authority is more than two thirds.
+        Ok(ledger.put_approved(name, proposal)?)
     }
 }
 
-/// D2: the change makes sense for the current authorities and parameters.
-fn check_fits(change: Change, ledger: &Ledger<'_>) -> Result<(), ProposeReason> {
+/// D2: the change makes sense for the current authorities, parameters and participants.
+fn check_fits(change: Change, ledger: &Ledger<'_>) -> Result<(), ExecuteError> {
     let authorities = &ledger.block.authorities.set;
     match change {
         Change::AddAuthority(key) => {
             if authorities.index_of(&key).is_some() {
-                return Err(ProposeReason::AlreadyAuthority { key });
+                return Err(ProposeReason::AlreadyAuthority { key }.into());
             }
             if authorities.len() >= MAX_AUTHORITIES {
-                return Err(ProposeReason::TooManyAuthorities);
+                return Err(ProposeReason::TooManyAuthorities.into());
             }
         }
         Change::RemoveAuthority(key) => {
             if authorities.index_of(&key).is_none() {
-                return Err(ProposeReason::NotAuthority { key });
+                return Err(ProposeReason::NotAuthority { key }.into());
             }
             if authorities.len() <= 1 {
-                return Err(ProposeReason::LastAuthority { key });
+                return Err(ProposeReason::LastAuthority { key }.into());
             }
         }
         Change::SetParam(change) => {
             let mut params = ledger.block.params.clone();
             change.apply_to(&mut params);
             if params == ledger.block.params {
-                return Err(ProposeReason::SameValue { name: change.name() });
+                return Err(ProposeReason::SameValue { name: change.name() }.into());
             }
-            params.validate()?;
+            params.validate().map_err(ProposeReason::from)?;
+        }
+        Change::Standing(change) => {
+            ledger.with_standing(change)?;
         }
     }
     Ok(())

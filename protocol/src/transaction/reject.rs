@@ -15,7 +15,9 @@ use super::propose::ProposeReason;
 use super::request::RequestReason;
 use super::station::StationReason;
 use super::transfer::TransferReason;
+use super::withdraw::WithdrawReason;
 use crate::crypto::{ChainId, PublicKey};
+use crate::execute::StandingReason;
 use crate::primitives::{Amount, Height, Nonce};
 
 /// The first rule of `docs/ledger.md` that a transaction breaks.
@@ -39,7 +41,7 @@ pub enum RejectReason {
     #[error("{sender} has no nonces left")]
     NoncesUsedUp { sender: PublicKey },
     /// G4
-    #[error("{sender} is revoked, and may only settle what is open")]
+    #[error("{sender} is revoked, and may only settle what is open and withdraw")]
     Revoked { sender: PublicKey },
     /// G5
     #[error("the balance of {balance} does not cover the fee of {fee}")]
@@ -54,6 +56,10 @@ pub enum RejectReason {
     Transfer(#[from] TransferReason),
     #[error(transparent)]
     Participant(#[from] ParticipantReason),
+    #[error(transparent)]
+    Standing(#[from] StandingReason),
+    #[error(transparent)]
+    Withdraw(#[from] WithdrawReason),
     #[error(transparent)]
     Station(#[from] StationReason),
     #[error(transparent)]

@@ -33,7 +33,7 @@ fn bid_with(request: TxRef, change: impl FnOnce(&mut Bid)) -> Action {
 }
 
 fn admit_producer(chain: &mut Chain, time: Timestamp, producer: &KeyPair) {
-    let admit = Admit { participant: producer.public_key(), roles: Roles::PRODUCER };
+    let admit = Admit { participant: producer.public_key(), roles: Roles::PRODUCER, withdraw_to: None };
     chain.act(time, &authority(), Action::Admit(admit));
     chain.act(
         Timestamp::new(time.get() + 1),

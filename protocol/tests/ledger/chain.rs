@@ -7,6 +7,7 @@ use evchain_protocol::crypto::{ChainId, Hash, KeyPair, Preimage, PublicKey};
 use evchain_protocol::event::{Event, EventRecord};
 use evchain_protocol::execute::{BlockError, BuiltBlock, Parent, build_block, execute_block};
 use evchain_protocol::genesis::{Genesis, GenesisAccount, GenesisBlock};
+use evchain_protocol::governance::{Change, StandingChange};
 use evchain_protocol::params::Params;
 use evchain_protocol::payment::InstallmentCount;
 use evchain_protocol::primitives::{
@@ -20,8 +21,10 @@ use evchain_protocol::state::read::StateRead;
 use evchain_protocol::state::tree::{Tree, TreeDepth};
 use evchain_protocol::state::value::StateValue;
 use evchain_protocol::text::Text;
+use evchain_protocol::transaction::approve::Approve;
 use evchain_protocol::transaction::bid::PlaceBid;
 use evchain_protocol::transaction::commitment::Commit;
+use evchain_protocol::transaction::propose::Propose;
 use evchain_protocol::transaction::request::RequestTerms;
 use evchain_protocol::transaction::{Action, RejectReason, Transaction, VerifiedTransaction, VerifyError};
 
@@ -248,6 +251,24 @@ impl Chain {
         }
     }
 
+    /// What revokes a participant if enough authorities approve (D6). Where it has no withdrawal account, the
+    /// treasury is to be it.
+    pub(crate) fn revocation(&self, account: PublicKey) -> Action {
+        let own = self.state.account(&account).unwrap().and_then(|account| account.withdrawal_account());
+        let withdraw_to = if own.is_some() { None } else { Some(treasury().public_key()) };
+        let change = Change::Standing(StandingChange::Revoke { account, withdraw_to });
+        Action::Propose(Propose { change })
+    }
+
+    /// Has these authorities revoke a participant.
+    pub(crate) fn revoke(&mut self, authorities: &[KeyPair], account: PublicKey) {
+        let proposal = self.act(self.next(), &authorities[0], self.revocation(account));
+        for authority in &authorities[1..] {
+            self.act(self.next(), authority, Action::Approve(Approve { proposal }));
+        }
+        assert!(self.state.account(&account).unwrap().unwrap().standing.is_revoked());
+    }
+
     pub(crate) fn authorities(&self) -> Authorities {
         self.state.authorities().unwrap().unwrap()
     }
@@ -258,6 +279,10 @@ impl Chain {
 
     pub(crate) fn balance(&self, of: &KeyPair) -> u64 {
         self.account(of).balance.get()
+    }
+
+    pub(crate) fn total_of(&self, owners: &[KeyPair]) -> u64 {
+        owners.iter().map(|owner| self.balance(owner)).sum()
     }
 }
 

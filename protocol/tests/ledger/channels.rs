@@ -10,7 +10,6 @@ use evchain_protocol::transaction::cancel::{Cancel, CancelReason};
 use evchain_protocol::transaction::channel::{
     ChallengeChannel, ChannelReason, CloseChannel, ForceCloseChannel, OpenChannel,
 };
-use evchain_protocol::transaction::participant::Revoke;
 use evchain_protocol::transaction::post::PostState;
 use evchain_protocol::transaction::{Action, PayableReason, RejectReason};
 
@@ -365,7 +364,7 @@ fn c12_what_others_cannot_do() {
 #[test]
 fn g4_a_revoked_tower_answers_for_those_it_guards() {
     let (mut chain, channel) = with_channel();
-    chain.act(chain.next(), &authority(), Action::Revoke(Revoke { participant: carol().public_key() }));
+    chain.act(chain.next(), &authority(), chain.revocation(carol().public_key()));
     chain.act(at(70 * MINUTE), &alice(), force(channel, None));
     chain.act(at(71 * MINUTE), &carol(), post(both(&chain, channel, 6, false)));
     assert!(matches!(chain.pass(at(75 * MINUTE)).as_slice(), [Event::ChannelClosed { released: 6, .. }]));
@@ -375,7 +374,7 @@ fn g4_a_revoked_tower_answers_for_those_it_guards() {
 fn g4_the_revoked_settle_their_channels() {
     let (mut chain, channel) = with_channel();
     for participant in [alice().public_key(), bob().public_key()] {
-        chain.act(chain.next(), &authority(), Action::Revoke(Revoke { participant }));
+        chain.act(chain.next(), &authority(), chain.revocation(participant));
     }
     chain.act(at(70 * MINUTE), &alice(), force(channel, None));
     let newer = state(&chain, &alice(), channel, 3);

@@ -16,7 +16,7 @@ use evchain_protocol::finality::{
     Certificate, Evidence, Justification, MAX_SKIPS, ParentProof, Subject, UnjustifiedVote, Vote,
 };
 use evchain_protocol::genesis::Genesis;
-use evchain_protocol::governance::{Change, ParamChange};
+use evchain_protocol::governance::{Change, ParamChange, StandingChange};
 use evchain_protocol::payment::{DepositRule, InstallmentCount};
 use evchain_protocol::primitives::{Amount, Epoch, Nonce, Span, TxRef, View};
 use evchain_protocol::sealed::{SealedFor, SealedPlace};
@@ -38,11 +38,12 @@ use evchain_protocol::transaction::commitment::Commit;
 use evchain_protocol::transaction::evidence::ReportOffence;
 use evchain_protocol::transaction::installments::{ChainAnchor, InstallmentLocks, LockInstallments};
 use evchain_protocol::transaction::lock::CreateLock;
-use evchain_protocol::transaction::participant::{Admit, Revoke};
+use evchain_protocol::transaction::participant::Admit;
 use evchain_protocol::transaction::post::PostState;
 use evchain_protocol::transaction::propose::Propose;
 use evchain_protocol::transaction::station::RecordStation;
 use evchain_protocol::transaction::transfer::Transfer;
+use evchain_protocol::transaction::withdraw::Withdraw;
 use evchain_protocol::transaction::{Action, MAX_TRANSACTION_BYTES, SignedTransaction, Transaction};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -73,10 +74,9 @@ fn one_of_each_action() -> Vec<(&'static str, Action)> {
     let propose = |change| Action::Propose(Propose { change });
     let report = |evidence| Action::ReportOffence(ReportOffence { evidence });
     let just = Justification { parent: ParentProof::Root, skips: List::default() };
-    vec![
+    let mut actions = vec![
         ("transfer", Action::Transfer(Transfer { to, amount })),
-        ("admit", Action::Admit(Admit { participant: to, roles: Roles::ALL })),
-        ("revoke", Action::Revoke(Revoke { participant: to })),
+        ("admit", Action::Admit(Admit { participant: to, roles: Roles::ALL, withdraw_to: None })),
         ("station", Action::RecordStation(RecordStation { station: a_station() })),
         ("request", Action::PlaceRequest(a_request().try_into().unwrap())),
         ("bid", Action::PlaceBid(PlaceBid::new(name, a_bid()).unwrap())),
@@ -119,6 +119,19 @@ fn one_of_each_action() -> Vec<(&'static str, Action)> {
         ("approve", Action::Approve(Approve { proposal: name })),
         ("report-votes", report(conflicting_votes())),
         ("report-unjustified", report(unjustified_vote(&chain.tip, &just))),
+    ];
+    actions.extend(standing_actions(to));
+    actions
+}
+
+fn standing_actions(account: PublicKey) -> [(&'static str, Action); 4] {
+    let withdraw_to = Some(PublicKey::from_bytes([5; 32]));
+    let propose = |change| Action::Propose(Propose { change: Change::Standing(change) });
+    [
+        ("admit-withdraw-to", Action::Admit(Admit { participant: account, roles: Roles::ALL, withdraw_to })),
+        ("propose-revoke", propose(StandingChange::Revoke { account, withdraw_to })),
+        ("propose-roles", propose(StandingChange::SetRoles { account, roles: Roles::CONSUMER })),
+        ("withdraw", Action::Withdraw(Withdraw { to: account })),
     ]
 }
 
@@ -340,7 +353,11 @@ fn values_outside_their_range_do_not_decode() {
     for (count, good) in [(0u16, false), (1, true), (1024, true), (1025, false)] {
         assert_eq!(decode::<InstallmentCount>(&encode(&count), 2).is_ok(), good, "{count}");
     }
-    assert!(decode::<Action>(&[19], 1).is_err(), "an unknown kind");
+    assert!(decode::<Action>(&[20], 1).is_err(), "an unknown kind");
+    let withdraw = Withdraw { to: PublicKey::from_bytes([4; 32]) };
+    let mut retired = encode(&Action::Withdraw(withdraw));
+    retired[0] = 2;
+    assert!(decode::<Action>(&retired, 99).is_err(), "one authority's revocation, which is no kind any more");
     assert!(decode::<Text<9>>(&encode(&List::<u8, 9>::new(b"a\nb".to_vec()).unwrap()), 99).is_err());
 
     let set = AuthoritySet::new(vec![alice().public_key(), bob().public_key()]).unwrap();

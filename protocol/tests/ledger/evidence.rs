@@ -23,7 +23,6 @@ use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::read::StateRead;
 use evchain_protocol::transaction::approve::Approve;
 use evchain_protocol::transaction::evidence::{EvidenceReason, ReportOffence};
-use evchain_protocol::transaction::participant::Revoke;
 use evchain_protocol::transaction::propose::Propose;
 use evchain_protocol::transaction::{Action, RejectReason};
 
@@ -396,21 +395,21 @@ fn everybody_reports_and_authorities_for_nothing() {
     let mut chain = a_chain();
     let voters = Voters::of(&chain);
     // G7 in place of G2 and G5: authorities have no money here.
-    let revoke = Action::Revoke(Revoke { participant: member(1).public_key() });
-    chain.act(at(1), &member(0), revoke);
-    chain.act(at(2), &member(1), report(voters.double(2, 3)));
+    let most = [member(0), member(1), member(2)];
+    chain.revoke(&most, member(1).public_key());
+    chain.act(at(5), &member(1), report(voters.double(2, 3)));
     assert_eq!(chain.balance(&treasury()), 0);
-    chain.act(at(3), &alice(), report(voters.double(2, 4)));
+    chain.act(at(6), &alice(), report(voters.double(2, 4)));
     assert_eq!(chain.balance(&treasury()), 2);
     let sender = dave().public_key();
     assert_eq!(
-        chain.rejected(at(4), &dave(), report(voters.double(1, 3))),
+        chain.rejected(at(7), &dave(), report(voters.double(1, 3))),
         RejectReason::NoAccount { sender }
     );
-    chain.act(at(5), &member(0), Action::Revoke(Revoke { participant: alice().public_key() }));
+    chain.revoke(&most, alice().public_key());
     let sender = alice().public_key();
     assert_eq!(
-        chain.rejected(at(6), &alice(), report(voters.double(1, 3))),
+        chain.rejected(at(20), &alice(), report(voters.double(1, 3))),
         RejectReason::Revoked { sender }
     );
 }

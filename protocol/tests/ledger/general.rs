@@ -3,11 +3,14 @@
 
 use evchain_protocol::crypto::{ChainId, Hash, PublicKey};
 use evchain_protocol::event::Event;
+use evchain_protocol::execute::StandingReason;
+use evchain_protocol::governance::{Change, StandingChange};
 use evchain_protocol::params::Params;
 use evchain_protocol::primitives::{Amount, Nonce, Position, RegionId};
 use evchain_protocol::state::account::{Roles, Standing};
 use evchain_protocol::state::read::StateRead;
-use evchain_protocol::transaction::participant::{Admit, ParticipantReason, Revoke};
+use evchain_protocol::transaction::participant::{Admit, ParticipantReason};
+use evchain_protocol::transaction::propose::Propose;
 use evchain_protocol::transaction::station::{RecordStation, StationReason};
 use evchain_protocol::transaction::transfer::{Transfer, TransferReason};
 use evchain_protocol::transaction::{Action, RejectReason, Transaction, VerifyError};
@@ -19,11 +22,11 @@ fn pay(to: PublicKey, units: u64) -> Action {
 }
 
 fn admit(participant: PublicKey, roles: Roles) -> Action {
-    Action::Admit(Admit { participant, roles })
+    Action::Admit(Admit { participant, roles, withdraw_to: None })
 }
 
-fn revoke(participant: PublicKey) -> Action {
-    Action::Revoke(Revoke { participant })
+fn set_roles(account: PublicKey, roles: Roles) -> Action {
+    Action::Propose(Propose { change: Change::Standing(StandingChange::SetRoles { account, roles }) })
 }
 
 #[test]
@@ -81,7 +84,7 @@ fn g2_to_g5_in_this_order() {
         chain.rejected(at(3), &alice(), pay(to, 5)),
         RejectReason::FeeNotCovered { balance: money(1), fee: money(2) }
     );
-    chain.act(at(4), &authority(), revoke(sender));
+    chain.act(at(4), &authority(), chain.revocation(sender));
     assert_eq!(chain.rejected(at(5), &alice(), pay(to, 5)), RejectReason::Revoked { sender });
     assert!(matches!(with_nonce(&chain, 0), RejectReason::NonceTooLow { .. }));
 }
@@ -119,10 +122,11 @@ fn g7_authorities_need_no_account_no_money_and_no_standing() {
     chain.block(at(1), vec![first.clone()]);
     assert_eq!(chain.balance(&treasury()), 0);
     // Its nonce guards against a replay.
-    chain.act(at(2), &authority(), revoke(someone));
+    chain.act(at(2), &authority(), chain.revocation(someone));
     assert!(matches!(chain.rejected_transaction(at(3), first), RejectReason::NonceTooLow { .. }));
-    chain.act(at(3), &authority(), revoke(authority().public_key()));
-    chain.act(at(4), &authority(), admit(someone, Roles::PRODUCER));
+    chain.act(at(3), &authority(), chain.revocation(authority().public_key()));
+    chain.act(at(4), &authority(), set_roles(someone, Roles::PRODUCER));
+    chain.act(at(5), &authority(), admit(key(9).public_key(), Roles::PRODUCER));
     assert_eq!(chain.account(&dave()).standing, Standing::Admitted(Roles::PRODUCER));
 }
 
@@ -140,7 +144,7 @@ fn a1_to_a3_transfer() {
     let amount = money(MONEY - 1);
     assert_eq!(reject(&chain, pay(to, amount.get())), RejectReason::NotCovered { balance, amount });
 
-    chain.act(at(1), &authority(), revoke(to));
+    chain.act(at(1), &authority(), chain.revocation(to));
     assert_eq!(reject(&chain, pay(to, 5)), TransferReason::RecipientRevoked { to }.into());
 
     // Sponsoring: the admitted may, the sponsored may not.
@@ -154,7 +158,7 @@ fn a1_to_a3_transfer() {
 }
 
 #[test]
-fn a4_a5_admit_and_revoke() {
+fn a4_admit_and_d6_revoke() {
     let mut chain = Chain::new();
     let participant = dave().public_key();
     let reject = |chain: &Chain, action| chain.rejected(at(100), &authority(), action);
@@ -166,17 +170,18 @@ fn a4_a5_admit_and_revoke() {
         reject(&chain, admit(unusable, roles)),
         ParticipantReason::UnusableKey { participant: unusable }.into()
     );
-    assert_eq!(reject(&chain, revoke(participant)), ParticipantReason::NoAccount { participant }.into());
+    let account = participant;
+    assert_eq!(reject(&chain, chain.revocation(account)), StandingReason::NoAccount { account }.into());
     chain.act(at(1), &authority(), admit(participant, roles));
     assert_eq!(chain.account(&dave()).balance, Amount::ZERO);
     assert_eq!(
         reject(&chain, admit(participant, roles)),
         ParticipantReason::SameRoles { participant, roles }.into()
     );
-    chain.act(at(2), &authority(), admit(participant, Roles::PRODUCER));
-    chain.act(at(3), &authority(), revoke(participant));
-    assert_eq!(reject(&chain, revoke(participant)), ParticipantReason::AlreadyRevoked { participant }.into());
-    chain.act(at(4), &authority(), admit(participant, roles));
+    chain.act(at(2), &authority(), set_roles(participant, Roles::PRODUCER));
+    chain.act(at(3), &authority(), chain.revocation(participant));
+    assert_eq!(reject(&chain, chain.revocation(account)), StandingReason::AlreadyRevoked { account }.into());
+    chain.act(at(4), &authority(), set_roles(participant, roles));
     assert_eq!(chain.account(&dave()).standing, Standing::Admitted(roles));
 }
 

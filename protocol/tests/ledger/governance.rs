@@ -14,7 +14,7 @@ use evchain_protocol::state::account::Roles;
 use evchain_protocol::state::governance::Proposal;
 use evchain_protocol::state::read::StateRead;
 use evchain_protocol::transaction::approve::{Approve, ApproveReason};
-use evchain_protocol::transaction::participant::{Admit, Revoke};
+use evchain_protocol::transaction::participant::Admit;
 use evchain_protocol::transaction::propose::{Propose, ProposeReason};
 use evchain_protocol::transaction::{Action, RejectReason};
 
@@ -93,13 +93,14 @@ fn g7_authorities_alone_decide_and_it_is_free() {
     assert_eq!(chain.rejected(at(1), &alice(), propose(add(&dave()))), reason);
     assert_eq!(chain.rejected(at(1), &alice(), approve(TxRef::MIN)), reason);
     // Neither the lack of money nor a revocation stops an authority.
-    chain.act(at(1), &member(1), Action::Revoke(Revoke { participant: member(0).public_key() }));
-    let proposal = chain.act(at(2), &member(0), propose(add(&dave())));
-    chain.act(at(3), &member(1), approve(proposal));
+    chain.revoke(&[member(0), member(1)], member(0).public_key());
+    let proposal = chain.act(at(3), &member(0), propose(add(&dave())));
+    chain.act(at(4), &member(1), approve(proposal));
     chain.end_epoch();
     // A new authority has no account until it acts.
     assert!(chain.state.account(&dave().public_key()).unwrap().is_none());
-    let admit = Action::Admit(Admit { participant: key(9).public_key(), roles: Roles::CONSUMER });
+    let admit =
+        Action::Admit(Admit { participant: key(9).public_key(), roles: Roles::CONSUMER, withdraw_to: None });
     chain.act(chain.next(), &dave(), admit);
     assert_eq!(chain.balance(&treasury()), 0);
 }
@@ -260,7 +261,8 @@ fn e4_changes_hold_from_the_next_epoch_on() {
     chain.decide(add(&dave()), 4);
     chain.decide(remove(&member(3)), 3);
     chain.act(chain.next(), &member(3), propose(set_max_bids(7)));
-    chain.act(chain.next(), &member(3), Action::Revoke(Revoke { participant: bob().public_key() }));
+    let admit = Admit { participant: key(9).public_key(), roles: Roles::CONSUMER, withdraw_to: None };
+    chain.act(chain.next(), &member(3), Action::Admit(admit));
     assert_eq!(chain.members(), sorted([member(0), member(1), member(2), member(3)]));
 
     let events = chain.end_epoch();

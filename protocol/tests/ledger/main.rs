@@ -18,4 +18,5 @@ mod governance;
 mod payments;
 mod random;
 mod records;
+mod standing;
 mod values;

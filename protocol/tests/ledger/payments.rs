@@ -17,7 +17,6 @@ use evchain_protocol::transaction::installments::{
     ChainAnchor, InstallmentLocks, InstallmentsReason, LockInstallments,
 };
 use evchain_protocol::transaction::lock::{CreateLock, LockReason};
-use evchain_protocol::transaction::participant::Revoke;
 use evchain_protocol::transaction::{Action, PayableReason, RejectReason};
 
 use crate::chain::*;
@@ -111,7 +110,7 @@ fn l1_to_l3_lock() {
         reject(&chain, lock_with(|l| l.amount = amount)),
         RejectReason::NotCovered { balance, amount }
     );
-    chain.act(at(1), &authority(), Action::Revoke(Revoke { participant: payee }));
+    chain.act(at(1), &authority(), chain.revocation(payee));
     assert_eq!(reject(&chain, lock_with(|_| {})), LockReason::PayeeRevoked { payee }.into());
 }
 
@@ -139,7 +138,7 @@ fn l4_l5_a_lock_pays_for_the_preimage_until_its_deadline() {
 
     let mut claimed = chain.clone();
     // G4: the revoked still settle what is open.
-    claimed.act(now, &authority(), Action::Revoke(Revoke { participant: payee }));
+    claimed.act(now, &authority(), claimed.revocation(payee));
     claimed.act(at(10 * MINUTE - 1), &bob(), claim_lock(lock, preimage(1)));
     assert_eq!(claimed.balance(&bob()), MONEY + 500 - 2);
     assert_eq!(claimed.pass(deadline), []);
@@ -202,7 +201,7 @@ fn i1_to_i4_lock_installments() {
     );
     let mut revoked = chain.clone();
     let producer = bob().public_key();
-    revoked.act(at(3 * MINUTE + 1), &authority(), Action::Revoke(Revoke { participant: producer }));
+    revoked.act(at(3 * MINUTE + 1), &authority(), revoked.revocation(producer));
     assert_eq!(reject(&revoked, lock(request)), PayableReason::ProducerRevoked { producer }.into());
     // Alice keeps less than the price.
     let spend = Action::Transfer(evchain_protocol::transaction::transfer::Transfer {

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use evchain_protocol::crypto::{Hash, KeyPair, PublicKey};
 use evchain_protocol::event::Event;
 use evchain_protocol::finality::{Evidence, Subject, Vote};
-use evchain_protocol::governance::{Change, ParamChange};
+use evchain_protocol::governance::{Change, ParamChange, StandingChange};
 use evchain_protocol::hash_chain::HashChain;
 use evchain_protocol::params::Params;
 use evchain_protocol::payment::DepositRule;
@@ -35,11 +35,12 @@ use evchain_protocol::transaction::commitment::Commit;
 use evchain_protocol::transaction::evidence::ReportOffence;
 use evchain_protocol::transaction::installments::{ChainAnchor, InstallmentLocks, LockInstallments};
 use evchain_protocol::transaction::lock::CreateLock;
-use evchain_protocol::transaction::participant::{Admit, Revoke};
+use evchain_protocol::transaction::participant::Admit;
 use evchain_protocol::transaction::post::PostState;
 use evchain_protocol::transaction::propose::Propose;
 use evchain_protocol::transaction::station::RecordStation;
 use evchain_protocol::transaction::transfer::Transfer;
+use evchain_protocol::transaction::withdraw::Withdraw;
 use evchain_protocol::transaction::{Action, VerifiedTransaction};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -49,14 +50,18 @@ use crate::governance::{member, with_members};
 use crate::records::Tally;
 use crate::values;
 
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 32;
 const BLOCKS: u32 = 200;
 const ANY: u8 = 1;
 
 /// splitmix64
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -65,7 +70,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
@@ -73,7 +78,7 @@ impl Random {
         u32::try_from(self.below(bound.into())).unwrap()
     }
 
-    fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
+    pub(crate) fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
         let len = from.len() as u64;
         let index = usize::try_from(self.below(len.max(1))).unwrap();
         from.get(index).cloned()
@@ -96,7 +101,7 @@ impl Walk {
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed_bytes);
         Self {
             chain: Chain::of(&with_members(3, Params { epoch_length: 9, proposal_epochs: 1, ..params() })),
-            random: Random(seed),
+            random: Random::new(seed),
             cast: (1..=8).map(key).chain((0..3).map(member)).collect(),
             tally: Tally::default(),
             noise: TestRunner::new_with_rng(Config::default(), rng),
@@ -137,11 +142,10 @@ impl Walk {
             1 => {
                 let choice = [Roles::CONSUMER, Roles::PRODUCER, Roles::ALL, Roles::ALL, Roles::ALL];
                 let roles = self.random.pick(&choice)?;
-                Some((self.an_authority()?, Action::Admit(Admit { participant: to, roles })))
+                let withdraw_to = self.a_place();
+                Some((self.an_authority()?, Action::Admit(Admit { participant: to, roles, withdraw_to })))
             }
-            2 if self.random.below(20) == 0 => {
-                Some((self.an_authority()?, Action::Revoke(Revoke { participant: to })))
-            }
+            2 => self.withdraw(),
             3 => Some((someone, Action::RecordStation(RecordStation { station: a_station() }))),
             4 | 5 => Some(self.ask(someone)),
             6..=8 | 17 => self.bid(someone),
@@ -179,6 +183,36 @@ impl Walk {
         self.random.pick(&known)
     }
 
+    /// A withdrawal account, or none.
+    fn a_place(&mut self) -> Option<PublicKey> {
+        let place = self.random.pick(&self.cast.clone())?.public_key();
+        Some(place).filter(|_| self.random.below(2) == 0)
+    }
+
+    fn revoked(&self) -> Vec<(PublicKey, PublicKey)> {
+        let accounts = self.chain.state.iter().filter_map(|(key, value)| match (key, value) {
+            (StateKey::Account(owner), StateValue::Account(account)) if account.standing.is_revoked() => {
+                Some((*owner, account.withdraw_to.expect("a revoked account has a place for its money")))
+            }
+            _ => None,
+        });
+        accounts.collect()
+    }
+
+    fn withdraw(&mut self) -> Option<(KeyPair, Action)> {
+        let (owner, to) = self.random.pick(&self.revoked())?;
+        Some((self.secret_of(&owner), Action::Withdraw(Withdraw { to })))
+    }
+
+    /// Rarely shuts somebody out, and brings back who is.
+    fn standing(&mut self, account: PublicKey) -> Option<StandingChange> {
+        if self.random.below(6) == 0 {
+            return Some(StandingChange::Revoke { account, withdraw_to: self.a_place() });
+        }
+        let back = self.random.pick(&self.revoked()).map(|(owner, _)| owner);
+        Some(StandingChange::SetRoles { account: back?, roles: Roles::ALL })
+    }
+
     fn change(&mut self, key: PublicKey) -> Option<Change> {
         let param = [
             ParamChange::MaxBids(1 + self.random.small(3)),
@@ -191,9 +225,10 @@ impl Walk {
             ParamChange::MaxChallenge(Span::new(100 * MINUTE)),
             ParamChange::MinChallenge(Span::new(2 * MINUTE)),
         ];
-        Some(match self.random.below(6) {
+        Some(match self.random.below(10) {
             0 | 1 => Change::AddAuthority(key),
             2 => Change::RemoveAuthority(key),
+            6..=9 => Change::Standing(self.standing(key)?),
             _ => Change::SetParam(self.random.pick(&param)?),
         })
     }
@@ -392,6 +427,27 @@ impl Walk {
         self.chain.block(time, transactions);
         check_queue(&self.chain);
         self.tally.check(&self.chain);
+        self.check_withdrawals();
+    }
+
+    /// Every revoked account can withdraw all that it has in the next block, and its money can go on from
+    /// there, place by place, until somebody has it who is not revoked.
+    fn check_withdrawals(&self) {
+        let revoked: BTreeMap<PublicKey, PublicKey> = self.revoked().into_iter().collect();
+        for (owner, to) in &revoked {
+            if self.chain.state.account(owner).unwrap().unwrap().balance > money(0) {
+                let withdraw =
+                    self.chain.sign(&self.secret_of(owner), Action::Withdraw(Withdraw { to: *to }));
+                let built = self.chain.try_block(self.chain.next(), vec![withdraw]).unwrap();
+                assert!(built.rejected.is_empty(), "{owner}: {:?}", built.rejected);
+            }
+            let (mut at, mut steps) = (*to, 0);
+            while let Some(next) = revoked.get(&at) {
+                (at, steps) = (*next, steps + 1);
+                assert!(steps <= revoked.len(), "{owner}'s money goes round in a circle");
+            }
+            assert!(self.chain.state.account(&at).unwrap().is_some(), "{owner}'s money would end nowhere");
+        }
     }
 }
 
@@ -487,7 +543,7 @@ fn money_is_conserved_and_the_queue_fits_on_random_walks() {
     }
     println!("{reached:#?}");
     if one.is_none() {
-        let (events, records) = (33, 2);
+        let (events, records) = (35, 2);
         assert_eq!(reached.len(), events + records, "kinds of events that were reached: {reached:#?}");
         assert!(reached.values().all(|times| *times >= 5), "too rare to mean much: {reached:#?}");
     }

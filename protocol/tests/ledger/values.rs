@@ -13,7 +13,7 @@ use evchain_protocol::finality::{
     Certificate, ConflictingVotes, Evidence, Justification, OffenceKind, ParentProof, Subject,
     UnjustifiedVote, Vote,
 };
-use evchain_protocol::governance::{Change, ParamChange};
+use evchain_protocol::governance::{Change, ParamChange, StandingChange};
 use evchain_protocol::params::Params;
 use evchain_protocol::payment::{DepositRule, InstallmentCount, InstallmentPlan};
 use evchain_protocol::primitives::{
@@ -28,7 +28,7 @@ use evchain_protocol::state::authority::Authorities;
 use evchain_protocol::state::channel::{
     Channel, ChannelState, CoSignedState, PostedState, SignedChannelState,
 };
-use evchain_protocol::state::governance::{Offence, Proposal};
+use evchain_protocol::state::governance::{Admissions, Offence, Proposal};
 use evchain_protocol::state::key::{DueItem, StateKey};
 use evchain_protocol::state::payment::{ChainLock, HashLocks, Lock, Payment};
 use evchain_protocol::state::record::TrackRecord;
@@ -45,12 +45,13 @@ use evchain_protocol::transaction::commitment::Commit;
 use evchain_protocol::transaction::evidence::ReportOffence;
 use evchain_protocol::transaction::installments::{ChainAnchor, InstallmentLocks, LockInstallments};
 use evchain_protocol::transaction::lock::CreateLock;
-use evchain_protocol::transaction::participant::{Admit, Revoke};
+use evchain_protocol::transaction::participant::Admit;
 use evchain_protocol::transaction::post::PostState;
 use evchain_protocol::transaction::propose::Propose;
 use evchain_protocol::transaction::request::RequestTerms;
 use evchain_protocol::transaction::station::RecordStation;
 use evchain_protocol::transaction::transfer::Transfer;
+use evchain_protocol::transaction::withdraw::Withdraw;
 use evchain_protocol::transaction::{Action, SignedTransaction, Transaction};
 use proptest::collection::vec;
 use proptest::option;
@@ -268,6 +269,15 @@ fn change() -> impl Strategy<Value = Change> {
         public_key().prop_map(Change::AddAuthority),
         public_key().prop_map(Change::RemoveAuthority),
         param.prop_map(Change::SetParam),
+        standing_change().prop_map(Change::Standing),
+    ]
+}
+
+fn standing_change() -> impl Strategy<Value = StandingChange> {
+    let revoke = (public_key(), option::of(public_key()));
+    prop_oneof![
+        revoke.prop_map(|(account, withdraw_to)| StandingChange::Revoke { account, withdraw_to }),
+        (public_key(), roles()).prop_map(|(account, roles)| StandingChange::SetRoles { account, roles }),
     ]
 }
 
@@ -346,8 +356,10 @@ fn governance_action() -> impl Strategy<Value = Action> {
 pub(crate) fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         (public_key(), amount()).prop_map(|(to, amount)| Action::Transfer(Transfer { to, amount })),
-        (public_key(), roles()).prop_map(|(participant, roles)| Action::Admit(Admit { participant, roles })),
-        public_key().prop_map(|participant| Action::Revoke(Revoke { participant })),
+        (public_key(), roles(), option::of(public_key())).prop_map(|(participant, roles, withdraw_to)| {
+            Action::Admit(Admit { participant, roles, withdraw_to })
+        }),
+        public_key().prop_map(|to| Action::Withdraw(Withdraw { to })),
         auction_action(),
         payment_action(),
         channel_action(),
@@ -423,10 +435,11 @@ fn account() -> impl Strategy<Value = Account> {
         public_key().prop_map(Standing::Sponsored),
         Just(Standing::Revoked),
     ];
+    let standing = (standing, option::of(public_key()));
     (amount(), any::<u64>(), standing, any::<u32>(), option::of(tx_ref())).prop_map(
-        |(balance, nonce, standing, open_requests, newest_request)| {
+        |(balance, nonce, (standing, withdraw_to), open_requests, newest_request)| {
             let nonce = Nonce::new(nonce);
-            Account { balance, nonce, standing, open_requests, newest_request }
+            Account { balance, nonce, standing, withdraw_to, open_requests, newest_request }
         },
     )
 }
@@ -487,6 +500,7 @@ pub(crate) fn state_value() -> impl Strategy<Value = StateValue> {
         payment().prop_map(StateValue::Payment),
         channel().prop_map(StateValue::Channel),
         track_record().prop_map(StateValue::TrackRecord),
+        any::<u32>().prop_map(|made| StateValue::Admissions(Admissions(made))),
         Just(StateValue::Due),
     ]
 }
@@ -516,6 +530,7 @@ pub(crate) fn state_key() -> impl Strategy<Value = StateKey> {
             StateKey::Offence(Epoch::new(epoch), key, View::new(view), kind)
         }),
         public_key().prop_map(StateKey::TrackRecord),
+        public_key().prop_map(StateKey::Admissions),
     ]
 }
 
@@ -543,10 +558,21 @@ pub(crate) fn event() -> impl Strategy<Value = EventRecord> {
             last: Height::new(last),
         }),
         (key.clone(), amount()).prop_map(|(payer, amount)| Event::FeePaid { payer, amount }),
-        (key.clone(), roles(), public_key()).prop_map(|(account, roles, authority)| Event::Admitted {
-            account,
-            roles,
-            authority
+        (key.clone(), roles(), option::of(public_key()), public_key()).prop_map(
+            |(account, roles, withdraw_to, authority)| Event::Admitted {
+                account,
+                roles,
+                withdraw_to,
+                authority
+            }
+        ),
+        (key.clone(), public_key())
+            .prop_map(|(account, withdraw_to)| Event::Revoked { account, withdraw_to }),
+        (key.clone(), roles()).prop_map(|(account, roles)| Event::RolesSet { account, roles }),
+        (key.clone(), public_key(), amount()).prop_map(|(from, to, amount)| Event::Withdrawn {
+            from,
+            to,
+            amount
         }),
         (name.clone(), key.clone(), region(), window()).prop_map(|(request, consumer, region, window)| {
             Event::Requested { request, consumer, region, window }

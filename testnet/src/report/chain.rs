@@ -97,7 +97,7 @@ async fn read_block(rpc: &RpcClient, height: Height) -> Result<(BlockInfo, Vec<E
 fn phase_of(kind: &str) -> &'static str {
     match kind {
         "transfer" => "funding, return",
-        "admit" | "revoke" => "admission",
+        "admit" => "admission",
         "record_station" | "place_request" => "exploration",
         "place_bid" => "bidding",
         "commit" => "evaluation",

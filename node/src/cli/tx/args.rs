@@ -52,19 +52,40 @@ pub enum TxKind {
         /// How much, in EUR.
         amount: Amount,
     },
-    /// Give a participant roles (authorities only).
+    /// Give a participant roles, all that it has already among them (authorities only).
     Admit {
         /// Whom.
         participant: PublicKey,
         /// consumer, producer, auditor; with commas between.
         #[arg(long, value_parser = roles_of)]
         roles: Roles,
+        /// Its withdrawal account: where its balance can go if it is ever revoked. Only the admission that
+        /// makes the account names one, and it stays.
+        #[arg(long, value_name = "ADDRESS")]
+        withdraw_to: Option<PublicKey>,
     },
-    /// Shut a participant out (authorities only). It can still settle what is open.
+    /// Shut a participant out (authorities only). More than two thirds have to agree: the first command
+    /// proposes it, the same command of others approves, and with the last it takes effect at once.
+    ///
+    /// It can still settle what is open, and withdraw its balance to its withdrawal account.
     Revoke {
         /// Whom.
         participant: PublicKey,
+        /// Where its balance can go, if it has no withdrawal account (`evchain query account` shows it).
+        #[arg(long, value_name = "ADDRESS")]
+        withdraw_to: Option<PublicKey>,
     },
+    /// Give a participant exactly these roles, or a revoked one back its own (authorities only). More than two
+    /// thirds have to agree, as for `revoke`.
+    SetRoles {
+        /// Whom.
+        participant: PublicKey,
+        /// consumer, producer, auditor; with commas between.
+        #[arg(long, value_parser = roles_of)]
+        roles: Roles,
+    },
+    /// Send all that your revoked account has to its withdrawal account. It costs nothing.
+    Withdraw,
     /// Propose a new authority (authorities only). More than two thirds have to approve.
     ProposeAdd {
         /// Whom.

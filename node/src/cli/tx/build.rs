@@ -4,8 +4,8 @@ use anyhow::Context;
 use evchain_protocol::codec::List;
 use evchain_protocol::commitment::Opening;
 use evchain_protocol::compact::NotCompact;
-use evchain_protocol::crypto::{Preimage, PublicKey};
-use evchain_protocol::governance::{Change, ParamChange};
+use evchain_protocol::crypto::{Hash, Preimage, PublicKey};
+use evchain_protocol::governance::{Change, ParamChange, StandingChange};
 use evchain_protocol::hash_chain::HashChain;
 use evchain_protocol::payment::DepositRule;
 use evchain_protocol::primitives::{Span, Timestamp, TxRef, Window};
@@ -25,17 +25,18 @@ use evchain_protocol::transaction::commitment::Commit;
 use evchain_protocol::transaction::evidence::ReportOffence;
 use evchain_protocol::transaction::installments::{ChainAnchor, InstallmentLocks, LockInstallments};
 use evchain_protocol::transaction::lock::CreateLock;
-use evchain_protocol::transaction::participant::{Admit, Revoke};
+use evchain_protocol::transaction::participant::Admit;
 use evchain_protocol::transaction::post::PostState;
 use evchain_protocol::transaction::propose::Propose;
 use evchain_protocol::transaction::request::RequestTerms;
 use evchain_protocol::transaction::station::RecordStation;
 use evchain_protocol::transaction::transfer::Transfer;
+use evchain_protocol::transaction::withdraw::Withdraw;
 
 use super::super::exit::UsageError;
 use super::super::secret::{Secret, SecretFile, read_channel_state};
 use super::args::{InstallmentsArgs, LockKind, TxKind};
-use super::warn;
+use super::{vote, warn};
 use crate::rpc::{CallError, NodeApiClient, RpcClient, RpcError};
 use crate::wallet::{WalletError, private_file};
 
@@ -46,8 +47,14 @@ use crate::wallet::{WalletError, private_file};
 pub(super) async fn action(kind: TxKind, rpc: &RpcClient, sender: PublicKey) -> anyhow::Result<Action> {
     Ok(match kind {
         TxKind::Transfer { to, amount } => Action::Transfer(Transfer { to, amount }),
-        TxKind::Admit { participant, roles } => Action::Admit(Admit { participant, roles }),
-        TxKind::Revoke { participant } => Action::Revoke(Revoke { participant }),
+        TxKind::Admit { participant, roles, withdraw_to } => {
+            Action::Admit(Admit { participant, roles, withdraw_to })
+        }
+        TxKind::Revoke { participant, withdraw_to } => vote::revoke(rpc, participant, withdraw_to).await?,
+        TxKind::SetRoles { participant, roles } => {
+            vote::propose_or_approve(rpc, StandingChange::SetRoles { account: participant, roles }).await?
+        }
+        TxKind::Withdraw => withdraw(rpc, sender).await?,
         TxKind::ProposeAdd { authority } => propose(Change::AddAuthority(authority)),
         TxKind::ProposeRemove { authority } => propose(Change::RemoveAuthority(authority)),
         TxKind::ProposeParam { name, value } => propose(Change::SetParam(param_change(&name, &value)?)),
@@ -75,20 +82,12 @@ pub(super) async fn action(kind: TxKind, rpc: &RpcClient, sender: PublicKey) -> 
             commit(rpc, sender, request, producer, &opening).await?
         }
         TxKind::Lock { payee, amount, hash, secret, deadline } => {
-            let hash = match (hash, secret) {
-                (Some(hash), _) => hash,
-                (None, Some(file)) => preimage_of(&file)?.lock(),
-                (None, None) => return Err(UsageError("--hash or --secret is needed".to_owned()).into()),
-            };
+            let hash = lock_hash(hash, secret.as_deref())?;
             Action::CreateLock(CreateLock { payee, amount, hash, deadline })
         }
         TxKind::LockInstallments(args) => lock_installments(&args)?,
         TxKind::Claim { object, preimage, secret, installment } => {
-            let release = match (preimage, secret) {
-                (Some(preimage), _) => Release::Preimage(preimage),
-                (None, Some(file)) => Release::File(SecretFile::read(&file)?.secret, file),
-                (None, None) => return Err(UsageError("--preimage or --secret is needed".to_owned()).into()),
-            };
+            let release = Release::new(preimage, secret)?;
             Action::Claim(claim(rpc, object, &release, installment).await?)
         }
         TxKind::Cancel { object } => Action::Cancel(cancel(rpc, object).await?),
@@ -112,6 +111,16 @@ pub(super) async fn action(kind: TxKind, rpc: &RpcClient, sender: PublicKey) -> 
         }
         TxKind::ChannelPost { consumer_state, producer_state } => post(&consumer_state, &producer_state)?,
     })
+}
+
+async fn withdraw(rpc: &RpcClient, sender: PublicKey) -> anyhow::Result<Action> {
+    let account = rpc.account(sender).await.map_err(RpcError::from)?.account;
+    match account.withdraw_to {
+        Some(to) => Ok(Action::Withdraw(Withdraw { to })),
+        None => {
+            Err(UsageError(format!("{sender} is not revoked: `evchain tx transfer` sends its money")).into())
+        }
+    }
 }
 
 async fn place_request(rpc: &RpcClient, terms: RequestTerms, min_stations: usize) -> anyhow::Result<Action> {
@@ -251,6 +260,14 @@ enum Release {
 }
 
 impl Release {
+    fn new(preimage: Option<Preimage>, secret: Option<PathBuf>) -> anyhow::Result<Self> {
+        match (preimage, secret) {
+            (Some(preimage), _) => Ok(Self::Preimage(preimage)),
+            (None, Some(file)) => Ok(Self::File(SecretFile::read(&file)?.secret, file)),
+            (None, None) => Err(UsageError("--preimage or --secret is needed".to_owned()).into()),
+        }
+    }
+
     fn of(&self, index: u32) -> Result<Preimage, UsageError> {
         match self {
             Self::Preimage(preimage) => Ok(*preimage),
@@ -333,6 +350,15 @@ fn producer_of(
         }
         Secret::Opening { opening } => Ok(opening.producer),
         other => Err(wrong_kind(file, &other).into()),
+    }
+}
+
+/// The hash to lock behind: the one given, or that of a file's preimage.
+fn lock_hash(hash: Option<Hash>, secret: Option<&Path>) -> anyhow::Result<Hash> {
+    match (hash, secret) {
+        (Some(hash), _) => Ok(hash),
+        (None, Some(file)) => Ok(preimage_of(file)?.lock()),
+        (None, None) => Err(UsageError("--hash or --secret is needed".to_owned()).into()),
     }
 }
 

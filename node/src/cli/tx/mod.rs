@@ -3,6 +3,7 @@
 mod args;
 mod build;
 mod send;
+mod vote;
 mod warn;
 
 pub(super) use args::TxCommand;

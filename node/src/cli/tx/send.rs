@@ -9,6 +9,7 @@ use super::super::output::{print_json, print_text};
 use super::super::values::show_span;
 use super::args::TxCommand;
 use super::build;
+use super::vote::Vote;
 use crate::rpc::{Finality, MAX_WAIT_MS};
 use crate::wallet::{SendError, Sender};
 
@@ -19,6 +20,9 @@ struct Sent<'a> {
     latency_ms: u64,
     #[serde(flatten)]
     finality: &'a Finality,
+    /// How the proposal stands that it was about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vote: Option<Vote>,
 }
 
 /// Builds, signs and sends a transaction.
@@ -38,8 +42,9 @@ pub(in super::super) async fn run(command: TxCommand) -> anyhow::Result<()> {
     let begin = Instant::now();
     let finality = sender.send_signed(&signed, Duration::from_millis(timeout.get().min(MAX_WAIT_MS))).await?;
     let latency_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let vote = Vote::after(&finality.events, sender.rpc()).await?;
     if json {
-        return print_json(&Sent { latency_ms, finality: &finality });
+        return print_json(&Sent { latency_ms, finality: &finality, vote });
     }
     print_text(&format!("final in block {} after {}", finality.height, show_span(Span::new(latency_ms))))?;
     let rows = [
@@ -49,7 +54,8 @@ pub(in super::super) async fn run(command: TxCommand) -> anyhow::Result<()> {
         ("size", format!("{} B", finality.bytes)),
     ];
     print_text(&super::super::output::aligned(&rows))?;
-    print_text(&human::show(&finality.events)?)
+    print_text(&human::show(&finality.events)?)?;
+    vote.map_or(Ok(()), |vote| print_text(&vote.to_string()))
 }
 
 fn accepted(id: Hash, json: bool) -> anyhow::Result<()> {

@@ -258,6 +258,8 @@ impl NodeApiServer for Methods {
             })
             .await?;
         let next_nonce = self.node.mempool.next_nonce(address).await.unwrap_or(account.nonce);
+        // A sponsored account's follows from its standing, and is shown all the same.
+        let account = Account { withdraw_to: account.withdrawal_account(), ..account };
         Ok(AccountInfo { address, account, next_nonce })
     }
 

@@ -6,6 +6,7 @@ use evchain_protocol::block::Header;
 use evchain_protocol::crypto::{Hash, PublicKey};
 use evchain_protocol::event::{Event, EventRecord};
 use evchain_protocol::primitives::{Amount, Epoch, Height, TxRef};
+use evchain_protocol::state::governance::Proposal;
 use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::value::StateValue;
 use evchain_protocol::transaction::SignedTransaction;
@@ -203,8 +204,8 @@ impl Queries {
         let state = self.chain.state();
         let proposals = state.range(StateKey::proposals()).filter_map(|entry| match entry {
             Ok((StateKey::Proposal(name), StateValue::Proposal(proposal))) => {
-                let passes = proposal.is_approved_by(authorities);
-                Some(Ok(ProposalInfo { name, proposal, passes }))
+                let (needed, passes) = (Proposal::needed(authorities), proposal.is_approved_by(authorities));
+                Some(Ok(ProposalInfo { name, proposal, needed, passes }))
             }
             Ok(_) => None,
             Err(error) => Some(Err(error.into())),

@@ -172,7 +172,9 @@ impl Parties {
     /// Whether an event is about this party's money.
     fn concerns(&mut self, event: &Event, party: &PublicKey) -> Result<bool, CallError> {
         let object = match event {
-            Event::Transferred { from, to, .. } => return Ok(from == party || to == party),
+            Event::Transferred { from, to, .. } | Event::Withdrawn { from, to, .. } => {
+                return Ok(from == party || to == party);
+            }
             Event::Locked { payer, payee, .. } => return Ok(payer == party || payee == party),
             Event::PaymentLocked { consumer, producer, .. }
             | Event::ChannelOpened { consumer, producer, .. }
@@ -190,6 +192,7 @@ impl Parties {
             | Event::Sponsored { .. }
             | Event::Admitted { .. }
             | Event::Revoked { .. }
+            | Event::RolesSet { .. }
             | Event::StationRecorded { .. }
             | Event::Requested { .. }
             | Event::BidPlaced { .. }
