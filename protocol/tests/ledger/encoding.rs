@@ -76,13 +76,9 @@ fn one_of_each_action() -> Vec<(&'static str, Action)> {
     let standing = Change::Standing;
     let report = |evidence| Action::ReportOffence(ReportOffence { evidence });
     let just = Justification { parent: ParentProof::Root, skips: List::default() };
-    vec![
+    let mut actions = vec![
         ("transfer", Action::Transfer(Transfer { to, amount })),
         ("admit", Action::Admit(Admit { participant: to, roles: Roles::ALL, withdraw_to: None })),
-        (
-            "admit-withdraw-to",
-            Action::Admit(Admit { participant: to, roles: Roles::ALL, withdraw_to: Some(from) }),
-        ),
         ("station", Action::RecordStation(RecordStation { station: a_station() })),
         ("request", Action::PlaceRequest(a_request().try_into().unwrap())),
         ("bid", Action::PlaceBid(PlaceBid::new(name, a_bid()).unwrap())),
@@ -133,7 +129,19 @@ fn one_of_each_action() -> Vec<(&'static str, Action)> {
         ("approve", Action::Approve(Approve { proposal: name })),
         ("report-votes", report(conflicting_votes())),
         ("report-unjustified", report(unjustified_vote(&chain.tip, &just))),
-        ("withdraw", Action::Withdraw(Withdraw { to })),
+    ];
+    actions.extend(standing_actions(to));
+    actions
+}
+
+fn standing_actions(account: PublicKey) -> [(&'static str, Action); 4] {
+    let withdraw_to = Some(PublicKey::from_bytes([5; 32]));
+    let propose = |change| Action::Propose(Propose { change: Change::Standing(change) });
+    [
+        ("admit-withdraw-to", Action::Admit(Admit { participant: account, roles: Roles::ALL, withdraw_to })),
+        ("propose-revoke", propose(StandingChange::Revoke { account, withdraw_to })),
+        ("propose-roles", propose(StandingChange::SetRoles { account, roles: Roles::CONSUMER })),
+        ("withdraw", Action::Withdraw(Withdraw { to: account })),
     ]
 }
 

@@ -4,7 +4,7 @@ use anyhow::Context;
 use evchain_protocol::codec::List;
 use evchain_protocol::commitment::Opening;
 use evchain_protocol::compact::NotCompact;
-use evchain_protocol::crypto::{Preimage, PublicKey};
+use evchain_protocol::crypto::{Hash, Preimage, PublicKey};
 use evchain_protocol::governance::{Change, ParamChange, StandingChange};
 use evchain_protocol::hash_chain::HashChain;
 use evchain_protocol::payment::DepositRule;
@@ -82,20 +82,12 @@ pub(super) async fn action(kind: TxKind, rpc: &RpcClient, sender: PublicKey) -> 
             commit(rpc, sender, request, producer, &opening).await?
         }
         TxKind::Lock { payee, amount, hash, secret, deadline } => {
-            let hash = match (hash, secret) {
-                (Some(hash), _) => hash,
-                (None, Some(file)) => preimage_of(&file)?.lock(),
-                (None, None) => return Err(UsageError("--hash or --secret is needed".to_owned()).into()),
-            };
+            let hash = lock_hash(hash, secret.as_deref())?;
             Action::CreateLock(CreateLock { payee, amount, hash, deadline })
         }
         TxKind::LockInstallments(args) => lock_installments(&args)?,
         TxKind::Claim { object, preimage, secret, installment } => {
-            let release = match (preimage, secret) {
-                (Some(preimage), _) => Release::Preimage(preimage),
-                (None, Some(file)) => Release::File(SecretFile::read(&file)?.secret, file),
-                (None, None) => return Err(UsageError("--preimage or --secret is needed".to_owned()).into()),
-            };
+            let release = Release::new(preimage, secret)?;
             Action::Claim(claim(rpc, object, &release, installment).await?)
         }
         TxKind::Cancel { object } => Action::Cancel(cancel(rpc, object).await?),
@@ -268,6 +260,14 @@ enum Release {
 }
 
 impl Release {
+    fn new(preimage: Option<Preimage>, secret: Option<PathBuf>) -> anyhow::Result<Self> {
+        match (preimage, secret) {
+            (Some(preimage), _) => Ok(Self::Preimage(preimage)),
+            (None, Some(file)) => Ok(Self::File(SecretFile::read(&file)?.secret, file)),
+            (None, None) => Err(UsageError("--preimage or --secret is needed".to_owned()).into()),
+        }
+    }
+
     fn of(&self, index: u32) -> Result<Preimage, UsageError> {
         match self {
             Self::Preimage(preimage) => Ok(*preimage),
@@ -350,6 +350,15 @@ fn producer_of(
         }
         Secret::Opening { opening } => Ok(opening.producer),
         other => Err(wrong_kind(file, &other).into()),
+    }
+}
+
+/// The hash to lock behind: the one given, or that of a file's preimage.
+fn lock_hash(hash: Option<Hash>, secret: Option<&Path>) -> anyhow::Result<Hash> {
+    match (hash, secret) {
+        (Some(hash), _) => Ok(hash),
+        (None, Some(file)) => Ok(preimage_of(file)?.lock()),
+        (None, None) => Err(UsageError("--hash or --secret is needed".to_owned()).into()),
     }
 }
 
