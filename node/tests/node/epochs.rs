@@ -3,6 +3,8 @@
 //! Method: real nodes with real stores and sockets on loopback; epochs of a few blocks; changes are
 //! proposed and approved by transactions. A light client is lied to by steps that were changed on the way.
 
+use std::collections::BTreeMap;
+
 use evchain_node::mempool::Outcome;
 use evchain_node::node::NodeHandle;
 use evchain_node::rpc::{
@@ -104,6 +106,24 @@ async fn authorities_join_and_leave() {
     cluster.stop().await;
 }
 
+/// The end of each epoch that is over is the finalization of its last block.
+fn assert_ends_are_found(node: &NodeHandle) {
+    let reader = node.chain.reader();
+    let now = reader.authorities().expect("a state").epoch;
+    let mut last_blocks = BTreeMap::new();
+    for height in 1..=reader.tip().height.get() {
+        let block = reader.block(Height::new(height)).expect("readable").expect("a final block");
+        last_blocks.insert(block.header().epoch, block.hash());
+    }
+    let over: Vec<_> = last_blocks.range(..now).collect();
+    assert!(over.len() >= 2, "{over:?}");
+    for (epoch, last) in over {
+        let end = reader.boundary_of(*epoch).expect("readable").expect("an end");
+        assert_eq!(end.subject.block(), Some(*last), "epoch {epoch}");
+    }
+    assert_eq!(reader.boundary_of(Epoch::MAX).expect("readable"), None);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn epochs_survive_a_stop_of_all() {
     let mut cluster = short_epochs().await;
@@ -118,6 +138,7 @@ async fn epochs_survive_a_stop_of_all() {
     let next = epoch(&cluster.handle(0)).saturating_add(Epoch::new(2));
     cluster.wait_until_all(|node| epoch(node) >= next && node.consensus.status().votes).await;
     cluster.assert_one_history();
+    assert_ends_are_found(&cluster.handle(0));
     cluster.stop().await;
 }
 
