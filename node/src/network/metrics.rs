@@ -23,6 +23,9 @@ pub struct NetworkMetrics {
     pub drops: Family<ReasonLabels, Counter>,
     /// Connections that were refused, or closed for others, by reason.
     pub refusals: Family<ReasonLabels, Counter>,
+    /// Peers that this node dialed and that closed the connection before they said who they are: probably they
+    /// refuse this node's key.
+    pub refused_by_peers: Counter,
     /// Peers that were disconnected and refused for a while, by reason.
     pub bans: Family<ReasonLabels, Counter>,
     /// 1 while own gossip reaches nobody although there are peers, else 0.
@@ -63,6 +66,8 @@ impl NetworkMetrics {
         registry.register("messages", "Messages", metrics.messages.clone());
         registry.register("drops", "Messages that were dropped", metrics.drops.clone());
         registry.register("refusals", "Connections refused or closed for others", metrics.refusals.clone());
+        let refused = metrics.refused_by_peers.clone();
+        registry.register("refused_by_peers", "Peers that probably refuse this node", refused);
         registry.register("bans", "Peers refused for a while", metrics.bans.clone());
         registry.register("gossip_failing", "Own gossip reaches nobody", metrics.gossip_failing.clone());
         let dead_links = metrics.dead_gossip_links.clone();
