@@ -23,6 +23,9 @@ pub struct NetworkMetrics {
     pub drops: Family<ReasonLabels, Counter>,
     /// Connections that were refused, or closed for others, by reason.
     pub refusals: Family<ReasonLabels, Counter>,
+    /// Peers that this node dialed and that closed the connection before they said who they are: probably they
+    /// refuse this node's key.
+    pub refused_by_peers: Counter,
     /// Peers that were disconnected and refused for a while, by reason.
     pub bans: Family<ReasonLabels, Counter>,
     /// What peers were found to have sent that no honest node sends, by reason.
@@ -69,6 +72,8 @@ impl NetworkMetrics {
         registry.register("messages", "Messages", metrics.messages.clone());
         registry.register("drops", "Messages that were dropped", metrics.drops.clone());
         registry.register("refusals", "Connections refused or closed for others", metrics.refusals.clone());
+        let refused = metrics.refused_by_peers.clone();
+        registry.register("refused_by_peers", "Peers that probably refuse this node", refused);
         registry.register("bans", "Peers refused for a while", metrics.bans.clone());
         registry.register("faults", "What no honest node sends", metrics.faults.clone());
         registry.register("response_bytes", "Bytes held by responses", metrics.response_bytes.clone());

@@ -57,6 +57,8 @@ struct ConnectedPeer {
     address: Multiaddr,
     /// Whether this node dialed it.
     is_dialed: bool,
+    /// Whether it has told by identify who it is, as one does that lets this node in.
+    is_identified: bool,
     agent: Option<String>,
 }
 
@@ -336,7 +338,10 @@ impl NetworkTask {
         }
         tracing::debug!(peer = %key, %address, "connected");
         let is_dialed = endpoint.is_dialer();
-        self.peers.insert(peer, ConnectedPeer { key, address: address.clone(), is_dialed, agent: None });
+        self.peers.insert(
+            peer,
+            ConnectedPeer { key, address: address.clone(), is_dialed, is_identified: false, agent: None },
+        );
         self.count_peers();
         self.links.set_connected(&key, true);
         self.report(NetworkEvent::PeerConnected { peer: key, address });
@@ -363,6 +368,7 @@ impl NetworkTask {
             Admit::Disconnect => return self.ban(&Misbehaviour { peer, reason: "identify_flood" }),
         }
         let Some(connected) = self.peers.get_mut(&peer) else { return };
+        connected.is_identified = true;
         if info.protocol_version != self.protocols.version {
             tracing::warn!(
                 peer = %connected.key, address = %connected.address,

@@ -39,10 +39,12 @@ impl NetworkTask {
     /// A peer that lets this node in tells it by identify who it is. One that was dialed and has ended the
     /// connection before that has probably refused this node's key, which it has no way to say.
     pub(super) fn suspect_refusal(&mut self, peer: &PeerId, former: &ConnectedPeer) {
+        if !former.is_dialed || former.is_identified {
+            return;
+        }
+        self.metrics.refused_by_peers.inc();
         let now = Instant::now();
-        let was_told =
-            self.refusal_told_at.is_some_and(|told| now.saturating_duration_since(told) < REFUSAL_LINE_EVERY);
-        if !former.is_dialed || former.agent.is_some() || was_told {
+        if self.refusal_told_at.is_some_and(|told| now.saturating_duration_since(told) < REFUSAL_LINE_EVERY) {
             return;
         }
         self.refusal_told_at = Some(now);

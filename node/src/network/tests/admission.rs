@@ -55,6 +55,8 @@ async fn members_come_and_go_with_the_chain() {
     a.wait_connected(b.key).await;
     let c = Node::start(3, &[&a.address]).await;
     a.wait_metric("network_refusals_total{reason=\"not_admitted\"}", 2).await;
+    c.wait_metric("network_refused_by_peers_total", 1).await;
+    assert_eq!(b.metric("network_refused_by_peers_total"), 0);
     assert_eq!(peers(&a).await, [b.key]);
     admitted.lock().unwrap().insert(c.key);
     a.wait_connected(c.key).await;
