@@ -7,7 +7,9 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::{MAIN_KEY, Wallet, WalletError};
+use evchain_protocol::crypto::{ChainId, Hash};
+
+use super::{MAIN_KEY, Recorded, VotingRecord, Wallet, WalletError};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -51,6 +53,20 @@ fn a_wallet_is_never_overwritten() {
     let address = Wallet::create(&path).unwrap().main_key().public_key();
     assert!(matches!(Wallet::create(&path), Err(WalletError::Exists(_))));
     assert_eq!(Wallet::open(&path).unwrap().main_key().public_key(), address);
+}
+
+/// A validator whose key came without its record must not count as one that never voted.
+#[test]
+fn a_new_key_has_a_record_and_gets_no_other_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wallet.json");
+    let (record, chain) = (VotingRecord::beside(&path), ChainId(Hash::ZERO));
+    assert_eq!(record.read(chain).unwrap(), Recorded::Missing);
+    Wallet::create(&path).unwrap();
+    assert_eq!(record.read(chain).unwrap(), Recorded::Never);
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(Wallet::create(&path), Err(WalletError::Exists(file)) if file == record.path()));
+    assert!(!path.exists());
 }
 
 #[test]

@@ -186,7 +186,7 @@ impl Files {
         self.start(epoch).0.may_vote()
     }
 
-    /// Puts a copy in place of a folder or file, or removes it where the copy is of nothing.
+    /// Puts a copy in place of a folder.
     fn put_back(copy: &TempDir, to: &Path) {
         if to.exists() {
             fs::remove_dir_all(to).unwrap();
