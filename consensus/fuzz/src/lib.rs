@@ -4,7 +4,7 @@
 //! by the code that is reached; `cargo test --test fuzz` calls it with the corpus, among it every input
 //! that once failed.
 
-#![allow(unreachable_pub, missing_docs)] // also a test of the crate
+#![allow(unreachable_pub, missing_docs, clippy::missing_panics_doc)] // also a test of the crate
 
 #[path = "../../tests/common/bench.rs"]
 #[allow(dead_code)] // the engine's tests use the rest
@@ -16,9 +16,11 @@ pub mod messages;
 #[path = "../../../protocol/fuzz/src/replay.rs"]
 mod replay;
 
-/// Each fuzz target's name and entry.
-pub const TARGETS: &[(&str, fn(&[u8]))] =
-    &[("engine", engine::fuzz_engine), ("messages", messages::fuzz_messages)];
+/// A fuzz target's name and entry.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: &[Target] = &[("engine", engine::fuzz_engine), ("messages", messages::fuzz_messages)];
 
 #[cfg(test)]
 #[test]

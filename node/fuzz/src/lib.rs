@@ -4,7 +4,7 @@
 //! by the code that is reached; `cargo test --test fuzz` calls it with the corpus, among it every input
 //! that once failed.
 
-#![allow(unreachable_pub, missing_docs)] // also a test of the crate
+#![allow(unreachable_pub, missing_docs, clippy::missing_panics_doc)] // also a test of the crate
 
 pub mod files;
 pub mod params;
@@ -14,8 +14,11 @@ pub mod peers;
 #[path = "../../../protocol/fuzz/src/replay.rs"]
 mod replay;
 
-/// Each fuzz target's name and entry.
-pub const TARGETS: &[(&str, fn(&[u8]))] =
+/// A fuzz target's name and entry.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: &[Target] =
     &[("files", files::fuzz_files), ("params", params::fuzz_params), ("peers", peers::fuzz_peers)];
 
 #[cfg(test)]

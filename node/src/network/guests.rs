@@ -159,7 +159,9 @@ impl Rooms {
         let (expected, stay) = (self.guests.keys.borrow().clone(), self.guests.strangers.stay);
         let is_over = |it: &Visitor| !expected.contains(&it.key) && it.since.elapsed() > stay;
         let over: Vec<_> = self.connections.iter().filter(|(_, it)| is_over(it)).map(|(id, _)| *id).collect();
-        over.into_iter().for_each(|connection| self.close(connection));
+        for connection in over {
+            self.close(connection);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::agents_support::{START, World, key, order_from, tariff};
 
 /// How long a stranger stays with what it holds.
-const STAY: Duration = Duration::from_secs(3_600);
+const STAY: Duration = Duration::from_hours(1);
 
 /// What strangers say first.
 #[derive(Clone, Copy)]
@@ -93,7 +93,7 @@ async fn a_vehicle_that_has_paid_charges_whatever_strangers_hold() {
     let world = World::start(&[1], 0).await;
     let chain = world.rpc().await.chain_id();
     // 16 of them could hold every place that one key after the other is given.
-    let crowd = Crowd { keys: 24, streams: 4, pause: Duration::from_millis(300) };
+    let crowd = Crowd { keys: 40, streams: 4, pause: Duration::from_millis(300) };
     for kind in [PaymentKind::Channel, PaymentKind::Chain] {
         let before = world.consumer_balance().await;
         let seller = world.produce(1, tariff(40)).await;

@@ -4,7 +4,7 @@
 //! by the code that is reached; `cargo test --test fuzz` calls it with the corpus, among it every input
 //! that once failed.
 
-#![allow(unreachable_pub, missing_docs)] // also a test of the crate
+#![allow(unreachable_pub, missing_docs, clippy::missing_panics_doc)] // also a test of the crate
 
 #[path = "../../tests/ledger/chain.rs"]
 #[allow(dead_code)] // the ledger's tests use the rest
@@ -23,8 +23,11 @@ pub mod watch;
 #[cfg(test)]
 mod replay;
 
-/// Each fuzz target's name and entry.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// A fuzz target's name and entry.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
     ("decode", decode::fuzz_decode),
     ("ledger", ledger::fuzz_ledger),
     ("sessions", sessions::fuzz_sessions),

@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::Target;
+
 /// Calls each entry with each file of its corpus.
-pub fn replay(manifest: &str, targets: &[(&str, fn(&[u8]))]) {
+pub fn replay(manifest: &str, targets: &[Target]) {
     let fuzz = Path::new(manifest).join("fuzz");
-    let mut programs: Vec<String> = files(&fuzz.join("fuzz_targets")).iter().map(stem).collect();
+    let mut programs: Vec<String> = files(&fuzz.join("fuzz_targets")).iter().map(|path| stem(path)).collect();
     programs.sort();
     let names: Vec<&str> = targets.iter().map(|(name, _)| *name).collect();
     assert_eq!(programs, names, "each fuzz target is a program, and replayed");
@@ -28,6 +30,6 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn stem(path: &PathBuf) -> String {
+fn stem(path: &Path) -> String {
     path.file_stem().expect("a name").to_string_lossy().into_owned()
 }

@@ -23,7 +23,7 @@ pub fn fuzz_sessions(data: &[u8]) {
         let Ok(step) = step(&mut source) else { break };
         steps.push(step);
     }
-    if kind / DEALS.len() % 2 == 0 {
+    if (kind / DEALS.len()).is_multiple_of(2) {
         producer_holds(deal, &steps);
     } else {
         consumer_holds(deal, &steps);

@@ -169,7 +169,9 @@ impl Book {
     /// The chain was asked for all, since news were missed.
     fn replace(&mut self, listed: Listed) {
         let before = std::mem::replace(&mut self.open, listed);
-        before.payments.into_values().for_each(|consumer| self.remember(consumer));
+        for consumer in before.payments.into_values() {
+            self.remember(consumer);
+        }
         self.has_changed = true;
     }
 

@@ -19,7 +19,7 @@ use crate::network::{
 const LONG: Duration = Duration::from_secs(30);
 const HOST: u8 = 1;
 const STRANGERS: StrangerLimits =
-    StrangerLimits { connections: 4, stay: Duration::from_secs(60), sessions: 2, handshakes_of_host: 4 };
+    StrangerLimits { connections: 4, stay: Duration::from_mins(1), sessions: 2, handshakes_of_host: 4 };
 
 struct Host {
     endpoint: SessionEndpoint,

@@ -76,7 +76,9 @@ fn whose_payment_has_ended_may_come_back_for_the_last_word() {
     book.replace(Listed { payments: [(name(4), key(12))].into(), ..Listed::default() });
     assert_eq!(book.keys(), [key(10), key(11), key(12)].into());
     // The oldest of them are forgotten.
-    (0..MAX_FORMER).for_each(|seed| book.remember(key(1_000 + u16::try_from(seed).expect("few"))));
+    for seed in 0..MAX_FORMER {
+        book.remember(key(1_000 + u16::try_from(seed).expect("few")));
+    }
     assert!(!book.keys().contains(&key(10)) && book.keys().contains(&key(12)));
 }
 
