@@ -126,9 +126,9 @@ fn a_forgery_below_the_tip_is_told_once() {
     let chain = final_chain(&bench, 3);
     let outputs = bench.hear(Message::Certificate(chain[2].1.clone()));
     bench.answer(&outputs, answer_with(chain.iter().map(|(block, _)| block.clone()).collect(), &chain[2].1));
-    chain.iter().for_each(|(block, _)| {
+    for (block, _) in &chain {
         bench.step(Input::Executed { block: block.hash(), outcome: Execution::Valid });
-    });
+    }
     assert_eq!(bench.engine.tip().height, Height::new(3));
     // Seen below the tip: votes of the three others to nullify view 1.
     for key in [0, 1, 2] {
@@ -231,7 +231,9 @@ fn the_first_teller_is_asked_in_its_turn() {
                     .extend(bench.step(Input::Message { from, message: Message::Certificate(told.clone()) }));
             }
         }
-        asked(&outputs).into_iter().for_each(|to| *count.entry(to).or_insert(0_usize) += 1);
+        for to in asked(&outputs) {
+            *count.entry(to).or_insert(0_usize) += 1;
+        }
     }
     let all: usize = count.values().sum();
     assert!(all >= 250, "{all} requests in a minute");
