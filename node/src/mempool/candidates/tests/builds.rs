@@ -54,6 +54,12 @@ impl Played {
         Self { handle, asked }
     }
 
+    /// These candidates, of which this pool says that it has more.
+    fn more_of(&self, rest: Vec<Arc<VerifiedTransaction>>) -> Candidates {
+        let batch = Batch { rest, last: Some(RANK), ..Batch::default() };
+        Candidates::new(self.handle.clone(), batch, LIMITS)
+    }
+
     /// Where the ledger's thread waits for an answer, once it asks for more.
     async fn asked(&mut self) -> oneshot::Sender<Batch> {
         match timeout(PATIENCE, self.asked.recv()).await {
@@ -95,12 +101,6 @@ impl Ledger {
         let action = Action::Transfer(Transfer { to: authority().public_key(), amount: Amount::new(1) });
         let transaction = Transaction { sender: payer().public_key(), nonce: Nonce::new(nonce), action };
         Arc::new(transaction.sign(&payer(), self.id).verify(self.id).expect("a valid signature"))
-    }
-
-    /// These candidates, of which this pool says that it has more.
-    fn more_of(&self, rest: Vec<Arc<VerifiedTransaction>>, pool: &Played) -> Candidates {
-        let batch = Batch { rest, last: Some(RANK), ..Batch::default() };
-        Candidates::new(pool.handle.clone(), batch, LIMITS)
     }
 
     fn all_of(&self, rest: Vec<Arc<VerifiedTransaction>>) -> Candidates {
@@ -167,7 +167,7 @@ async fn what_cannot_stand_in_the_block_costs_no_place() {
     let mut pool = Played::new(ledger.id);
     // More than a block's worth of what is behind a gap, then what the pool has beyond its first page.
     let junk = (10..150).map(|nonce| ledger.pay(nonce)).collect();
-    let building = ledger.start(ledger.order(ledger.tip, ledger.more_of(junk, &pool)));
+    let building = ledger.start(ledger.order(ledger.tip, pool.more_of(junk)));
     let good = (0..3).map(|nonce| ledger.pay(nonce)).collect();
     pool.asked().await.send(Batch { rest: good, ..Batch::default() }).expect("the thread waits");
     let built = timeout(PATIENCE, building).await.expect("in time").expect("no panic").expect("it works");
@@ -180,9 +180,9 @@ async fn an_abandoned_block_is_not_built() {
     let (mut first, mut second, mut third) =
         (Played::new(ledger.id), Played::new(ledger.id), Played::new(ledger.id));
     // The first holds up the thread; the second waits behind it, and is given up there.
-    let holding = ledger.start(ledger.order(ledger.tip, ledger.more_of(Vec::new(), &first)));
+    let holding = ledger.start(ledger.order(ledger.tip, first.more_of(Vec::new())));
     let held = first.asked().await;
-    let waiting = ledger.start(ledger.order(ledger.tip, ledger.more_of(Vec::new(), &second)));
+    let waiting = ledger.start(ledger.order(ledger.tip, second.more_of(Vec::new())));
     tokio::task::yield_now().await;
     waiting.abort();
     assert!(waiting.await.expect_err("it was given up").is_cancelled());
@@ -190,7 +190,7 @@ async fn an_abandoned_block_is_not_built() {
     assert!(holding.await.expect("no panic").expect("it works").is_none());
 
     // The third is given up while it is under way: it asks for no more.
-    let started = ledger.start(ledger.order(ledger.tip, ledger.more_of(Vec::new(), &third)));
+    let started = ledger.start(ledger.order(ledger.tip, third.more_of(Vec::new())));
     let held = third.asked().await;
     started.abort();
     assert!(started.await.expect_err("it was given up").is_cancelled());
