@@ -19,7 +19,7 @@ use evchain_node::consensus::ConsensusStatus;
 use evchain_node::mempool::PoolLimits;
 use evchain_node::network::{Multiaddr, NetworkConfig};
 use evchain_node::node::{Node, NodeConfig, NodeHandle};
-use evchain_node::rpc::{RpcConfig, RpcServer};
+use evchain_node::rpc::{MetricsAt, RpcConfig, RpcServer};
 use evchain_node::wallet::Wallet;
 use evchain_protocol::authority::AuthorityIndex;
 use evchain_protocol::block::Header;
@@ -46,6 +46,8 @@ struct Args {
     data: PathBuf,
     #[arg(long)]
     rpc: SocketAddr,
+    #[arg(long)]
+    metrics: SocketAddr,
     #[arg(long)]
     listen: Vec<Multiaddr>,
     #[arg(long = "peer")]
@@ -74,7 +76,8 @@ async fn main() -> anyhow::Result<()> {
     };
     let mut registry = Registry::with_prefix("evchain");
     let node = Node::start(config, &mut registry).await?;
-    let rpc = RpcConfig { listen: args.rpc, ..RpcConfig::default() };
+    let metrics = MetricsAt::Address(args.metrics);
+    let rpc = RpcConfig { listen: args.rpc, metrics, ..RpcConfig::default() };
     let rpc = RpcServer::start(rpc, node.handle(), registry).await?;
     let cheat = tokio::spawn(cheat(node.handle(), key));
     let (ended, stdin) = tokio::sync::oneshot::channel::<()>();

@@ -19,7 +19,7 @@ use super::output::{print_json, print_text};
 use crate::mempool::PoolLimits;
 use crate::network::{Admission, Multiaddr, NetworkConfig, NetworkLimits};
 use crate::node::{Node, NodeConfig, NodeHandle};
-use crate::rpc::{RpcConfig, RpcServer};
+use crate::rpc::{MetricsAt, RpcConfig, RpcServer};
 use crate::wallet::Wallet;
 
 /// Run a node: a validator if its key is an authority's, else an observer.
@@ -29,7 +29,7 @@ use crate::wallet::Wallet;
 /// `info,evchain_node::network=debug`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  evchain start --genesis genesis.json --wallet authority.json --data data \\\n      --listen /ip4/0.0.0.0/tcp/9000 --peer /ip4/10.0.0.2/tcp/9000/p2p/12D3KooW...\n  evchain start --config node.toml\n\nThe TOML file can have genesis, wallet, data, listen, announce, peers (for --peer), allow, rpc, observe\nand log_json, and the tables network_limits, rpc_limits and mempool. What --listen, --announce and\n--peer name stands in place of the file's lists, --allow is added to it; of the others the command\nline wins. `wallet`, `genesis` and `data` are relative to the file's folder there."
+    after_help = "Examples:\n  evchain start --genesis genesis.json --wallet authority.json --data data \\\n      --listen /ip4/0.0.0.0/tcp/9000 --peer /ip4/10.0.0.2/tcp/9000/p2p/12D3KooW...\n  evchain start --config node.toml\n\nThe TOML file can have genesis, wallet, data, listen, announce, peers (for --peer), allow, rpc, metrics,\nrpc_allow_hosts, rpc_cors, observe and log_json, and the tables network_limits, rpc_limits and mempool. What --listen, --announce and\n--peer name stands in place of the file's lists, --allow, --rpc-allow-host and --rpc-cors are added; of the others the command\nline wins. `wallet`, `genesis` and `data` are relative to the file's folder there."
 )]
 pub struct StartArgs {
     /// A TOML file with some of these options, as below.
@@ -60,6 +60,18 @@ pub struct StartArgs {
     /// Where to serve RPC, /health and /metrics [default: 127.0.0.1:9100].
     #[arg(long, value_name = "IP:PORT")]
     rpc: Option<SocketAddr>,
+    /// Where to serve /health and /metrics besides, with room of their own [default: the first free
+    /// port of 127.0.0.1 from 9101 on].
+    #[arg(long, value_name = "IP:PORT")]
+    metrics: Option<SocketAddr>,
+    /// A host name by which clients may call the node, besides localhost and its own addresses; repeat
+    /// for several, * for all.
+    #[arg(long = "rpc-allow-host", value_name = "HOST")]
+    rpc_allow_hosts: Vec<String>,
+    /// Web pages that may call the node, by their origin such as https://wallet.example; repeat for
+    /// several, * for all [default: none].
+    #[arg(long = "rpc-cors", value_name = "ORIGIN")]
+    rpc_cors: Vec<String>,
     /// Follow the chain and sign nothing, even with an authority's key.
     #[arg(long)]
     observe: bool,
@@ -90,34 +102,16 @@ struct ConfigFile {
     peers: Vec<Multiaddr>,
     allow: Vec<PublicKey>,
     rpc: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
+    rpc_allow_hosts: Vec<String>,
+    rpc_cors: Vec<String>,
     observe: bool,
     log_json: bool,
     /// See `docs/network.md`.
     network_limits: NetworkLimits,
-    rpc_limits: RpcLimits,
+    /// See `docs/rpc.md`.
+    rpc_limits: RpcConfig,
     mempool: MempoolLimits,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[allow(clippy::struct_field_names)] // the names of the settings
-struct RpcLimits {
-    max_connections: usize,
-    max_subscriptions: u32,
-    max_batch: u32,
-    max_queued_messages: u32,
-}
-
-impl Default for RpcLimits {
-    fn default() -> Self {
-        let config = RpcConfig::default();
-        Self {
-            max_connections: config.max_connections,
-            max_subscriptions: config.max_subscriptions,
-            max_batch: config.max_batch,
-            max_queued_messages: config.max_queued_messages,
-        }
-    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -172,16 +166,16 @@ impl StartArgs {
         }
         let allow: BTreeSet<PublicKey> = self.allow.into_iter().chain(file.allow).collect();
         let admission = if allow.is_empty() { Admission::Open } else { Admission::AllowList(allow) };
-        let RpcLimits { max_connections, max_subscriptions, max_batch, max_queued_messages } =
-            file.rpc_limits;
         let MempoolLimits { max_transactions, max_bytes, max_per_sender } = file.mempool;
         let rpc = RpcConfig {
             listen: self.rpc.or(file.rpc).unwrap_or(RpcConfig::default().listen),
-            max_connections,
-            max_subscriptions,
-            max_batch,
-            max_queued_messages,
+            metrics: self.metrics.or(file.metrics).map_or(MetricsAt::FirstFree, MetricsAt::Address),
+            allow_hosts: self.rpc_allow_hosts.into_iter().chain(file.rpc_allow_hosts).collect(),
+            cors: self.rpc_cors.into_iter().chain(file.rpc_cors).collect(),
+            ..file.rpc_limits
         };
+        // Before the node starts, which takes its time.
+        rpc.check().map_err(|error| UsageError(error.to_string()))?;
         let node = NodeConfig {
             data_dir,
             genesis: genesis::read(&genesis_file)?,
@@ -206,6 +200,8 @@ impl StartArgs {
 #[derive(Serialize)]
 struct Ready {
     rpc: String,
+    /// Where /health and /metrics are served besides.
+    metrics: Option<String>,
     listen: Vec<String>,
     node: PublicKey,
     chain: String,
@@ -235,7 +231,7 @@ pub(super) async fn run(mut args: StartArgs) -> anyhow::Result<()> {
             return Err(error.into());
         }
     };
-    say_ready(&node.handle(), rpc.address(), json).await?;
+    say_ready(&node.handle(), &rpc, json).await?;
     // The RPC ends first: the node waits for everybody who talks to its ledger.
     let result = node
         .run_until(async move {
@@ -247,11 +243,12 @@ pub(super) async fn run(mut args: StartArgs) -> anyhow::Result<()> {
     Ok(result?)
 }
 
-async fn say_ready(node: &NodeHandle, rpc: SocketAddr, json: bool) -> anyhow::Result<()> {
+async fn say_ready(node: &NodeHandle, rpc: &RpcServer, json: bool) -> anyhow::Result<()> {
     let listen = node.network.listen_addresses().await.unwrap_or_default();
     let chain = node.chain.reader();
     let ready = Ready {
-        rpc: format!("http://{rpc}"),
+        rpc: format!("http://{}", rpc.address()),
+        metrics: rpc.metrics_address().map(|address| format!("http://{address}")),
         listen: listen.iter().map(ToString::to_string).collect(),
         node: node.network.local_key(),
         chain: chain.chain().to_string(),
@@ -264,7 +261,11 @@ async fn say_ready(node: &NodeHandle, rpc: SocketAddr, json: bool) -> anyhow::Re
     }
     let role = if ready.votes { "validator" } else { "observer" };
     print_text(&format!("{role} {} of chain {} at height {}", ready.node, ready.chain, ready.height))?;
-    print_text(&format!("rpc {}  p2p {}", ready.rpc, ready.listen.join(" ")))
+    print_text(&format!("rpc {}  p2p {}", ready.rpc, ready.listen.join(" ")))?;
+    match ready.metrics {
+        Some(metrics) => print_text(&format!("health and metrics {metrics}")),
+        None => Ok(()),
+    }
 }
 
 /// Gossipsub warns whenever a transaction comes back to who sent it, which is how gossip works.

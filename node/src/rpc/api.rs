@@ -37,12 +37,12 @@ pub trait NodeApi {
     async fn submit(&self, transaction: String) -> RpcResult<Hash>;
 
     /// As `submit`, then as `wait`.
-    #[method(name = "submitAndWait")]
+    #[method(name = "submitAndWait", with_extensions)]
     async fn submit_and_wait(&self, transaction: String, timeout_ms: u64) -> RpcResult<Finality>;
 
     /// Waits until a transaction is final, or rejected, or the time is over. At most
     /// [`MAX_WAIT_MS`](super::MAX_WAIT_MS).
-    #[method(name = "wait")]
+    #[method(name = "wait", with_extensions)]
     async fn wait(&self, transaction: Hash, timeout_ms: u64) -> RpcResult<Finality>;
 
     /// A transaction, final or waiting for a block, by its id or reference.
@@ -162,18 +162,18 @@ pub trait NodeApi {
 #[rpc(server, client, namespace = "evchain")]
 pub trait EventsApi {
     /// Final blocks, each height once and in order.
-    #[subscription(name = "subscribeBlocks" => "block", unsubscribe = "unsubscribeBlocks", item = BlockNotice)]
+    #[subscription(name = "subscribeBlocks" => "block", unsubscribe = "unsubscribeBlocks", item = BlockNotice, with_extensions)]
     async fn subscribe_blocks(&self) -> SubscriptionResult;
 
     /// New requests, of one region or of all.
-    #[subscription(name = "subscribeRequests" => "request", unsubscribe = "unsubscribeRequests", item = RequestInfo)]
+    #[subscription(name = "subscribeRequests" => "request", unsubscribe = "unsubscribeRequests", item = RequestInfo, with_extensions)]
     async fn subscribe_requests(&self, region: Option<RegionId>) -> SubscriptionResult;
 
     /// New and lowered bids, for one request or for all.
-    #[subscription(name = "subscribeBids" => "bid", unsubscribe = "unsubscribeBids", item = BidInfo)]
+    #[subscription(name = "subscribeBids" => "bid", unsubscribe = "unsubscribeBids", item = BidInfo, with_extensions)]
     async fn subscribe_bids(&self, request: Option<TxRef>) -> SubscriptionResult;
 
     /// What happens to the locks, payments, channels and transfers of a party.
-    #[subscription(name = "subscribePayments" => "payment", unsubscribe = "unsubscribePayments", item = PartyNotice)]
+    #[subscription(name = "subscribePayments" => "payment", unsubscribe = "unsubscribePayments", item = PartyNotice, with_extensions)]
     async fn subscribe_payments(&self, party: PublicKey) -> SubscriptionResult;
 }

@@ -69,36 +69,6 @@ pub struct Status {
     pub version: String,
 }
 
-/// What `/health` says, with status 200 if `healthy` and 503 if not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Health {
-    /// Whether clients should use this node: it has peers, unless it is the only authority, and its
-    /// tip is not too old.
-    pub healthy: bool,
-    /// The newest final block's height.
-    pub height: Height,
-    /// Its age by the node's clock, in ms.
-    pub tip_age_ms: Span,
-    /// Connected peers.
-    pub peers: usize,
-    /// As in [`Status`].
-    pub syncing: bool,
-    /// The current epoch.
-    pub epoch: Epoch,
-    /// `validator` if the node votes in this epoch, else `observer`.
-    pub role: Role,
-}
-
-/// A node's part in the consensus of the current epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// It is an authority and votes.
-    Validator,
-    /// It follows.
-    Observer,
-}
-
 /// Which chain this is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainInfo {

@@ -147,14 +147,14 @@ impl World {
 
     /// Starts the node on what it kept; its RPC has the same address each time.
     pub async fn start_node(&mut self) {
-        let running = self.run_node("node", key(200), self.rpc_config).await;
+        let running = self.run_node("node", key(200), self.rpc_config.clone()).await;
         self.rpc_config.listen = running.server.address();
         self.running = Some(running);
     }
 
     /// A node that has no block yet, and nobody to get one from: like one that has just begun to catch up.
     pub async fn start_blank_node(&self) -> BlankNode {
-        let rpc_config = RpcConfig { listen: ([127, 0, 0, 1], 0).into(), ..self.rpc_config };
+        let rpc_config = RpcConfig { listen: ([127, 0, 0, 1], 0).into(), ..self.rpc_config.clone() };
         BlankNode(self.run_node("blank", key(201), rpc_config).await)
     }
 

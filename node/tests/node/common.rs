@@ -68,13 +68,18 @@ impl Cluster {
 
     /// The same with other parameters.
     pub async fn start_with(validators: u64, change: impl FnOnce(&mut Params)) -> Self {
+        Self::start_from(validators, |genesis| change(&mut genesis.params)).await
+    }
+
+    /// The same with another genesis.
+    pub async fn start_from(validators: u64, change: impl FnOnce(&mut Genesis)) -> Self {
         // With RUST_LOG=debug a failure tells its story. Fails where another test did it already.
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .try_init();
         let members: Vec<Member> = (0..validators).map(|number| Member::new(key(number))).collect();
         let mut genesis = genesis(members.iter().map(|member| member.key.public_key()).collect());
-        change(&mut genesis.params);
+        change(&mut genesis);
         let mut cluster = Self { folder: tempfile::tempdir().expect("a folder"), genesis, members };
         for index in 0..cluster.members.len() {
             cluster.restart(index).await;

@@ -15,3 +15,4 @@ mod common;
 mod epochs;
 mod evidence;
 mod rpc_calls;
+mod rpc_hostile;

@@ -249,7 +249,9 @@ async fn garbage_gets_an_error_or_a_closed_connection_and_does_no_harm() {
         noise.rotate_left(511);
         noise[0] = noise[0].wrapping_add(1);
     }
-    served.raw(b"GET /chat HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n").await;
+    served
+        .raw(b"GET /chat HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n")
+        .await;
     // The node is none the worse for it.
     let finality = served.client().await.submit_and_wait(served.transfer(0, 1), 30_000).await.unwrap();
     assert!(finality.height > Height::ZERO);
@@ -263,17 +265,18 @@ async fn connections_and_subscriptions_above_the_limit_are_refused() {
     for _ in 0..4 {
         let mut stream = TcpStream::connect(served.rpc.address()).await.unwrap();
         // What was answered was accepted.
-        stream.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"HTTP/1.1 200");
         held.push(stream);
     }
-    assert_eq!(served.raw(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await, "");
+    assert_eq!(served.raw(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await, "");
     held.clear();
     let health = async {
         loop {
-            let answer = served.raw(b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+            let answer =
+                served.raw(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
             if answer.starts_with("HTTP/1.1 200") {
                 return body(&answer);
             }

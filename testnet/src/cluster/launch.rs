@@ -323,6 +323,8 @@ fn arguments<'a>(
     option("--wallet", folders.wallet.into());
     option("--data", folders.data.into());
     option("--rpc", rpc.into());
+    // The system chooses, so that validators do not try each other's ports.
+    option("--metrics", "127.0.0.1:0".into());
     option("--listen", listen.into());
     for peer in peers {
         option("--peer", peer.into());

@@ -157,7 +157,7 @@ impl RpcClient {
                 tokio::time::timeout(patience, call).await.unwrap_or(Err(ClientError::RequestTimeout));
             match answer {
                 Err(ClientError::Transport(reason)) => {
-                    tried.push((node.endpoint.to_string(), innermost(&*reason)));
+                    tried.push((node.endpoint.to_string(), with_hint(innermost(&*reason))));
                 }
                 Err(ClientError::RequestTimeout) => {
                     tried.push((
@@ -229,6 +229,13 @@ impl ClientT for RpcClient {
 pub(super) fn leave(current: &AtomicUsize, index: usize, count: usize) {
     let next = (index + 1) % count.max(1);
     let _ = current.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
+}
+
+/// What can be done about a refusal, which has no other words than its code.
+fn with_hint(reason: String) -> String {
+    let is_forbidden = reason.contains("403");
+    let hint = "the node does not allow this host name, see its --rpc-allow-host";
+    if is_forbidden { format!("{reason}: {hint}") } else { reason }
 }
 
 /// What is really wrong, below the layers that only say that something is.

@@ -1,79 +1,77 @@
-use std::io;
+//! Accepts connections and serves HTTP on them, each with its limits.
+
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::time::Duration;
 
-use axum::serve::Listener;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::{debug, warn};
 
-/// Accepts so many connections at a time, and closes what comes above.
-#[derive(Debug)]
-pub(super) struct Limited {
-    listener: TcpListener,
-    free: Arc<Semaphore>,
-}
+use super::hosts::{Caller, Hosts};
+use super::http::Service;
+use super::wire::Wire;
 
-impl Limited {
-    pub(super) fn new(listener: TcpListener, max_connections: usize) -> Self {
-        Self { listener, free: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))) }
-    }
-}
+/// What a connection may buffer: the head of a request, and a piece of an answer.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// How long an answer that is under way may take when the server stops.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+/// The pause after the system gave no connection, such as for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-impl Listener for Limited {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        loop {
-            let (stream, address) = Listener::accept(&mut self.listener).await;
-            if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
-                // Only a hint: without it, answers may take a little longer.
-                let _ = stream.set_nodelay(true);
-                return (Connection { stream, _permit: permit }, address);
+/// Serves a port until it is told to stop.
+pub(super) async fn serve(listener: TcpListener, hosts: Arc<Hosts>, service: Service) {
+    let tasks = service.tasks.clone();
+    loop {
+        let accepted = tokio::select! {
+            () = service.stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(%error, "rpc: no connection can be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
             }
-            tracing::debug!(%address, "rpc: too many connections, closed one");
+        };
+        match hosts.enter(address.ip()) {
+            Some(caller) => drop(tasks.spawn(converse(stream, caller, service.clone()))),
+            None => debug!(%address, "rpc: too many connections, closed one"),
         }
     }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
 }
 
-/// A connection that counts for as long as it lives.
-#[derive(Debug)]
-pub(super) struct Connection {
-    stream: TcpStream,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+/// Serves one connection until it ends, stops for too long, or has to leave.
+async fn converse(stream: TcpStream, caller: Caller, service: Service) {
+    let Ok(local) = stream.local_addr().as_ref().map(SocketAddr::ip) else { return };
+    // Only a hint: without it, answers may take a little longer.
+    let _ = stream.set_nodelay(true);
+    let (stop, patience) = (service.stop.clone(), service.config.patience());
+    let caller = Arc::new(caller);
+    let leave = caller.leave().clone();
+    let answer = service_fn(move |request| service.clone().answer(request, Arc::clone(&caller), local));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience)
+        .max_buf_size(BUFFER_BYTES)
+        .serve_connection(TokioIo::new(Wire::new(stream, patience)), answer)
+        .with_upgrades();
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = leave.cancelled() => return,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            match tokio::time::timeout(STOP_GRACE, connection).await {
+                Ok(ended) => ended,
+                Err(_) => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%error, "rpc: a connection ended");
     }
 }

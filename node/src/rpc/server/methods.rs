@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use evchain_protocol::block::Header;
@@ -13,11 +14,14 @@ use evchain_protocol::state::account::{Account, Roles, Standing};
 use evchain_protocol::state::authority::Authorities;
 use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::value::{MAX_VALUE_BYTES, StateValue};
+use jsonrpsee::Extensions;
 use jsonrpsee::core::{RpcResult, async_trait};
 
-use super::health::health;
+use super::health;
+use super::hosts::Caller;
 use super::queries::{Queries, no_request};
 use super::rejection::rejected;
+use crate::clock;
 use crate::mempool::{Outcome, PoolError, SubmitError};
 use crate::node::NodeHandle;
 use crate::rpc::api::NodeApiServer;
@@ -63,10 +67,24 @@ impl Methods {
         }
     }
 
-    async fn outcome(&self, transaction: Hash, timeout_ms: u64) -> Result<Finality, CallError> {
+    /// Waits for a transaction, in a place that is free again when the call ends.
+    async fn outcome(
+        &self,
+        extensions: &Extensions,
+        transaction: Hash,
+        timeout_ms: u64,
+    ) -> Result<Finality, CallError> {
         let waited_ms = timeout_ms.min(MAX_WAIT_MS);
-        let outcome = self.node.mempool.outcome(transaction);
-        match tokio::time::timeout(Duration::from_millis(waited_ms), outcome).await {
+        let place = extensions.get::<Arc<Caller>>().and_then(|caller| caller.wait_place());
+        // Without a place the call is told how things stand now.
+        let outcome = match &place {
+            Some(_) => {
+                let outcome = self.node.mempool.outcome(transaction);
+                tokio::time::timeout(Duration::from_millis(waited_ms), outcome).await
+            }
+            None => Ok(self.node.mempool.standing(transaction).await),
+        };
+        match outcome {
             Ok(Outcome::Final(place)) => self.read(move |queries| queries.finality(place)).await,
             Ok(Outcome::Dropped(reason)) => Err(rejected(&reason)),
             Ok(Outcome::Waiting) => Err(CallError::Unwatched { transaction }),
@@ -132,21 +150,21 @@ impl NodeApiServer for Methods {
         let tip = chain.tip();
         let consensus = self.node.consensus.status();
         let mempool = self.node.mempool.status();
-        let health = health(&self.node).await;
+        let peers = self.node.network.connected_peers().await.map_or(0, |peers| peers.len());
         Ok(Status {
             chain: chain.chain(),
             name: chain.genesis().name.to_string(),
             height: tip.height,
             block: tip.hash(),
             time: tip.time_ms,
-            tip_age_ms: health.tip_age_ms,
-            syncing: health.syncing,
+            tip_age_ms: clock::now().since(tip.time_ms),
+            syncing: health::is_syncing(&self.node),
             epoch: tip.epoch,
             view: consensus.view,
             leader: consensus.leader,
             votes: consensus.votes,
             node: self.node.network.local_key(),
-            peers: health.peers,
+            peers,
             waiting_transactions: mempool.transactions,
             waiting_bytes: mempool.bytes,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -172,13 +190,18 @@ impl NodeApiServer for Methods {
         Ok(self.take(&transaction).await?)
     }
 
-    async fn submit_and_wait(&self, transaction: String, timeout_ms: u64) -> RpcResult<Finality> {
+    async fn submit_and_wait(
+        &self,
+        extensions: &Extensions,
+        transaction: String,
+        timeout_ms: u64,
+    ) -> RpcResult<Finality> {
         let id = self.take(&transaction).await?;
-        Ok(self.outcome(id, timeout_ms).await?)
+        Ok(self.outcome(extensions, id, timeout_ms).await?)
     }
 
-    async fn wait(&self, transaction: Hash, timeout_ms: u64) -> RpcResult<Finality> {
-        Ok(self.outcome(transaction, timeout_ms).await?)
+    async fn wait(&self, extensions: &Extensions, transaction: Hash, timeout_ms: u64) -> RpcResult<Finality> {
+        Ok(self.outcome(extensions, transaction, timeout_ms).await?)
     }
 
     async fn transaction(&self, transaction: TransactionKey) -> RpcResult<TransactionInfo> {

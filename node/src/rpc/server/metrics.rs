@@ -1,9 +1,17 @@
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use super::health::HealthWatch;
+use super::hosts::{Counts, Hosts};
 use crate::clock;
 use crate::node::NodeHandle;
+use crate::rpc::health_types::ProblemKind;
 
 /// Reads the node's gauges when they are asked for, so that nobody has to keep them up to date.
 pub(super) struct NodeCollector {
@@ -43,6 +51,56 @@ impl Collector for NodeCollector {
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads what clients hold, and what is wrong.
+pub(super) struct RpcCollector {
+    hosts: Arc<Hosts>,
+    health: HealthWatch,
+}
+
+impl RpcCollector {
+    pub(super) const fn new(hosts: Arc<Hosts>, health: HealthWatch) -> Self {
+        Self { hosts, health }
+    }
+}
+
+impl std::fmt::Debug for RpcCollector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RpcCollector").finish_non_exhaustive()
+    }
+}
+
+impl Collector for RpcCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let gauges = [
+            ("rpc_connections", "Clients' connections", self.hosts.connections()),
+            ("rpc_bytes", "Bytes of requests and answers that are held", self.hosts.bytes_held()),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let Counts { refused, evicted, limited, forbidden } = &self.hosts.counts;
+        let counters = [
+            ("rpc_connections_refused", "Connections closed at once for want of a place", refused),
+            ("rpc_connections_evicted", "Connections that gave way to others", evicted),
+            ("rpc_calls_limited", "Calls above the rate of their host", limited),
+            ("rpc_requests_forbidden", "Requests for a host name or of a web page not allowed", forbidden),
+        ];
+        for (name, help, value) in counters {
+            let counter = ConstCounter::new(value.load(Ordering::Relaxed));
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        let seen = self.health.seen();
+        let help = "Whether something is wrong with the node, by its name in /health";
+        let mut problems = encoder.encode_descriptor("problem", help, None, MetricType::Gauge)?;
+        for problem in ProblemKind::ALL {
+            let gauge = ConstGauge::new(i64::from(seen.contains(&problem)));
+            gauge.encode(problems.encode_family(&[("name", problem.name())])?)?;
         }
         Ok(())
     }

@@ -1,6 +1,11 @@
 //! What a node answers, and to whom.
 
+mod access;
+mod budget;
+mod calls;
 mod health;
+mod hosts;
+mod http;
 mod listener;
 mod methods;
 mod metrics;
@@ -9,5 +14,7 @@ mod records;
 mod rejection;
 mod rpc_server;
 mod subscriptions;
+mod websocket;
+mod wire;
 
-pub use rpc_server::{RpcConfig, RpcServer, ServeError};
+pub use rpc_server::{MetricsAt, RpcConfig, RpcServer, ServeError};

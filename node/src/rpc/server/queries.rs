@@ -21,8 +21,8 @@ use crate::rpc::types::{
 
 /// The most entries that one call looks at; the page then ends and says where to go on.
 const MAX_SCAN: usize = 20_000;
-/// Blocks that are kept decoded.
-const CACHED_BLOCKS: std::num::NonZeroUsize = std::num::NonZeroUsize::new(64).expect("not zero");
+/// Blocks that are kept decoded, of some MB each at most: those that many ask for are the newest.
+const CACHED_BLOCKS: std::num::NonZeroUsize = std::num::NonZeroUsize::new(16).expect("not zero");
 
 /// Answers questions about what is final.
 #[derive(Debug, Clone)]

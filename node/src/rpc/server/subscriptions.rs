@@ -1,4 +1,5 @@
 use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use evchain_protocol::crypto::PublicKey;
@@ -7,36 +8,93 @@ use evchain_protocol::primitives::{RegionId, TxRef};
 use evchain_protocol::state::key::StateKey;
 use evchain_protocol::state::value::StateValue;
 use evchain_protocol::transaction::Action;
-use jsonrpsee::PendingSubscriptionSink;
 use jsonrpsee::core::{SubscriptionResult, async_trait};
+use jsonrpsee::types::SubscriptionResponse;
+use jsonrpsee::types::response::SubscriptionPayload;
+use jsonrpsee::{Extensions, PendingSubscriptionSink, SubscriptionSink};
 use lru::LruCache;
 use serde::Serialize;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
 
+use super::budget::Charge;
+use super::hosts::Caller;
 use super::queries::Queries;
+use super::websocket::Outgoing;
 use crate::chain::FinalBlock;
 use crate::rpc::api::EventsApiServer;
 use crate::rpc::error::CallError;
-use crate::rpc::types::{BidInfo, BlockNotice, Named, NoticedTransaction, PartyNotice};
+use crate::rpc::types::{BidInfo, BlockNotice, MAX_RESPONSE_BYTES, Named, NoticedTransaction, PartyNotice};
 
 /// How long a subscriber may take to make room for an item.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Locks, payments and channels whose parties one subscription remembers.
-const REMEMBERED_PARTIES: NonZeroUsize = NonZeroUsize::new(1_024).expect("not zero");
+/// Locks, payments and channels whose parties are remembered, for all subscriptions together.
+const REMEMBERED_PARTIES: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+/// The room that is made for what a block brings before it is known how long that is, in bytes: for its
+/// header, ...
+const ITEM_BYTES: usize = 2 * 1024;
+/// ... and for each of its transactions and events.
+const EVENT_BYTES: usize = 512;
 
 /// Pushes what became final.
 #[derive(Clone)]
 pub(super) struct Subscriptions {
-    pub(super) queries: Queries,
+    queries: Queries,
+    parties: Arc<Parties>,
+}
+
+/// The way to one connection's writer.
+#[derive(Debug, Clone)]
+pub(super) struct Outbox {
+    caller: Arc<Caller>,
+    queue: mpsc::Sender<Outgoing>,
+}
+
+impl Outbox {
+    pub(super) const fn new(caller: Arc<Caller>, queue: mpsc::Sender<Outgoing>) -> Self {
+        Self { caller, queue }
+    }
+
+    /// Room for what a block brings, made before anything of it is built.
+    async fn room(&self, block: &FinalBlock) -> Charge {
+        let parts = block.events.len().saturating_add(block.transactions.len());
+        let about = ITEM_BYTES.saturating_add(EVENT_BYTES.saturating_mul(parts));
+        self.caller.account().reserve(about.min(MAX_RESPONSE_BYTES as usize)).await
+    }
+
+    /// Hands items to the writer, in the room that was made for them; they take what they need of it.
+    async fn send(&self, messages: Vec<String>, mut charge: Charge) {
+        let bytes = messages.iter().map(String::len).sum();
+        if bytes > charge.bytes() {
+            charge.join(self.caller.account().reserve(bytes - charge.bytes()).await);
+        }
+        charge.shrink_to(bytes);
+        // Fails where the connection has ended, and with it the subscription.
+        let _ = self.queue.send(Outgoing { messages, charge, place: None }).await;
+    }
+}
+
+/// An item as it goes over the wire.
+fn message<T: Serialize>(sink: &SubscriptionSink, item: &T) -> Result<String, serde_json::Error> {
+    let payload = SubscriptionPayload { subscription: sink.subscription_id(), result: item };
+    serde_json::to_string(&SubscriptionResponse::new(sink.method_name().into(), payload))
 }
 
 impl Subscriptions {
+    pub(super) fn new(queries: Queries) -> Self {
+        let parties = Arc::new(Parties::new(queries.clone()));
+        Self { queries, parties }
+    }
+
     /// Sends what `pick` takes from each final block, until the subscriber leaves or falls behind.
-    async fn push<T: Serialize>(
+    async fn push<T: Serialize + Send + Sync>(
         &self,
         pending: PendingSubscriptionSink,
+        extensions: &Extensions,
         mut pick: impl FnMut(&FinalBlock) -> Result<Vec<T>, CallError> + Send,
     ) -> SubscriptionResult {
+        // Only WebSockets get here, and each has one.
+        let outbox = extensions.get::<Outbox>().ok_or("subscriptions need a WebSocket")?;
         // Before it is accepted, so that a client that asks for the state afterwards misses nothing.
         let mut finals = self.queries.chain().subscribe();
         let sink = pending.accept().await?;
@@ -55,26 +113,39 @@ impl Subscriptions {
                 }
                 Err(RecvError::Closed) => return Err("the node is stopping".into()),
             };
-            for item in pick(&block)? {
-                let message = serde_json::value::to_raw_value(&item)?;
-                if sink.send_timeout(message, PATIENCE).await.is_err() {
-                    let seconds = PATIENCE.as_secs();
-                    return Err(format!("dropped: no room for an item within {seconds} s. Ask for what came since, and subscribe again").into());
+            let sent = async {
+                let room = outbox.room(&block).await;
+                let items = pick(&block)?;
+                if !items.is_empty() {
+                    let messages = items.iter().map(|item| message(&sink, item)).collect::<Result<_, _>>();
+                    let messages = messages.map_err(|error| CallError::Failed(error.to_string()))?;
+                    outbox.send(messages, room).await;
                 }
-            }
+                Ok::<(), CallError>(())
+            };
+            let Ok(sent) = tokio::time::timeout(PATIENCE, sent).await else {
+                let seconds = PATIENCE.as_secs();
+                return Err(format!("dropped: no room for an item within {seconds} s. Ask for what came since, and subscribe again").into());
+            };
+            sent?;
         }
     }
 }
 
 #[async_trait]
 impl EventsApiServer for Subscriptions {
-    async fn subscribe_blocks(&self, pending: PendingSubscriptionSink) -> SubscriptionResult {
-        self.push(pending, |block| Ok(vec![notice(block)])).await
+    async fn subscribe_blocks(
+        &self,
+        pending: PendingSubscriptionSink,
+        extensions: &Extensions,
+    ) -> SubscriptionResult {
+        self.push(pending, extensions, |block| Ok(vec![notice(block)])).await
     }
 
     async fn subscribe_requests(
         &self,
         pending: PendingSubscriptionSink,
+        extensions: &Extensions,
         region: Option<RegionId>,
     ) -> SubscriptionResult {
         let pick = |block: &FinalBlock| {
@@ -89,12 +160,13 @@ impl EventsApiServer for Subscriptions {
             }
             Ok(requests)
         };
-        self.push(pending, pick).await
+        self.push(pending, extensions, pick).await
     }
 
     async fn subscribe_bids(
         &self,
         pending: PendingSubscriptionSink,
+        extensions: &Extensions,
         request: Option<TxRef>,
     ) -> SubscriptionResult {
         let pick = |block: &FinalBlock| {
@@ -109,16 +181,17 @@ impl EventsApiServer for Subscriptions {
             }
             Ok(bids)
         };
-        self.push(pending, pick).await
+        self.push(pending, extensions, pick).await
     }
 
     async fn subscribe_payments(
         &self,
         pending: PendingSubscriptionSink,
+        extensions: &Extensions,
         party: PublicKey,
     ) -> SubscriptionResult {
-        let mut parties = Parties::new(self.queries.clone());
-        let pick = move |block: &FinalBlock| {
+        let parties = &self.parties;
+        let pick = |block: &FinalBlock| {
             let mut notices = Vec::new();
             for record in &block.events {
                 if parties.concerns(&record.event, &party)? {
@@ -132,7 +205,7 @@ impl EventsApiServer for Subscriptions {
             }
             Ok(notices)
         };
-        self.push(pending, pick).await
+        self.push(pending, extensions, pick).await
     }
 }
 
@@ -161,16 +234,18 @@ fn notice(block: &FinalBlock) -> BlockNotice {
 /// Knows between whom a lock, payment or channel is, also after it has left the state.
 struct Parties {
     queries: Queries,
-    known: LruCache<TxRef, Option<[PublicKey; 2]>>,
+    /// All subscriptions look at the same events at about the same time: hence the lock, which is never
+    /// held while something is read.
+    known: Mutex<LruCache<TxRef, Option<[PublicKey; 2]>>>,
 }
 
 impl Parties {
     fn new(queries: Queries) -> Self {
-        Self { queries, known: LruCache::new(REMEMBERED_PARTIES) }
+        Self { queries, known: Mutex::new(LruCache::new(REMEMBERED_PARTIES)) }
     }
 
     /// Whether an event is about this party's money.
-    fn concerns(&mut self, event: &Event, party: &PublicKey) -> Result<bool, CallError> {
+    fn concerns(&self, event: &Event, party: &PublicKey) -> Result<bool, CallError> {
         let object = match event {
             Event::Transferred { from, to, .. } => return Ok(from == party || to == party),
             Event::Locked { payer, payee, .. } => return Ok(payer == party || payee == party),
@@ -208,8 +283,10 @@ impl Parties {
         Ok(self.of(object)?.is_some_and(|parties| parties.contains(party)))
     }
 
-    fn of(&mut self, object: TxRef) -> Result<Option<[PublicKey; 2]>, CallError> {
-        if let Some(parties) = self.known.get(&object) {
+    fn of(&self, object: TxRef) -> Result<Option<[PublicKey; 2]>, CallError> {
+        // A cache that was left in the middle of a change is still a cache.
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(parties) = known().get(&object) {
             return Ok(*parties);
         }
         // The transaction that made it names both, as long as its block is kept.
@@ -226,7 +303,7 @@ impl Parties {
             Err(CallError::NotFound(_)) => None,
             Err(error) => return Err(error),
         };
-        self.known.put(object, parties);
+        known().put(object, parties);
         Ok(parties)
     }
 }

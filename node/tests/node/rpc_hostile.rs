@@ -1,0 +1,549 @@
+//! Goal: clients that mean harm, or web pages that use somebody else's browser, neither fill the node's
+//! memory nor keep honest clients away, and nobody is told to pay twice.
+//! Method: a validator in this process with a real RPC server, attacked by raw sockets of several loopback
+//! addresses, which count as hosts of their own. What is held is read from the node's own metrics.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+use std::time::Duration;
+
+use evchain_node::mempool::Outcome;
+use evchain_node::rpc::{
+    CallError, Endpoint, MetricsAt, NodeApiClient, RpcClient, RpcConfig, RpcError, RpcServer, ServeError,
+    TransactionKey,
+};
+use evchain_node::wallet::Sender;
+use evchain_protocol::codec::List;
+use evchain_protocol::crypto::PublicKey;
+use evchain_protocol::genesis::GenesisAccount;
+use evchain_protocol::primitives::Amount;
+use evchain_protocol::state::account::Roles;
+use evchain_protocol::transaction::Action;
+use evchain_protocol::transaction::transfer::Transfer;
+use prometheus_client::registry::Registry;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::common::{self, Cluster, transfer};
+
+/// How long a test waits for what must happen.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Where honest clients and attackers come from.
+const HONEST: Ipv4Addr = Ipv4Addr::LOCALHOST;
+const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+const ANOTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
+
+struct Served {
+    cluster: Cluster,
+    rpc: RpcServer,
+}
+
+impl Served {
+    async fn start(change: impl FnOnce(&mut RpcConfig)) -> Self {
+        Self::of(Cluster::start(1).await, change).await
+    }
+
+    async fn of(cluster: Cluster, change: impl FnOnce(&mut RpcConfig)) -> Self {
+        let listen = ([127, 0, 0, 1], 0).into();
+        let metrics = MetricsAt::Address(listen);
+        let mut config = RpcConfig { listen, metrics, ..RpcConfig::default() };
+        change(&mut config);
+        let rpc = RpcServer::start(config, cluster.handle(0), Registry::default()).await.unwrap();
+        Self { cluster, rpc }
+    }
+
+    async fn client(&self) -> RpcClient {
+        RpcClient::connect(&[self.endpoint()]).await.unwrap()
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.rpc.address().to_string().parse().unwrap()
+    }
+
+    fn transfer(&self, nonce: u64, amount: u64) -> String {
+        hex::encode(transfer(&self.cluster, nonce, common::key(900).public_key(), amount))
+    }
+
+    async fn connect(&self, from: Ipv4Addr) -> TcpStream {
+        connect(self.rpc.address(), from).await
+    }
+
+    /// The whole answer to a request, which must end the connection.
+    async fn ask(&self, from: Ipv4Addr, request: &str) -> String {
+        ask(self.rpc.address(), from, request).await
+    }
+
+    async fn post(&self, from: Ipv4Addr, call: &Value) -> Value {
+        let answer = self.ask(from, &post(&call.to_string(), "connection: close\r\n")).await;
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("no JSON, {error}: {answer:?}"))
+    }
+
+    /// A metric's value, from the port that clients do not fill.
+    async fn metric(&self, name: &str) -> u64 {
+        let answer = ask(self.rpc.metrics_address().unwrap(), HONEST, &get("/metrics", "")).await;
+        let line = answer.lines().find(|line| line.split(' ').next() == Some(name));
+        let value = line.and_then(|line| line.rsplit(' ').next()).and_then(|value| value.parse().ok());
+        value.unwrap_or_else(|| panic!("no {name} in {answer}"))
+    }
+
+    async fn until_metric(&self, name: &str, holds: impl Fn(u64) -> bool) {
+        let wait = async {
+            while !holds(self.metric(name).await) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "{name}: {}", self.metric(name).await);
+    }
+
+    /// A WebSocket after its handshake.
+    async fn websocket(&self, from: Ipv4Addr) -> TcpStream {
+        let mut stream = self.connect(from).await;
+        let upgrade = "GET / HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        stream.write_all(upgrade.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(stream.read_u8().await.unwrap());
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+        stream
+    }
+
+    async fn stop(self) {
+        self.rpc.stop().await;
+        self.cluster.stop().await;
+    }
+}
+
+async fn connect(to: SocketAddr, from: Ipv4Addr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+async fn ask(to: SocketAddr, from: Ipv4Addr, request: &str) -> String {
+    let mut stream = connect(to, from).await;
+    // One that is closed at once has no answer.
+    let _ = stream.write_all(request.as_bytes()).await;
+    rest(stream).await
+}
+
+/// What else comes until the other side closes.
+async fn rest(mut stream: TcpStream) -> String {
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    assert!(read.is_ok(), "it is never closed: {}", String::from_utf8_lossy(&answer));
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A request that ends its connection.
+fn get(path: &str, headers: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n")
+}
+
+fn post(body: &str, headers: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+    )
+}
+
+fn call(method: &str, params: &Value) -> Value {
+    json!({"jsonrpc": "2.0", "id": 1, "method": format!("evchain_{method}"), "params": params})
+}
+
+/// A text message as clients send it, masked with zeros.
+fn frame(text: &str) -> Vec<u8> {
+    let length = u16::try_from(text.len()).expect("a short message");
+    let mut frame = vec![0x81, 0x80 | 126];
+    frame.extend(length.to_be_bytes());
+    frame.extend([0; 4]);
+    frame.extend(text.as_bytes());
+    frame
+}
+
+/// The memory of this process, in MB; only for people to read.
+fn memory_mb() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or_default() * 4_096
+        / 1_000_000
+}
+
+/// A chain whose genesis is some MB of JSON, so that a short call has a long answer.
+async fn with_long_answers() -> Cluster {
+    let accounts = |genesis: &mut evchain_protocol::genesis::Genesis| {
+        let many = (2_000..12_000).map(|number| GenesisAccount {
+            key: common::key(number).public_key(),
+            balance: Amount::new(1),
+            roles: Roles::CONSUMER,
+        });
+        let mut accounts: Vec<_> = genesis.accounts.iter().cloned().collect();
+        accounts.extend(many);
+        genesis.accounts = List::new(accounts).expect("as many accounts as may be");
+    };
+    Cluster::start_from(1, accounts).await
+}
+
+/// Sends the same bytes again and again and never reads, until the other side has had enough.
+/// Gives how many bytes it got rid of.
+async fn pour(mut stream: TcpStream, bytes: Vec<u8>, most: usize) -> usize {
+    let mut sent = 0;
+    while sent < most {
+        let rest = &bytes[sent % bytes.len()..];
+        match tokio::time::timeout(PATIENCE, stream.write(rest)).await.expect("it is taken or closed") {
+            Ok(0) | Err(_) => break,
+            Ok(count) => sent += count,
+        }
+    }
+    sent
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_send_and_never_read_hold_bounded_bytes_and_are_closed() {
+    const MB: u64 = 1_000_000;
+    let limit = RpcConfig::default().max_bytes as u64;
+    let served = Served::of(with_long_answers().await, |config| config.patience_ms = 3_000).await;
+    let client = served.client().await;
+    println!("before: {} MB", memory_mb());
+
+    // As much as would be answered by hundreds of GB, in calls that are padded to be many bytes.
+    let padded = json!({"jsonrpc": "2.0", "id": "x".repeat(900), "method": "evchain_genesis"}).to_string();
+    let rubbish = frame(&"?".repeat(900)).repeat(64);
+    let mut attacks = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        attacks.spawn(pour(served.websocket(ATTACKER).await, frame(&padded), 256_000_000));
+        attacks.spawn(pour(served.websocket(ATTACKER).await, rubbish.clone(), 256_000_000));
+        attacks.spawn(pour(served.connect(ATTACKER).await, post(&padded, "").into_bytes(), 256_000_000));
+    }
+    let (mut most, mut nonce) = (0, 0);
+    loop {
+        match tokio::time::timeout(Duration::from_millis(50), attacks.join_next()).await {
+            Ok(None) => break,
+            Ok(Some(sent)) => {
+                let sent = sent.expect("an attack ends in order");
+                assert!(sent < 256_000_000, "it was read from all the time: {sent} bytes");
+            }
+            Err(_) => {}
+        }
+        most = most.max(served.metric("rpc_bytes").await);
+        assert!(client.status().await.is_ok(), "an honest client is served");
+        if nonce < 5 {
+            let finality = client.submit_and_wait(served.transfer(nonce, 1), 60_000).await;
+            assert!(finality.is_ok(), "an honest client pays: {finality:?}");
+            nonce += 1;
+        }
+    }
+    println!("under attack: {} MB, {} MB of requests and answers at most", memory_mb(), most / MB);
+    assert!(most > MB, "the attack held something: {most}");
+    assert!(most <= limit, "{most} bytes of {limit}");
+    served.until_metric("rpc_bytes", |bytes| bytes < MB).await;
+    drop(client);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_that_never_reads_keeps_no_other_waiting() {
+    let served = Served::start(|config| config.patience_ms = 2_000).await;
+    let mut deaf = served.websocket(ATTACKER).await;
+    for _ in 0..16 {
+        deaf.write_all(&frame(&call("subscribeBlocks", &json!([])).to_string())).await.unwrap();
+    }
+    let mut blocks = served.client().await.follow_blocks().await.unwrap();
+    for _ in 0..5 {
+        tokio::time::timeout(PATIENCE, blocks.next()).await.expect("a block");
+    }
+    assert!(served.metric("rpc_bytes").await < 16_000_000);
+    drop((deaf, blocks));
+    served.until_metric("rpc_connections", |connections| connections == 0).await;
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_sockets_shut_nobody_out_and_are_closed() {
+    let served = Served::start(|config| {
+        (config.max_connections, config.max_connections_per_host, config.patience_ms) = (8, 6, 1_000);
+    })
+    .await;
+    let mut silent = Vec::new();
+    for _ in 0..6 {
+        silent.push(served.connect(ATTACKER).await);
+        silent.push(served.connect(HONEST).await);
+    }
+    // More than there are places, and the honest ones are served all the same.
+    for path in ["/health", "/metrics"] {
+        assert!(served.ask(HONEST, &get(path, "")).await.starts_with("HTTP/1.1 200"), "{path}");
+        let beside = ask(served.rpc.metrics_address().unwrap(), HONEST, &get(path, "")).await;
+        assert!(beside.starts_with("HTTP/1.1 200"), "{path}: {beside}");
+    }
+    assert!(served.post(HONEST, &call("chain", &json!([]))).await["result"]["id"].is_string());
+    assert!(served.metric("rpc_connections_evicted_total").await > 0);
+    for stream in silent {
+        rest(stream).await;
+    }
+    // Half a head, half a body, and a connection that had its answer and says nothing more.
+    let mut head = served.connect(ATTACKER).await;
+    head.write_all(b"POST / HTTP/1.1\r\nhost: local").await.unwrap();
+    rest(head).await;
+    let mut body = served.connect(ATTACKER).await;
+    let whole = post(&call("chain", &json!([])).to_string(), "");
+    body.write_all(&whole.as_bytes()[..whole.len() - 10]).await.unwrap();
+    assert!(rest(body).await.starts_with("HTTP/1.1 408"));
+    let mut idle = served.connect(ATTACKER).await;
+    idle.write_all(whole.as_bytes()).await.unwrap();
+    assert!(rest(idle).await.starts_with("HTTP/1.1 200"));
+    served.until_metric("rpc_connections", |connections| connections == 0).await;
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_host_has_its_share_of_the_places_and_the_fullest_gives_way() {
+    let served = Served::start(|config| {
+        (config.max_connections, config.max_connections_per_host) = (8, 6);
+    })
+    .await;
+    let whole = post(&call("chain", &json!([])).to_string(), "");
+    let mut held = Vec::new();
+    for from in [ATTACKER; 6].into_iter().chain([ANOTHER; 2]) {
+        let mut stream = served.connect(from).await;
+        stream.write_all(whole.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        held.push(stream);
+    }
+    assert_eq!(served.ask(ATTACKER, &get("/health", "")).await, "", "its places are taken");
+    assert_eq!(served.metric("rpc_connections_refused_total").await, 1);
+    assert!(served.ask(HONEST, &get("/health", "")).await.starts_with("HTTP/1.1 200"));
+    assert_eq!(served.metric("rpc_connections_evicted_total").await, 1);
+    drop(held);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_web_page_and_no_foreign_name_reaches_the_node() {
+    let served = Served::start(|config| {
+        config.allow_hosts = vec!["node.example.org".to_owned()];
+        config.cors = vec!["https://wallet.example".to_owned()];
+        config.patience_ms = 1_000;
+    })
+    .await;
+    let ask = async |request: String| served.ask(HONEST, &request).await;
+    let chain = call("chain", &json!([])).to_string();
+    let upgrade =
+        "upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let websocket = |headers: &str| {
+        get("/", &format!("{upgrade}{headers}")).replace("connection: close", "connection: upgrade")
+    };
+    let renamed = |request: &str, host: &str| request.replace("host: localhost", &format!("host: {host}"));
+    let requests = [get("/health", ""), get("/metrics", ""), post(&chain, ""), websocket("")];
+    for request in &requests {
+        let refused = ask(renamed(request, "evil.example:9100")).await;
+        assert!(
+            refused.starts_with("HTTP/1.1 403") && refused.contains("--rpc-allow-host evil.example"),
+            "{refused}"
+        );
+        let from_page =
+            request.replacen("\r\n", "\r\norigin: https://evil.example\r\nconnection: close\r\n", 1);
+        let refused = ask(from_page).await;
+        assert!(refused.starts_with("HTTP/1.1 403") && refused.contains("--rpc-cors"), "{refused}");
+    }
+    let closing = "connection: close\r\n";
+    assert!(ask(renamed(&post(&chain, closing), "node.example.org")).await.starts_with("HTTP/1.1 200"));
+    let page = "origin: https://wallet.example\r\n";
+    let allowed = ask(post(&chain, &format!("{closing}{page}"))).await;
+    assert!(allowed.starts_with("HTTP/1.1 200"), "{allowed}");
+    assert!(allowed.contains("access-control-allow-origin: https://wallet.example"), "{allowed}");
+    let preflight = ask(get("/", page).replacen("GET", "OPTIONS", 1)).await;
+    assert!(preflight.starts_with("HTTP/1.1 204"), "{preflight}");
+    assert!(preflight.contains("access-control-allow-headers: content-type"), "{preflight}");
+    // As forms of other pages would: no page's answer, and no call.
+    let form = post(&chain, closing).replace("application/json", "text/plain");
+    assert!(ask(form).await.starts_with("HTTP/1.1 415"));
+    assert_eq!(served.metric("rpc_requests_forbidden_total").await, 8);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_calls_too_often_is_told_so_and_no_other() {
+    let served = Served::start(|config| config.max_calls_per_second = std::num::NonZeroU32::new(5)).await;
+    let batch = Value::from(vec![call("chain", &json!([])); 50]);
+    let answers = served.post(ATTACKER, &batch).await;
+    let busy = |answers: &Value| {
+        answers.as_array().unwrap().iter().filter(|answer| answer["error"]["code"] == -32_014).count()
+    };
+    assert!(busy(&answers) > 0, "{answers}");
+    assert!(answers[0]["result"]["id"].is_string(), "{answers}");
+    assert!(served.post(HONEST, &call("chain", &json!([]))).await["result"]["id"].is_string());
+    // A new connection makes it no other host.
+    let again = served.post(ATTACKER, &batch).await;
+    assert!(busy(&again) > 0, "{again}");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_ended_leaves_its_place_to_wait_and_full_says_accepted() {
+    let served = Served::start(|config| (config.max_waits, config.max_waits_per_host) = (6, 4)).await;
+    let client = served.client().await;
+    // A gap before it keeps it from any block.
+    let gapped = client.submit(served.transfer(5, 1)).await.unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..4 {
+        let mut stream = served.connect(HONEST).await;
+        let wait = post(&call("wait", &json!([gapped, 60_000])).to_string(), "");
+        stream.write_all(wait.as_bytes()).await.unwrap();
+        waiting.push(stream);
+    }
+    let full = async {
+        loop {
+            match client.wait(gapped, 1).await.map_err(RpcError::from) {
+                Err(RpcError::Call(CallError::Unwatched { transaction })) => return transaction,
+                Err(RpcError::Call(CallError::TimedOut { .. })) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(PATIENCE, full).await.expect("no place is left"), gapped);
+    let raw = served.post(HONEST, &call("submitAndWait", &json!([served.transfer(5, 1), 60_000]))).await;
+    assert_eq!(
+        (&raw["error"]["code"], &raw["error"]["data"]["error"]),
+        (&json!(-32_014), &json!("busy")),
+        "{raw}"
+    );
+    assert_eq!(raw["error"]["data"]["transaction"], json!(gapped), "{raw}");
+    assert!(raw["error"]["message"].as_str().unwrap().contains("was accepted"), "{raw}");
+    let elsewhere = served.post(ATTACKER, &call("wait", &json!([gapped, 10]))).await;
+    assert_eq!(elsewhere["error"]["code"], -32_013, "another host has places of its own: {elsewhere}");
+
+    // Whoever sends by this project's means learns that it is final, although no place was left.
+    let sender = Sender::new(client.clone(), common::rich());
+    let pay = Action::Transfer(Transfer { to: common::key(900).public_key(), amount: Amount::new(2) });
+    let signed = sender.sign(evchain_protocol::primitives::Nonce::ZERO, pay);
+    let finality = sender.send_signed(&signed, Duration::from_secs(30)).await.expect("it is final");
+    assert_eq!(finality.transaction, signed.id());
+
+    drop(waiting);
+    let free = async {
+        loop {
+            if let Err(RpcError::Call(CallError::TimedOut { .. })) =
+                client.wait(gapped, 1).await.map_err(RpcError::from)
+            {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, free).await.expect("the places are free again");
+    drop((client, sender));
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_that_left_do_not_keep_others_from_hearing_the_outcome() {
+    let cluster = Cluster::start(1).await;
+    let mempool = cluster.handle(0).mempool;
+    let gapped = mempool.submit(&transfer(&cluster, 5, common::key(900).public_key(), 1)).await.unwrap();
+    for _ in 0..100_000 {
+        // Asks, and leaves at once.
+        tokio::select! {
+            biased;
+            outcome = mempool.outcome(gapped) => assert_eq!(outcome, Outcome::Waiting),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    let id = mempool.submit(&transfer(&cluster, 0, common::key(900).public_key(), 1)).await.unwrap();
+    let outcome = tokio::time::timeout(PATIENCE, mempool.outcome(id)).await.expect("an outcome");
+    assert!(matches!(outcome, Outcome::Final(_)), "{outcome:?}");
+    assert_eq!(mempool.standing(gapped).await, Outcome::Waiting);
+    drop(mempool);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_never_tells_to_send_again_what_may_still_be_final() {
+    let mut cluster = Cluster::start(2).await;
+    let folder = tempfile::tempdir().unwrap();
+    let run = |line: String| {
+        let folder = folder.path().to_owned();
+        tokio::task::spawn_blocking(move || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_evchain"));
+            command.args(line.split(' ')).current_dir(folder).output().unwrap()
+        })
+    };
+    assert!(run("keys new --wallet w.json".to_owned()).await.unwrap().status.success());
+    let address = run("keys address --wallet w.json".to_owned()).await.unwrap().stdout;
+    let address: PublicKey = String::from_utf8(address).unwrap().trim().parse().unwrap();
+    let id = cluster.handle(0).mempool.submit(&transfer(&cluster, 0, address, 1_000)).await.unwrap();
+    assert!(matches!(cluster.handle(0).mempool.outcome(id).await, Outcome::Final(_)));
+    // One of two is no quorum: nothing becomes final any more.
+    cluster.stop_one(1).await;
+    let served = Served::of(cluster, |_| ()).await;
+
+    // An account that exists: this one may not sponsor another.
+    let payee = common::rich().public_key();
+    let output =
+        run(format!("tx transfer {payee} 0.0001 --wallet w.json --timeout 1s --rpc {}", served.endpoint()));
+    let output = output.await.unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(5), "{message}");
+    assert!(message.contains("not known") && message.contains("Do not repeat this command"), "{message}");
+    let id = message.split("query wait ").nth(1).and_then(|rest| rest.split('`').next()).unwrap_or_default();
+    // It is there under the id that was named, and it is the only one.
+    let client = served.client().await;
+    let waiting = client.transaction(TransactionKey::Id(id.parse().unwrap())).await.unwrap();
+    assert_eq!(waiting.signed.transaction.sender, address);
+    assert_eq!(client.status().await.unwrap().waiting_transactions, 1);
+    let absent = client.wait(evchain_protocol::crypto::Hash::ZERO, 1).await.map_err(RpcError::from);
+    let Err(RpcError::Call(CallError::NotFound(text))) = absent else { panic!("{absent:?}") };
+    assert!(text.contains("may still become final") && text.contains("the same signed bytes"), "{text}");
+    drop(client);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_names_what_is_wrong() {
+    let served = Served::start(|_| ()).await;
+    let body = |answer: String| -> Value {
+        serde_json::from_str(answer.split_once("\r\n\r\n").expect("an answer").1).expect("JSON")
+    };
+    let well = body(served.ask(HONEST, &get("/health", "")).await);
+    assert_eq!((&well["healthy"], &well["problems"]), (&json!(true), &json!([])), "{well}");
+    served.until_metric("problem{name=\"no_peers\"}", |value| value == 0).await;
+    served.stop().await;
+
+    let mut cluster = Cluster::start(2).await;
+    cluster.stop_one(1).await;
+    let served = Served::of(cluster, |_| ()).await;
+    let ill = async {
+        loop {
+            let answer = served.ask(HONEST, &get("/health", "")).await;
+            if answer.starts_with("HTTP/1.1 503") {
+                return body(answer);
+            }
+        }
+    };
+    let ill = tokio::time::timeout(PATIENCE, ill).await.expect("a node alone of two is ill");
+    assert_eq!((&ill["healthy"], &ill["problems"][0]["name"]), (&json!(false), &json!("no_peers")), "{ill}");
+    assert_eq!(ill["problems"][0]["serious"], true, "{ill}");
+    assert!(ill["problems"][0]["message"].as_str().unwrap().contains("--peer"), "{ill}");
+    served.until_metric("problem{name=\"no_peers\"}", |value| value == 1).await;
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_cannot_work_are_named_with_what_to_do() {
+    let cluster = Cluster::start(1).await;
+    let changes: [(fn(&mut RpcConfig), &str); 5] = [
+        (|config| config.allow_hosts = vec!["http://x".to_owned()], "without port"),
+        (|config| config.cors = vec!["wallet.example".to_owned()], "https://wallet.example"),
+        (|config| config.max_bytes = 1_000, "max_bytes is 1000"),
+        (|config| config.max_bytes_per_connection = 1_000, "max_bytes_per_connection"),
+        (|config| config.max_calls_per_connection = 0, "at least 1"),
+    ];
+    for (change, hint) in changes {
+        let mut config = RpcConfig { listen: ([127, 0, 0, 1], 0).into(), ..RpcConfig::default() };
+        change(&mut config);
+        let error = RpcServer::start(config, cluster.handle(0), Registry::default()).await.unwrap_err();
+        assert!(matches!(&error, ServeError::Setting(text) if text.contains(hint)), "{error}");
+    }
+    cluster.stop().await;
+}
