@@ -78,7 +78,7 @@ pub struct StartArgs {
     /// for several, * for all.
     #[arg(long = "rpc-allow-host", value_name = "HOST")]
     rpc_allow_hosts: Vec<String>,
-    /// Web pages that may call the node, by their origin such as https://wallet.example; repeat for
+    /// Web pages that may call the node, by their origin such as `https://wallet.example`; repeat for
     /// several, * for all [default: none].
     #[arg(long = "rpc-cors", value_name = "ORIGIN")]
     rpc_cors: Vec<String>,
@@ -175,10 +175,10 @@ impl StartArgs {
             listen.push("/ip4/0.0.0.0/tcp/9000".parse().context("the default address")?);
         }
         let admission = if self.open || file.open { Admission::Open } else { Admission::Members };
-        let listed: BTreeSet<PublicKey> = self.allow.into_iter().chain(file.allow).collect();
-        let (allow_file, listed) = match self.allow_file.or(file.allow_file) {
-            Some(path) => AllowFile::open(path, listed).map(|(file, listed)| (Some(file), listed))?,
-            None => (None, listed),
+        let named: BTreeSet<PublicKey> = self.allow.into_iter().chain(file.allow).collect();
+        let (allow_file, allowed) = match self.allow_file.or(file.allow_file) {
+            Some(path) => AllowFile::open(path, named).map(|(file, allowed)| (Some(file), allowed))?,
+            None => (None, named),
         };
         let rpc = RpcConfig {
             listen: self.rpc.or(file.rpc).unwrap_or(RpcConfig::default().listen),
@@ -199,7 +199,7 @@ impl StartArgs {
                 announce: either(self.announce, file.announce),
                 bootstrap: either(self.peers, file.peers),
                 admission,
-                listed,
+                listed: allowed,
                 limits: file.network_limits,
                 ..NetworkConfig::default()
             },

@@ -21,6 +21,7 @@ const QUESTIONS: usize = 32;
 
 /// Something for the engine.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // taken from one queue at a time, and kept in none
 pub(super) enum Inbound {
     Own(Input),
     Heard(Heard),

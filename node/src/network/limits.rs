@@ -64,7 +64,7 @@ pub(super) type PeerRates = Rates<PeerId>;
 #[derive(Debug)]
 pub(super) struct Rates<K> {
     limit: RateLimit,
-    rates: BTreeMap<K, Rate>,
+    buckets: BTreeMap<K, Rate>,
     latecomers: Option<Rate>,
 }
 
@@ -72,7 +72,7 @@ impl<K: Ord + Copy> Rates<K> {
     pub(super) const MAX_TRACKED: usize = 1_024;
 
     pub(super) fn new(limit: RateLimit) -> Self {
-        Self { limit, rates: BTreeMap::new(), latecomers: None }
+        Self { limit, buckets: BTreeMap::new(), latecomers: None }
     }
 
     pub(super) fn admit(&mut self, key: &K, now: Instant) -> Admit {
@@ -82,9 +82,9 @@ impl<K: Ord + Copy> Rates<K> {
     /// The same for something that counts as so many, such as bytes.
     pub(super) fn admit_units(&mut self, key: &K, units: u32, now: Instant) -> Admit {
         let limit = self.limit;
-        if !self.rates.contains_key(key) && self.rates.len() >= Self::MAX_TRACKED {
-            self.rates.retain(|_, rate| !rate.is_full(now));
-            if self.rates.len() >= Self::MAX_TRACKED {
+        if !self.buckets.contains_key(key) && self.buckets.len() >= Self::MAX_TRACKED {
+            self.buckets.retain(|_, rate| !rate.is_full(now));
+            if self.buckets.len() >= Self::MAX_TRACKED {
                 let shared = self.latecomers.get_or_insert_with(|| Rate::new(limit, now));
                 // Nobody is to blame alone for what all of them do.
                 return match shared.admit_units(units, now) {
@@ -93,7 +93,7 @@ impl<K: Ord + Copy> Rates<K> {
                 };
             }
         }
-        self.rates.entry(*key).or_insert_with(|| Rate::new(limit, now)).admit_units(units, now)
+        self.buckets.entry(*key).or_insert_with(|| Rate::new(limit, now)).admit_units(units, now)
     }
 }
 

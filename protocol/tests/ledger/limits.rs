@@ -118,7 +118,7 @@ fn k3_the_fullest_block_has_a_body_that_every_node_accepts() {
     };
     let chain = Chain::with(Params { fee_flat: Amount::ZERO, ..largest });
     let mut station = a_station();
-    station.contact = Text::new(&"c".repeat(128)).unwrap();
+    station.contact = Text::new("c".repeat(128)).unwrap();
     let record = |nonce| {
         let action = Action::RecordStation(RecordStation { station: station.clone() });
         chain.sign_with(&bob(), Nonce::new(nonce), action).unwrap()
@@ -146,7 +146,7 @@ fn what_cannot_stand_in_a_block_costs_no_place_in_it() {
 #[test]
 fn what_is_too_long_for_the_rest_of_a_block_ends_it_for_nobody_else() {
     let mut station = a_station();
-    station.contact = Text::new(&"c".repeat(128)).unwrap();
+    station.contact = Text::new("c".repeat(128)).unwrap();
     let long = Action::RecordStation(RecordStation { station });
     let short = Action::Transfer(Transfer { to: dave().public_key(), amount: Amount::new(1) });
     let chain = Chain::with(Params { max_block_bytes: 40 * 1024, ..params() });

@@ -88,8 +88,8 @@ fn only_what_is_new_and_verified_is_forwarded() {
         for byte in 0..100 {
             assert_eq!(node.judges(from, garbage(byte)), Verdict::Ignore, "a forged copy");
         }
-        let none = Certificate { signers: Signers::default(), signatures: List::default(), ..held };
-        assert_eq!(node.judges(from, none), Verdict::Ignore, "a copy without signatures");
+        let unsigned = Certificate { signers: Signers::default(), signatures: List::default(), ..held };
+        assert_eq!(node.judges(from, unsigned), Verdict::Ignore, "a copy without signatures");
         assert_eq!(node.judges(from, node.finalization(0, view - 1, 0..3)), Verdict::Ignore, "old news");
         assert_eq!(node.judges(from, node.finalization(1, 1, 0..3)), Verdict::Ignore, "of the next epoch");
     }

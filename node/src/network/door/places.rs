@@ -52,9 +52,9 @@ impl Refused {
 pub(in crate::network) struct Places {
     max_handshakes: usize,
     max_handshakes_of_host: usize,
-    max_places: usize,
-    max_places_of_host: usize,
-    max_places_of_peer: usize,
+    max_all: usize,
+    max_of_host: usize,
+    max_of_peer: usize,
     reserved: BTreeSet<PeerId>,
     reserved_hosts: BTreeSet<Host>,
     /// Inbound handshakes under way.
@@ -62,7 +62,7 @@ pub(in crate::network) struct Places {
     /// Own dials of others than the reserved peers, under way.
     dials: BTreeSet<ConnectionId>,
     /// Connections, in the order in which they were begun.
-    places: BTreeMap<ConnectionId, Place>,
+    taken: BTreeMap<ConnectionId, Place>,
     /// Gossip's opinion of peers; without one it is 0.
     scores: BTreeMap<PeerId, f64>,
 }
@@ -85,14 +85,14 @@ impl Places {
         Self {
             max_handshakes: limits.max_pending_connections as usize,
             max_handshakes_of_host: limits.max_pending_connections_per_host as usize,
-            max_places: limits.max_connections as usize,
-            max_places_of_host: limits.max_connections_per_host as usize,
-            max_places_of_peer: limits.max_connections_per_peer as usize,
+            max_all: limits.max_connections as usize,
+            max_of_host: limits.max_connections_per_host as usize,
+            max_of_peer: limits.max_connections_per_peer as usize,
             reserved: BTreeSet::new(),
             reserved_hosts: BTreeSet::new(),
             handshakes: BTreeMap::new(),
             dials: BTreeSet::new(),
-            places: BTreeMap::new(),
+            taken: BTreeMap::new(),
             scores: BTreeMap::new(),
         }
     }
@@ -164,13 +164,13 @@ impl Places {
             of_peer += usize::from(place.peer == *peer);
             of_host += usize::from(place.host == host && host.is_some());
         }
-        if of_peer >= self.max_places_of_peer {
+        if of_peer >= self.max_of_peer {
             return Err(Refused::PlacesOfPeer);
         }
-        if of_host >= self.max_places_of_host {
+        if of_host >= self.max_of_host {
             return Err(Refused::PlacesOfHost);
         }
-        if of_all < self.max_places {
+        if of_all < self.max_all {
             return Ok(None);
         }
         self.gives_way(of_host).map(Some).ok_or(Refused::Places)
@@ -199,22 +199,22 @@ impl Places {
     /// The connection is there.
     pub(in crate::network) fn entered(&mut self, id: ConnectionId, peer: PeerId, host: Option<Host>) {
         self.handshake_over(id);
-        self.places.insert(id, Place { peer, host });
+        self.taken.insert(id, Place { peer, host });
     }
 
     /// The connection has ended.
     pub(in crate::network) fn left(&mut self, id: ConnectionId) {
-        self.places.remove(&id);
+        self.taken.remove(&id);
     }
 
     /// Everybody with a place.
     pub(in crate::network) fn peers(&self) -> BTreeSet<PeerId> {
-        self.places.values().map(|place| place.peer).collect()
+        self.taken.values().map(|place| place.peer).collect()
     }
 
     /// The places that are nobody's own.
     fn shared(&self) -> impl DoubleEndedIterator<Item = (&ConnectionId, &Place)> {
-        self.places.iter().filter(|(_, place)| !self.is_reserved(&place.peer))
+        self.taken.iter().filter(|(_, place)| !self.is_reserved(&place.peer))
     }
 
     fn is_reserved_host(&self, host: Option<Host>) -> bool {

@@ -43,7 +43,7 @@ impl Access {
         let (Some(host), None) = (named.next(), named.next()) else { return Err(Forbidden::NoHost) };
         let host = String::from_utf8_lossy(host.as_bytes()).to_ascii_lowercase();
         let name = without_port(&host);
-        if !self.is_own(name, local) && !self.hosts.iter().any(|allowed| allowed == name || allowed == ANY) {
+        if !is_own(name, local) && !self.hosts.iter().any(|allowed| allowed == name || allowed == ANY) {
             return Err(Forbidden::Host(name.to_owned()));
         }
         let Some(origin) = headers.get(ORIGIN) else { return Ok(None) };
@@ -53,16 +53,16 @@ impl Access {
         }
         Err(Forbidden::Origin(page))
     }
+}
 
-    /// Whether the name can only mean this machine, or is the address that the connection came to.
-    fn is_own(&self, name: &str, local: IpAddr) -> bool {
-        if name == "localhost" {
-            return true;
-        }
-        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-        let address = bare.parse::<IpAddr>().map(|address| address.to_canonical());
-        address.is_ok_and(|address| address.is_loopback() || address == local.to_canonical())
+/// Whether the name can only mean this machine, or is the address that the connection came to.
+fn is_own(name: &str, local: IpAddr) -> bool {
+    if name == "localhost" {
+        return true;
     }
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    let address = bare.parse::<IpAddr>().map(|address| address.to_canonical());
+    address.is_ok_and(|address| address.is_loopback() || address == local.to_canonical())
 }
 
 /// Whether text can stand in the list of hosts: a name or an address, without port.

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::Instant;
 
+use evchain_protocol::authority::AuthoritySet;
 use evchain_protocol::primitives::Span;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::hosts::Hosts;
@@ -26,8 +26,6 @@ const EMPTY_BLOCKS: u32 = 10;
 const MAX_AHEAD: Span = Span::new(2_000);
 /// Gossip that fails for a moment is everyday life.
 const GOSSIP_PATIENCE: Span = Span::new(5_000);
-/// How often the metrics about problems are brought up to date.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Watches the node's health.
 #[derive(Clone)]
@@ -36,8 +34,6 @@ pub(super) struct HealthWatch {
     hosts: Arc<Hosts>,
     /// Empty blocks in a row that were final while transactions waited.
     empty_blocks: Arc<AtomicU32>,
-    /// The problems as last seen, for the metrics, which cannot wait for the network's answer.
-    seen: Arc<watch::Sender<Vec<ProblemKind>>>,
 }
 
 /// What the problems follow from.
@@ -66,14 +62,12 @@ struct Facts {
 
 impl HealthWatch {
     pub(super) fn new(node: NodeHandle, hosts: Arc<Hosts>) -> Self {
-        Self { node, hosts, empty_blocks: Arc::default(), seen: Arc::new(watch::Sender::new(Vec::new())) }
+        Self { node, hosts, empty_blocks: Arc::default() }
     }
 
     /// Keeps what has to be seen over time up to date until it is told to stop.
     pub(super) async fn run(self, stop: CancellationToken) {
         let mut finals = self.node.chain.reader().subscribe();
-        let mut look = tokio::time::interval(LOOK_EVERY);
-        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -83,7 +77,6 @@ impl HealthWatch {
                     Err(RecvError::Lagged(_)) => self.empty_blocks.store(0, Ordering::Relaxed),
                     Err(RecvError::Closed) => return,
                 },
-                _ = look.tick() => drop(self.now().await),
             }
         }
     }
@@ -96,16 +89,10 @@ impl HealthWatch {
         }
     }
 
-    /// The problems as last seen.
-    pub(super) fn seen(&self) -> Vec<ProblemKind> {
-        self.seen.borrow().clone()
-    }
-
     /// How the node is.
-    pub(super) async fn now(&self) -> Health {
-        let facts = self.facts().await;
+    pub(super) fn now(&self) -> Health {
+        let facts = self.facts();
         let problems = facts.problems();
-        self.seen.send_replace(problems.iter().map(|problem| problem.name).collect());
         let consensus = self.node.consensus.status();
         Health {
             healthy: !problems.iter().any(|problem| problem.serious),
@@ -119,11 +106,10 @@ impl HealthWatch {
         }
     }
 
-    async fn facts(&self) -> Facts {
+    fn facts(&self) -> Facts {
         let reader = self.node.chain.reader();
         let (tip, now) = (reader.tip(), clock::now());
-        // A network that has stopped has no peers.
-        let peers = self.node.network.connected_peers().await.unwrap_or_default();
+        let network = self.node.network.status();
         let consensus = self.node.consensus.status();
         let set = reader.authorities().map(|authorities| authorities.set).ok();
         let own = self.node.network.local_key();
@@ -131,25 +117,28 @@ impl HealthWatch {
             tip_age: now.since(tip.time_ms),
             stale: stale_after(&self.node),
             ahead: tip.time_ms.since(now),
-            peers: peers.len(),
-            linked: peers.iter().filter(|peer| peer.is_authority).count(),
+            peers: network.connected_peers,
+            linked: network.authority_links,
             authorities: consensus.authorities,
-            quorum: set.as_ref().map_or(0, |set| set.quorum()),
+            quorum: set.as_ref().map_or(0, AuthoritySet::quorum),
             is_authority: set.is_some_and(|set| set.index_of(&own).is_some()),
             votes: consensus.votes,
             ready: self.ready(),
             empty_blocks: self.empty_blocks.load(Ordering::Relaxed),
-            // Neither the mempool nor the network tells these.
-            is_pool_full: false,
-            gossip_fails: Span::ZERO,
+            is_pool_full: self.node.mempool.status().is_full,
+            gossip_fails: network.gossip_failing_since.map_or(Span::ZERO, passed),
             is_rpc_full: self.hosts.is_full(),
         }
     }
 
-    /// Transactions that could stand in the next block, as far as the mempool tells.
+    /// Transactions that could stand in the next block.
     fn ready(&self) -> usize {
-        self.node.mempool.status().transactions
+        self.node.mempool.status().ready
     }
+}
+
+fn passed(since: Instant) -> Span {
+    Span::new(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Whether the tip is too old for a chain that makes progress.

@@ -151,7 +151,7 @@ impl Service {
             let serve = async {
                 match upgrade.await {
                     Ok(upgraded) => {
-                        websocket::serve(upgraded, handshake, calls, Arc::clone(&caller), config).await
+                        websocket::serve(upgraded, handshake, calls, Arc::clone(&caller), config).await;
                     }
                     Err(error) => tracing::debug!(%error, "rpc: no websocket came of it"),
                 }
@@ -166,7 +166,7 @@ impl Service {
     }
 
     async fn serve_health(&self, caller: &Caller) -> Reply {
-        let health = self.health.now().await;
+        let health = self.health.now();
         let status = if health.healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         // Writing numbers, names and texts as JSON cannot fail.
         let body = serde_json::to_vec(&health).unwrap_or_default();

@@ -37,9 +37,10 @@ pub(super) async fn serve(listener: TcpListener, hosts: Arc<Hosts>, service: Ser
                 continue;
             }
         };
-        match hosts.enter(address.ip()) {
-            Some(caller) => drop(tasks.spawn(converse(stream, caller, service.clone()))),
-            None => debug!(%address, "rpc: too many connections, closed one"),
+        if let Some(caller) = hosts.enter(address.ip()) {
+            tasks.spawn(converse(stream, caller, service.clone()));
+        } else {
+            debug!(%address, "rpc: too many connections, closed one");
         }
     }
 }

@@ -95,11 +95,11 @@ impl Collector for RpcCollector {
             let counter = ConstCounter::new(value.load(Ordering::Relaxed));
             counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
         }
-        let seen = self.health.seen();
+        let found = self.health.now().problems;
         let help = "Whether something is wrong with the node, by its name in /health";
         let mut problems = encoder.encode_descriptor("problem", help, None, MetricType::Gauge)?;
         for problem in ProblemKind::ALL {
-            let gauge = ConstGauge::new(i64::from(seen.contains(&problem)));
+            let gauge = ConstGauge::new(i64::from(found.iter().any(|found| found.name == problem)));
             gauge.encode(problems.encode_family(&[("name", problem.name())])?)?;
         }
         Ok(())

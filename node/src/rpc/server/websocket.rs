@@ -28,7 +28,7 @@ const MAX_MESSAGE_BYTES: usize = 128 * 1024;
 /// How often the client is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// A client that says nothing for so long, and does not answer either, is gone.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 /// jsonrpsee's own answers that wait: to subscriptions, and that one has ended. All are short.
 const REPLIES: usize = 16;
 

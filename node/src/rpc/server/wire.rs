@@ -47,7 +47,7 @@ impl Wire {
                 }
                 Poll::Ready(Ok(count))
             }
-            failed => failed,
+            failed @ Poll::Ready(Err(_)) => failed,
         }
     }
 
