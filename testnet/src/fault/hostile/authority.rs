@@ -42,12 +42,12 @@ const NEXT: Epoch = Epoch::new(1);
 const UNANSWERED: usize = 1_024;
 
 /// The authority's place on the network, without a node behind it.
-struct Seat {
+struct Place {
     network: NetworkHandle,
     events: NetworkEvents,
 }
 
-impl Seat {
+impl Place {
     async fn take(field: &Field) -> Result<Self, FaultError> {
         let (network, events) = join(field, &field.authority)?;
         let authorities = field.targets.iter().map(|target| target.key).collect();
@@ -64,7 +64,7 @@ impl Seat {
 
 /// Frames of nine bytes that ask for the store's blocks, and statuses of an epoch that is over.
 pub(super) async fn questions(field: &Field, stop: &CancellationToken) -> Result<Sent, FaultError> {
-    let seat = Seat::take(field).await?;
+    let place = Place::take(field).await?;
     let status = Status { epoch: NOW, view: View::ZERO, height: Height::ZERO, finalization: None };
     let questions = [
         Message::GetFinalized(GetFinalized { above: Height::ZERO }),
@@ -75,25 +75,25 @@ pub(super) async fn questions(field: &Field, stop: &CancellationToken) -> Result
     let mut turns = every(QUESTIONS_EVERY);
     while next(&mut turns, stop).await {
         for number in 0..QUESTIONS {
-            seat.say(&questions[usize::try_from(number % 3).unwrap_or_default()]);
+            place.say(&questions[usize::try_from(number % 3).unwrap_or_default()]);
         }
         sent += QUESTIONS;
     }
-    seat.network.shutdown().await;
+    place.network.shutdown().await;
     Ok(sent)
 }
 
 /// Lists of nullifications of views to come, with signatures that nobody made.
 pub(super) async fn forgeries(field: &Field, stop: &CancellationToken) -> Result<Sent, FaultError> {
-    let seat = Seat::take(field).await?;
+    let place = Place::take(field).await?;
     let (mut sent, mut turns) = (0, every(FORGERIES_EVERY));
     while next(&mut turns, stop).await {
         let forged = (0..FORGERIES).map(|number| forged(1_000_000 + sent + number)).collect();
         let certificates = List::new(forged).unwrap_or_default();
-        seat.say(&Message::Certificates(Certificates { certificates }));
+        place.say(&Message::Certificates(Certificates { certificates }));
         sent += FORGERIES;
     }
-    seat.network.shutdown().await;
+    place.network.shutdown().await;
     Ok(sent)
 }
 
@@ -107,9 +107,9 @@ fn forged(view: u64) -> Arc<Certificate> {
 
 /// Copies of each finalization, with another signature in place of one.
 pub(super) async fn forged_copies(field: &Field, stop: &CancellationToken) -> Result<Sent, FaultError> {
-    let mut seat = Seat::take(field).await?;
+    let mut place = Place::take(field).await?;
     let mut sent = 0;
-    while let Some(finalization) = seat.next_finalization(stop).await {
+    while let Some(finalization) = place.next_finalization(stop).await {
         for number in 0..COPIES {
             let mut signatures = finalization.signatures.to_vec();
             if let Some(first) = signatures.first_mut() {
@@ -117,24 +117,24 @@ pub(super) async fn forged_copies(field: &Field, stop: &CancellationToken) -> Re
             }
             let signatures = List::new(signatures).unwrap_or_default();
             let copy = Certificate { signatures, ..finalization.clone() };
-            sent += u64::from(seat.network.publish_finalization(encode(&copy)).is_ok());
+            sent += u64::from(place.network.publish_finalization(encode(&copy)).is_ok());
         }
     }
-    seat.network.shutdown().await;
+    place.network.shutdown().await;
     Ok(sent)
 }
 
 /// Proposals of the epoch to come, each with as much beside the block as a message has room for.
 pub(super) async fn early_messages(field: &Field, stop: &CancellationToken) -> Result<Sent, FaultError> {
-    let seat = Seat::take(field).await?;
+    let place = Place::take(field).await?;
     let (mut sent, mut turns) = (0, every(EARLY_EVERY));
     while next(&mut turns, stop).await {
         sent += 1;
         if let Some(proposal) = early(field, sent) {
-            seat.say(&Message::Proposal(proposal));
+            place.say(&Message::Proposal(proposal));
         }
     }
-    seat.network.shutdown().await;
+    place.network.shutdown().await;
     Ok(sent)
 }
 
@@ -175,12 +175,12 @@ fn early(field: &Field, number: u64) -> Option<Proposal> {
 
 /// Passes each finalization on at once, so that others ask for the blocks here, and keeps the questions.
 pub(super) async fn silent_teller(field: &Field, stop: &CancellationToken) -> Result<Sent, FaultError> {
-    let mut seat = Seat::take(field).await?;
+    let mut place = Place::take(field).await?;
     let (mut told, mut unanswered) = (0, Vec::new());
     loop {
         let event = tokio::select! {
             () = stop.cancelled() => break,
-            event = seat.events.recv() => event,
+            event = place.events.recv() => event,
         };
         match event {
             Some(NetworkEvent::SyncRequest { responder, .. }) if unanswered.len() < UNANSWERED => {
@@ -188,19 +188,19 @@ pub(super) async fn silent_teller(field: &Field, stop: &CancellationToken) -> Re
             }
             Some(event) => {
                 if let Some(finalization) = finalization_in(event) {
-                    let _ = seat.network.publish_finalization(encode(&finalization));
-                    seat.say(&Message::Certificate(Arc::new(finalization)));
+                    let _ = place.network.publish_finalization(encode(&finalization));
+                    place.say(&Message::Certificate(Arc::new(finalization)));
                     told += 1;
                 }
             }
             None => break,
         }
     }
-    seat.network.shutdown().await;
+    place.network.shutdown().await;
     Ok(told + unanswered.len() as u64)
 }
 
-impl Seat {
+impl Place {
     async fn next_finalization(&mut self, stop: &CancellationToken) -> Option<Certificate> {
         loop {
             let event = tokio::select! {

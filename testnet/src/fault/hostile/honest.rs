@@ -72,11 +72,11 @@ impl Honest {
     pub(super) async fn start(files: &ChainFiles, clients: &[RpcClient]) -> Result<Self, FaultError> {
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         let (done, arriving) = mpsc::channel(UNCOUNTED);
-        let shop = files.wallet(SHOP)?.main_key().public_key();
+        let shop_key = files.wallet(SHOP)?.main_key().public_key();
         let begun = Instant::now();
         for number in 0..CLIENTS {
             let key = files.wallet(&name(number + 1))?.main_key();
-            let payer = Payer::new(&key, clients, number, shop);
+            let payer = Payer::new(&key, clients, number, shop_key);
             let nonce = payer.sender().next_nonce().await?;
             let first = begun + Duration::from_secs(1) * u32::try_from(number).unwrap_or(0) / RATE;
             tasks.spawn(payer.run(nonce, first, done.clone(), stop.clone()));

@@ -130,8 +130,8 @@ fn frame(text: &str) -> Vec<u8> {
     let mut frame = vec![0x81];
     match u16::try_from(text.len()) {
         Ok(length @ 0..126) => frame.push(0x80 | length.to_be_bytes()[1]),
-        Ok(length) => frame.extend([&[0x80 | 126][..], &length.to_be_bytes()].concat()),
-        Err(_) => frame.extend([&[0x80 | 127][..], &(text.len() as u64).to_be_bytes()].concat()),
+        Ok(length) => frame.extend([&[0x80 | 0x7e][..], &length.to_be_bytes()].concat()),
+        Err(_) => frame.extend([&[0x80 | 0x7f][..], &(text.len() as u64).to_be_bytes()].concat()),
     }
     frame.extend([0; 4]);
     frame.extend(text.as_bytes());

@@ -99,10 +99,8 @@ async fn work(
     stop: &CancellationToken,
 ) -> Sent {
     let mut sent = 0;
-    for turn in (worker..).step_by(WORKERS as usize) {
-        if stop.is_cancelled() {
-            break;
-        }
+    let mut turn = worker;
+    while !stop.is_cancelled() {
         let calls = (turn * BATCH..(turn + 1) * BATCH).map(|number| submission(number, &make(number)));
         let body = format!("[{}]", calls.collect::<Vec<_>>().join(","));
         let target = &field.targets[usize::try_from(turn).unwrap_or_default() % field.targets.len()];
@@ -111,6 +109,7 @@ async fn work(
             sleep(PAUSE).await;
         }
         sent += BATCH;
+        turn += WORKERS;
     }
     sent
 }
