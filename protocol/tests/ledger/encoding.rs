@@ -71,9 +71,7 @@ fn one_of_each_action() -> Vec<(&'static str, Action)> {
     let hashes = InstallmentLocks::Hashes(vec![hash; 2].try_into().unwrap());
     let pay = |locks| LockInstallments { request: name, producer: to, deposit, locks };
     let amount = Amount::new(4900);
-    let from = PublicKey::from_bytes([5; 32]);
     let propose = |change| Action::Propose(Propose { change });
-    let standing = Change::Standing;
     let report = |evidence| Action::ReportOffence(ReportOffence { evidence });
     let just = Justification { parent: ParentProof::Root, skips: List::default() };
     let mut actions = vec![
@@ -118,14 +116,6 @@ fn one_of_each_action() -> Vec<(&'static str, Action)> {
         ("propose-add", propose(Change::AddAuthority(to))),
         ("propose-remove", propose(Change::RemoveAuthority(to))),
         ("propose-param", propose(Change::SetParam(ParamChange::HopBound(Span::new(300))))),
-        (
-            "propose-revoke",
-            propose(standing(StandingChange::Revoke { account: to, withdraw_to: Some(from) })),
-        ),
-        (
-            "propose-roles",
-            propose(standing(StandingChange::SetRoles { account: to, roles: Roles::CONSUMER })),
-        ),
         ("approve", Action::Approve(Approve { proposal: name })),
         ("report-votes", report(conflicting_votes())),
         ("report-unjustified", report(unjustified_vote(&chain.tip, &just))),
