@@ -399,7 +399,11 @@ fn queries_answer_in_text_and_in_json_and_the_node_ends_with_its_parent() {
     driver.refused(&format!("query station {producer}"), 4, "no station record");
     driver.text("keys new --wallet stranger.json");
     driver.refused(&format!("query record {}", driver.address("stranger")), 4, "has no account");
-    driver.refused(&format!("query wait {} --timeout 1s", "0".repeat(64)), 4, "send it again");
+    driver.refused(
+        &format!("query wait {} --timeout 1s", "0".repeat(64)),
+        4,
+        "no new transaction in its place",
+    );
 
     drop(driver.node.stdin.take());
     let status = driver.node.wait().unwrap();

@@ -125,8 +125,11 @@ async fn a_node_is_let_in_once_an_authority_has_admitted_its_key() {
     assert!(!is_let_in(&networks).await);
     assert_eq!(cluster.handle(newcomer).chain.reader().tip().height.get(), 0);
 
-    let admit =
-        Action::Admit(Admit { participant: stranger.public_key(), roles: Roles::AUDITOR, withdraw_to: None });
+    let admit = Action::Admit(Admit {
+        participant: stranger.public_key(),
+        roles: Roles::AUDITOR.with(Roles::CONSUMER),
+        withdraw_to: None,
+    });
     let admit = common::signed(&cluster, &common::key(0), 0, admit);
     let admitted = cluster.handle(1).mempool.submit(&admit).await.expect("accepted");
     let outcome = cluster.handle(1).mempool.outcome(admitted).await;
