@@ -37,7 +37,7 @@ const YEAR_MS: u64 = 366 * 24 * HOUR_MS;
 const MONEY_HAS_NO_BOUND: u64 = u64::MAX;
 
 /// Every parameter with a number. A boolean is legal either way.
-const BOUNDS: [Bounds; 18] = [
+const BOUNDS: [Bounds; 19] = [
     bounds("fee_flat", 0, MONEY_HAS_NO_BOUND),
     bounds("fee_per_byte", 0, MONEY_HAS_NO_BOUND),
     Bounds { with: &[("max_skew", 0)], ..bounds("claim_margin", 0, YEAR_MS) },
@@ -56,6 +56,7 @@ const BOUNDS: [Bounds; 18] = [
     bounds("min_block_interval", 0, 500),
     bounds("epoch_length", 2, 1_000_000_000),
     bounds("proposal_epochs", 1, 1_000_000),
+    bounds("max_admissions", 1, 65_536),
 ];
 
 impl Bounds {
