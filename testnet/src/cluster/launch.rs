@@ -136,13 +136,29 @@ impl Cluster {
     pub async fn wait_for_height(&self, height: Height, patience: Duration) -> Result<(), ClusterError> {
         let end = Instant::now() + patience;
         for validator in &self.validators {
-            while !has_height(validator, height).await {
-                if Instant::now() >= end {
-                    let dir = self.files.dir().to_owned();
-                    return Err(ClusterError::NoBlocks { waited_s: patience.as_secs(), dir });
-                }
-                tokio::time::sleep(POLL).await;
+            let left = end.saturating_duration_since(Instant::now());
+            self.wait_for_height_of(validator, height, left).await?;
+        }
+        Ok(())
+    }
+
+    /// The same for one of them.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoBlocks`].
+    pub async fn wait_for_height_of(
+        &self,
+        validator: &Validator,
+        height: Height,
+        patience: Duration,
+    ) -> Result<(), ClusterError> {
+        let end = Instant::now() + patience;
+        while !has_height(validator, height).await {
+            if Instant::now() >= end {
+                let dir = self.files.dir().to_owned();
+                return Err(ClusterError::NoBlocks { waited_s: patience.as_secs(), dir });
             }
+            tokio::time::sleep(POLL).await;
         }
         Ok(())
     }

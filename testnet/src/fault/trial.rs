@@ -126,8 +126,9 @@ impl Trial {
     /// Starts a newcomer, which knows one peer, and waits until it answers.
     pub(super) async fn join(&mut self, number: usize, peer: usize) -> Result<(), FaultError> {
         self.cluster.join(number, peer)?;
-        self.cluster.wait_for_height(Height::new(1), BOUND).await?;
-        let client = self.cluster.client_of(&self.cluster.validators()[number - 1]).await?;
+        let newcomer = &self.cluster.validators()[number - 1];
+        self.cluster.wait_for_height_of(newcomer, Height::new(1), BOUND).await?;
+        let client = self.cluster.client_of(newcomer).await?;
         self.clients.push(client);
         Ok(())
     }

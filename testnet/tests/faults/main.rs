@@ -9,6 +9,7 @@ mod byzantine;
 mod clock;
 mod crash;
 mod disk;
+mod hostile;
 mod keys;
 mod network;
 #[path = "../support/mod.rs"]

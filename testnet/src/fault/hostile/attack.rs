@@ -28,12 +28,12 @@ pub enum Attack {
     HalfOpen,
     /// A participant that gossips batch after batch that nobody can use.
     Gossip,
+    /// A participant that gossips forged copies of certificates that everybody has.
+    ForgedCopies,
     /// An authority that asks for the store's blocks, frame after frame.
     Questions,
     /// An authority that sends lists of forged certificates.
     Forgeries,
-    /// An authority that gossips forged copies of certificates that everybody has.
-    ForgedCopies,
     /// An authority that sends large messages of an epoch to come.
     EarlyMessages,
     /// An authority that is the first to tell of each final block and never answers, while a node joins.
@@ -69,14 +69,12 @@ impl Attack {
             | Self::AbandonedWaits
             | Self::FreeKeys
             | Self::HalfOpen => Role::Stranger,
-            Self::GappedClaims | Self::GappedTransfers | Self::UnreadRequests | Self::Gossip => {
-                Role::Participant
-            }
-            Self::Questions
-            | Self::Forgeries
-            | Self::ForgedCopies
-            | Self::EarlyMessages
-            | Self::SilentTeller => Role::Authority,
+            Self::GappedClaims
+            | Self::GappedTransfers
+            | Self::UnreadRequests
+            | Self::Gossip
+            | Self::ForgedCopies => Role::Participant,
+            Self::Questions | Self::Forgeries | Self::EarlyMessages | Self::SilentTeller => Role::Authority,
         }
     }
 
@@ -95,7 +93,7 @@ impl Attack {
             Self::Gossip => peers::gossip(field, stop).await,
             Self::Questions => authority::questions(field, stop).await,
             Self::Forgeries => authority::forgeries(field, stop).await,
-            Self::ForgedCopies => authority::forged_copies(field, stop).await,
+            Self::ForgedCopies => peers::forged_copies(field, stop).await,
             Self::EarlyMessages => authority::early_messages(field, stop).await,
             Self::SilentTeller => authority::silent_teller(field, stop).await,
         }

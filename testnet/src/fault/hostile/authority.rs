@@ -26,8 +26,6 @@ const QUESTIONS: u64 = 20;
 const FORGERIES_EVERY: Duration = Duration::from_millis(20);
 /// Certificates in one list.
 const FORGERIES: u64 = 256;
-/// Copies of each final certificate.
-const COPIES: u8 = 50;
 /// How often large messages are sent: 4 a second, 8 MB each.
 const EARLY_EVERY: Duration = Duration::from_millis(250);
 /// Views that an early message skips, and the signatures in each proof of it.
@@ -103,25 +101,6 @@ fn forged(view: u64) -> Arc<Certificate> {
         signers: (0..3).map(AuthorityIndex::new).collect::<Signers>(),
         signatures: List::new(vec![Signature::from_bytes([7; 64]); 3]).unwrap_or_default(),
     })
-}
-
-/// Copies of each finalization, with another signature in place of one.
-pub(super) async fn forged_copies(field: &Field, stop: &CancellationToken) -> Result<Sent, FaultError> {
-    let mut place = Place::take(field).await?;
-    let mut sent = 0;
-    while let Some(finalization) = place.next_finalization(stop).await {
-        for number in 0..COPIES {
-            let mut signatures = finalization.signatures.to_vec();
-            if let Some(first) = signatures.first_mut() {
-                *first = Signature::from_bytes([number; 64]);
-            }
-            let signatures = List::new(signatures).unwrap_or_default();
-            let copy = Certificate { signatures, ..finalization.clone() };
-            sent += u64::from(place.network.publish_finalization(encode(&copy)).is_ok());
-        }
-    }
-    place.network.shutdown().await;
-    Ok(sent)
 }
 
 /// Proposals of the epoch to come, each with as much beside the block as a message has room for.
@@ -200,22 +179,8 @@ pub(super) async fn silent_teller(field: &Field, stop: &CancellationToken) -> Re
     Ok(told + unanswered.len() as u64)
 }
 
-impl Place {
-    async fn next_finalization(&mut self, stop: &CancellationToken) -> Option<Certificate> {
-        loop {
-            let event = tokio::select! {
-                () = stop.cancelled() => return None,
-                event = self.events.recv() => event?,
-            };
-            if let Some(finalization) = finalization_in(event) {
-                return Some(finalization);
-            }
-        }
-    }
-}
-
 /// The finalization that an event brings, be it by gossip or by another authority.
-fn finalization_in(event: NetworkEvent) -> Option<Certificate> {
+pub(super) fn finalization_in(event: NetworkEvent) -> Option<Certificate> {
     match event {
         NetworkEvent::Gossip(message) if message.topic == Topic::Finalizations => {
             decode(message.items.first()?, MAX_CERTIFICATE).ok()

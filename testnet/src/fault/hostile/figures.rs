@@ -33,8 +33,10 @@ pub struct AttackFigures {
     pub drops: u64,
     /// What they said was wrong with them meanwhile.
     pub problems: Vec<String>,
-    /// What should not be.
+    /// What should not be on any machine.
     pub failures: Vec<String>,
+    /// What took longer than wanted, which a machine that does other things may be to blame for.
+    pub delays: Vec<String>,
 }
 
 /// What honest clients got in a time.
@@ -65,30 +67,34 @@ impl AttackFigures {
     pub(super) fn judge(measured: Measured) -> Self {
         let Measured { name, sent, before, during, after, meanwhile, afterwards, drops } = measured;
         let [before, during, after] = [before, during, after].map(ServiceFigures::of);
-        let mut failures = Vec::new();
-        let mut check = |holds: bool, otherwise: String| {
+        let [mut failures, mut delays] = [Vec::new(), Vec::new()];
+        let unless = |holds: bool, list: &mut Vec<String>, otherwise: String| {
             if !holds {
-                failures.push(format!("{name}: {otherwise}"));
+                list.push(format!("{name}: {otherwise}"));
             }
         };
-        check(sent > 0, "nothing was sent, so this says nothing".to_owned());
         for (when, service) in [("meanwhile", during), ("afterwards", after)] {
             let enough = service.goodput_centi * 100 >= before.goodput_centi * GOODPUT_PERCENT;
-            check(enough, format!("{when} {service} of {before} transfers a second"));
-            check(service.missing == 0, format!("{when} {} transfers did not become final", service.missing));
+            unless(enough, &mut delays, format!("{when} {service} of {before} transfers a second"));
             let p99 = service.latency.map_or(u64::MAX, |latency| latency.p99_ms);
-            check(p99 < P99_MS, format!("{when} p99 is {p99} ms"));
+            unless(p99 < P99_MS, &mut delays, format!("{when} p99 is {p99} ms"));
+            let missing = service.missing;
+            unless(missing == 0, &mut delays, format!("{when} {missing} transfers did not become final"));
         }
+        let mut check = |holds: bool, otherwise: String| unless(holds, &mut failures, otherwise);
+        check(sent > 0, "nothing was sent, so this says nothing".to_owned());
         let peak_mb = meanwhile.peak_mb.max(afterwards.peak_mb);
         check(peak_mb <= MEMORY_MB, format!("a validator has {peak_mb} MB"));
         check(
             meanwhile.vague.is_empty(),
             format!("{:?} were unhealthy and did not say why", meanwhile.vague),
         );
-        check(meanwhile.silent.is_empty(), format!("{:?} did not say how they were", meanwhile.silent));
-        check(afterwards.is_well(), format!("after five seconds they are not well: {afterwards:?}"));
+        let silent = format!("{:?} did not say how they were", meanwhile.silent);
+        unless(meanwhile.silent.is_empty(), &mut delays, silent);
+        let unwell = format!("after five seconds they are not well: {afterwards:?}");
+        unless(afterwards.is_well(), &mut delays, unwell);
         let problems = meanwhile.problems.into_iter().collect();
-        Self { attack: name, sent, before, during, after, peak_mb, drops, problems, failures }
+        Self { attack: name, sent, before, during, after, peak_mb, drops, problems, failures, delays }
     }
 }
 

@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use evchain_consensus::message::{GetFinalized, Message};
 use evchain_node::network::{Admission, NetworkConfig, NetworkEvents, NetworkHandle, NetworkMetrics};
-use evchain_protocol::codec::encode;
-use evchain_protocol::crypto::{Hash, KeyPair, Purpose};
+use evchain_protocol::codec::{List, encode};
+use evchain_protocol::crypto::{Hash, KeyPair, Purpose, Signature};
+use evchain_protocol::finality::Certificate;
 use evchain_protocol::primitives::Height;
 use futures::AsyncWriteExt;
 use futures::future::join_all;
@@ -11,6 +12,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::attack::Sent;
+use super::authority::finalization_in;
 use super::field::{Field, Target};
 use super::peer::Peer;
 use super::transactions::{large_claim, sign};
@@ -25,6 +27,8 @@ const AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// How often a batch of useless transactions is gossiped, and how many each time.
 const GOSSIP_EVERY: Duration = Duration::from_millis(100);
 const GOSSIPED: u64 = 16;
+/// Copies of each final certificate.
+const COPIES: u8 = 50;
 
 /// Peers with admitted keys that ask each validator for all its blocks, and read no answer.
 pub(super) async fn unread_requests(field: &Field, stop: &CancellationToken) -> Result<Sent, FaultError> {
@@ -108,6 +112,37 @@ pub(super) async fn gossip(field: &Field, stop: &CancellationToken) -> Result<Se
     }
     network.shutdown().await;
     Ok(sent)
+}
+
+/// A participant's node that makes copies of each finalization, with another signature in place of one.
+pub(super) async fn forged_copies(field: &Field, stop: &CancellationToken) -> Result<Sent, FaultError> {
+    let (network, mut events) = join(field, &field.participants[1])?;
+    let mut sent = 0;
+    while let Some(finalization) = next_finalization(&mut events, stop).await {
+        for number in 0..COPIES {
+            let mut signatures = finalization.signatures.to_vec();
+            if let Some(first) = signatures.first_mut() {
+                *first = Signature::from_bytes([number; 64]);
+            }
+            let signatures = List::new(signatures).unwrap_or_default();
+            let copy = Certificate { signatures, ..finalization.clone() };
+            sent += u64::from(network.publish_finalization(encode(&copy)).is_ok());
+        }
+    }
+    network.shutdown().await;
+    Ok(sent)
+}
+
+async fn next_finalization(events: &mut NetworkEvents, stop: &CancellationToken) -> Option<Certificate> {
+    loop {
+        let event = tokio::select! {
+            () = stop.cancelled() => return None,
+            event = events.recv() => event?,
+        };
+        if let Some(finalization) = finalization_in(event) {
+            return Some(finalization);
+        }
+    }
 }
 
 /// A node's network with this key and nothing behind it.

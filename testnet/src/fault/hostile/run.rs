@@ -116,13 +116,18 @@ impl Siege {
         sleep(RECOVERY.saturating_sub(ended.elapsed())).await;
         let recovered = Instant::now();
         let after = calm(&mut self.honest).await;
+        let mut meanwhile = self.watch.condition(begun, recovered);
+        if attacks == [Attack::HalfOpen] {
+            // It was killed on purpose.
+            meanwhile.silent.remove(&SEAT);
+        }
         let measured = Measured {
             name,
             sent,
             before: self.calm,
             during: self.honest.service(begun, ended),
             after,
-            meanwhile: self.watch.condition(begun, recovered),
+            meanwhile,
             afterwards: self.watch.condition(recovered, Instant::now()),
             drops: drops(&self.trial.cluster).await.saturating_sub(drops_before),
         };
@@ -131,7 +136,7 @@ impl Siege {
             "{}: {} sent, {} of {} transfers a second, {} MB",
             figures.attack, figures.sent, figures.during, figures.before, figures.peak_mb
         ));
-        for failure in &figures.failures {
+        for failure in figures.failures.iter().chain(&figures.delays) {
             self.trial.fail(failure.clone());
         }
         self.figures.push(figures);

@@ -30,7 +30,8 @@ fn good() -> Measured {
 fn failures(change: impl FnOnce(&mut Measured)) -> Vec<String> {
     let mut measured = good();
     change(&mut measured);
-    AttackFigures::judge(measured).failures
+    let AttackFigures { failures, delays, .. } = AttackFigures::judge(measured);
+    [failures, delays].concat()
 }
 
 #[test]

@@ -165,6 +165,13 @@ pub(super) async fn drops(cluster: &Cluster) -> u64 {
 }
 
 fn counts_drops(line: &str) -> bool {
-    const COUNTERS: [&str; 3] = ["_drops_total", "_bans_total", "_refused_total"];
+    const COUNTERS: [&str; 6] = [
+        "_drops_total",
+        "_bans_total",
+        "_refusals_total",
+        "_faults_total",
+        "_evicted_total",
+        "_limited_total",
+    ];
     !line.starts_with('#') && COUNTERS.iter().any(|name| line.contains(name))
 }
