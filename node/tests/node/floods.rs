@@ -150,14 +150,18 @@ async fn what_fails_on_the_final_state_leaves_at_once_with_its_successors() {
     fund(&cluster, 0, std::slice::from_ref(&account), 100).await;
     let node = cluster.handle(0);
     // The second is no rule's friend, which shows when its turn has come; those behind it could be paid for.
-    let first = submit(&cluster, 0, &account, 0, pay(&rich(), 1)).await.expect("accepted");
     let second = submit(&cluster, 0, &account, 1, commit()).await.expect("not judged yet");
     let mut behind = Vec::new();
     for nonce in 2..20 {
         behind.push(submit(&cluster, 0, &account, nonce, pay(&rich(), 1)).await.expect("accepted"));
     }
-    let (second, third) = (node.mempool.outcome(second), node.mempool.outcome(behind[0]));
-    let (first, second, third) = tokio::join!(node.mempool.outcome(first), second, third);
+    let ends = futures::future::join(node.mempool.outcome(second), node.mempool.outcome(behind[0]));
+    let mut ends = std::pin::pin!(ends);
+    // Asked before the first one comes, and with it their turn.
+    assert!(futures::poll!(ends.as_mut()).is_pending(), "they wait");
+    let first = submit(&cluster, 0, &account, 0, pay(&rich(), 1)).await.expect("accepted");
+    let (second, third) = ends.await;
+    let first = node.mempool.outcome(first).await;
     assert!(matches!(first, Outcome::Final(_)), "{first:?}");
     assert!(matches!(second, Outcome::Dropped(RejectReason::Commitment(_))), "{second:?}");
     assert_eq!(third, Outcome::Forgotten);
