@@ -408,15 +408,19 @@ fn queries_answer_in_text_and_in_json_and_the_node_ends_with_its_parent() {
     drop(driver.node.stdin.take());
     let status = driver.node.wait().unwrap();
     assert!(status.success(), "{}", log(driver.folder.path()));
-    // What was final is there again after a restart, by a config file this time.
+    starts_by_a_file_again(driver.folder.path(), height);
+}
+
+/// What was final is there again after a restart, by a config file this time.
+fn starts_by_a_file_again(folder: &Path, height: u64) {
     std::fs::write(
-        driver.folder.path().join("node.toml"),
+        folder.join("node.toml"),
         "genesis = \"genesis.json\"\nwallet = \"authority.json\"\ndata = \"data\"\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\nrpc = \"127.0.0.1:0\"\n",
     )
     .unwrap();
     let mut node = Command::new(env!("CARGO_BIN_EXE_evchain"))
         .args("start --config node.toml --json --stop-with-stdin".split(' '))
-        .current_dir(driver.folder.path())
+        .current_dir(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
