@@ -156,7 +156,7 @@ fn call(method: &str, params: &Value) -> Value {
 /// A text message as clients send it, masked with zeros.
 fn frame(text: &str) -> Vec<u8> {
     let length = u16::try_from(text.len()).expect("a short message");
-    let mut frame = vec![0x81, 0x80 | 126];
+    let mut frame = vec![0x81, 0x80 | 0x7e];
     frame.extend(length.to_be_bytes());
     frame.extend([0; 4]);
     frame.extend(text.as_bytes());
@@ -532,7 +532,8 @@ async fn health_names_what_is_wrong() {
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_that_cannot_work_are_named_with_what_to_do() {
     let cluster = Cluster::start(1).await;
-    let changes: [(fn(&mut RpcConfig), &str); 5] = [
+    type Change = fn(&mut RpcConfig);
+    let changes: [(Change, &str); 5] = [
         (|config| config.allow_hosts = vec!["http://x".to_owned()], "without port"),
         (|config| config.cors = vec!["wallet.example".to_owned()], "https://wallet.example"),
         (|config| config.max_bytes = 1_000, "max_bytes is 1000"),

@@ -83,11 +83,11 @@ async fn serve(cluster: &Cluster) -> (RpcServer, RpcClient) {
 async fn a_light_client_believes_a_forged_history_unless_it_was_told_a_block() {
     let [truth, forgery] = two_histories().await;
     let (server, rpc) = serve(&truth).await;
-    let (forger, forged) = serve(&forgery).await;
+    let (their_server, forged) = serve(&forgery).await;
     let genesis = truth.genesis().build().expect("a usable genesis");
     let name: StateName = format!("account/{}", key(666).public_key()).parse().expect("a name");
 
-    let proof = forged.proof(name.clone()).await.expect("a proof");
+    let proof = forged.proof(name).await.expect("a proof");
     let epoch = proof.epoch().expect("an epoch");
     let deceived = walk_to(epoch, &genesis, &forged).await.expect("every signature is right");
     let (_, value) = proof.verify(&deceived).expect("it is believed");
@@ -101,13 +101,13 @@ async fn a_light_client_believes_a_forged_history_unless_it_was_told_a_block() {
         let trusted = checkpoint(&truth, height);
         let refused = walk_from(trusted, epoch, &genesis, &forged).await;
         assert!(matches!(refused, Err(WalkError::NotTheTrusted(found)) if found == trusted), "{refused:?}");
-        let proof = rpc.proof(name.clone()).await.expect("a proof");
+        let proof = rpc.proof(name).await.expect("a proof");
         let client = walk_from(trusted, proof.epoch().expect("an epoch"), &genesis, &rpc).await;
         let (_, value) = proof.verify(&client.expect("the true history")).expect("it is believed");
         assert_eq!(value, None, "the thief has nothing");
     }
     server.stop().await;
-    forger.stop().await;
+    their_server.stop().await;
     truth.stop().await;
     forgery.stop().await;
 }
