@@ -531,8 +531,8 @@ async fn health_names_what_is_wrong() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_that_cannot_work_are_named_with_what_to_do() {
-    let cluster = Cluster::start(1).await;
     type Change = fn(&mut RpcConfig);
+    let cluster = Cluster::start(1).await;
     let changes: [(Change, &str); 5] = [
         (|config| config.allow_hosts = vec!["http://x".to_owned()], "without port"),
         (|config| config.cors = vec!["wallet.example".to_owned()], "https://wallet.example"),
