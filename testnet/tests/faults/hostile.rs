@@ -18,8 +18,8 @@ async fn attacks_stop_nobody() {
         Attack::HalfOpen,
         Attack::UnreadRequests,
         Attack::ForgedCopies,
-        Attack::Forgeries,
         Attack::EarlyMessages,
+        Attack::Forgeries,
     ];
     let options = FaultOptions { attacks, ..options(dir.path()) };
     let report = tried(FaultKind::Hostile, &options).await.expect("it needs no privilege");

@@ -30,14 +30,14 @@ pub enum Attack {
     Gossip,
     /// A participant that gossips forged copies of certificates that everybody has.
     ForgedCopies,
+    /// An authority that is the first to tell of each final block and never answers, while a node joins.
+    SilentTeller,
+    /// An authority that sends large messages of an epoch to come.
+    EarlyMessages,
     /// An authority that asks for the store's blocks, frame after frame.
     Questions,
     /// An authority that sends lists of forged certificates.
     Forgeries,
-    /// An authority that sends large messages of an epoch to come.
-    EarlyMessages,
-    /// An authority that is the first to tell of each final block and never answers, while a node joins.
-    SilentTeller,
 }
 
 /// Whom the attacker has to be for it.
@@ -74,7 +74,7 @@ impl Attack {
             | Self::UnreadRequests
             | Self::Gossip
             | Self::ForgedCopies => Role::Participant,
-            Self::Questions | Self::Forgeries | Self::EarlyMessages | Self::SilentTeller => Role::Authority,
+            Self::SilentTeller | Self::EarlyMessages | Self::Questions | Self::Forgeries => Role::Authority,
         }
     }
 
@@ -91,11 +91,11 @@ impl Attack {
             Self::FreeKeys => peers::free_keys(field, stop).await,
             Self::HalfOpen => sockets::half_open(field, stop).await,
             Self::Gossip => peers::gossip(field, stop).await,
+            Self::ForgedCopies => peers::forged_copies(field, stop).await,
+            Self::SilentTeller => authority::silent_teller(field, stop).await,
+            Self::EarlyMessages => authority::early_messages(field, stop).await,
             Self::Questions => authority::questions(field, stop).await,
             Self::Forgeries => authority::forgeries(field, stop).await,
-            Self::ForgedCopies => peers::forged_copies(field, stop).await,
-            Self::EarlyMessages => authority::early_messages(field, stop).await,
-            Self::SilentTeller => authority::silent_teller(field, stop).await,
         }
     }
 }

@@ -11,11 +11,13 @@ use evchain_protocol::codec::{List, decode, encode};
 use evchain_protocol::crypto::{Hash, Signature};
 use evchain_protocol::finality::{Certificate, Justification, ParentProof, Signers, Subject, Vote};
 use evchain_protocol::primitives::{Epoch, Height, View};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use futures::future::join_all;
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::attack::Sent;
-use super::field::Field;
+use super::field::{Field, Target};
+use super::peer::Peer;
 use super::peers::join;
 use crate::fault::error::FaultError;
 
@@ -38,6 +40,20 @@ const NOW: Epoch = Epoch::ZERO;
 const NEXT: Epoch = Epoch::new(1);
 /// Questions that are never answered are kept so long.
 const UNANSWERED: usize = 1_024;
+
+/// Who is refused loses its connection within this time.
+const REFUSED_WITHIN: Duration = Duration::from_millis(500);
+
+/// Whether no other validator refuses the authority any more for what it did before.
+pub(super) async fn is_welcome(field: &Field) -> bool {
+    join_all(field.others().map(|target| is_let_in(field, target))).await.into_iter().all(|is_in| is_in)
+}
+
+async fn is_let_in(field: &Field, target: &Target) -> bool {
+    let Some(peer) = Peer::connect(&field.authority, target, field.chain).await else { return false };
+    sleep(REFUSED_WITHIN).await;
+    peer.is_connected()
+}
 
 /// The authority's place on the network, without a node behind it.
 struct Place {

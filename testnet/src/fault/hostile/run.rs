@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::attack::{Attack, Role, Sent};
+use super::authority;
 use super::field::{Field, attackers};
 use super::figures::{AttackFigures, Figures, Measured, names};
 use super::honest::{Honest, Service, honest};
@@ -33,6 +34,8 @@ const EPOCH_LENGTH: u64 = 1_000_000;
 const RECOVERY: Duration = Duration::from_secs(5);
 /// How long is measured where nobody attacks.
 const CALM: Duration = Duration::from_secs(3);
+/// The second refusal of a peer lasts 60 s.
+const WELCOME_WITHIN: Duration = Duration::from_mins(2);
 /// How long a validator that restarts during an attack is down.
 const DOWN: Duration = Duration::from_secs(1);
 
@@ -61,7 +64,10 @@ pub(in crate::fault) async fn hostile(
     if chosen(Role::Authority).next().is_some() {
         siege.trial.cluster.validators()[SEAT - 1].rest().await;
         siege.trial.note(format!("validator {SEAT} rests, and an attacker has its key"));
+        // One leader of four is silent from now on, which is no attack's doing.
+        siege.calm = calm(&mut siege.honest).await;
         for attack in chosen(Role::Authority) {
+            siege.wait_for_welcome().await;
             siege.attack(&[attack]).await?;
         }
         siege.trial.cluster.validators()[SEAT - 1].wake().await;
@@ -141,6 +147,18 @@ impl Siege {
         }
         self.figures.push(figures);
         Ok(())
+    }
+
+    /// Waits until the attacker's seat is no longer refused for its last attack: otherwise the next one reaches nobody.
+    async fn wait_for_welcome(&mut self) {
+        let begun = Instant::now();
+        while !authority::is_welcome(&self.field).await {
+            if begun.elapsed() > WELCOME_WITHIN {
+                return self.trial.fail("the attacker's seat is refused for longer than any refusal lasts");
+            }
+            sleep(CALM).await;
+        }
+        self.trial.progress(&format!("the seat is let in again after {} s", begun.elapsed().as_secs()));
     }
 
     /// What honest operators do while some attacks last.

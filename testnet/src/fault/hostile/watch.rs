@@ -165,10 +165,11 @@ pub(super) async fn drops(cluster: &Cluster) -> u64 {
 }
 
 fn counts_drops(line: &str) -> bool {
-    const COUNTERS: [&str; 6] = [
+    const COUNTERS: [&str; 7] = [
         "_drops_total",
         "_bans_total",
         "_refusals_total",
+        "_refused_total",
         "_faults_total",
         "_evicted_total",
         "_limited_total",
