@@ -7,6 +7,7 @@ pub mod clock;
 pub mod consensus;
 pub mod evidence;
 pub mod gossip;
+mod host;
 pub mod known_addresses;
 pub mod mempool;
 pub mod network;

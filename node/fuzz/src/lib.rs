@@ -6,6 +6,7 @@
 
 #![allow(unreachable_pub, missing_docs, clippy::missing_panics_doc)] // also a test of the crate
 
+pub mod calls;
 pub mod files;
 pub mod params;
 pub mod peers;
@@ -18,8 +19,12 @@ mod replay;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: &[Target] =
-    &[("files", files::fuzz_files), ("params", params::fuzz_params), ("peers", peers::fuzz_peers)];
+pub const TARGETS: &[Target] = &[
+    ("calls", calls::fuzz_calls),
+    ("files", files::fuzz_files),
+    ("params", params::fuzz_params),
+    ("peers", peers::fuzz_peers),
+];
 
 #[cfg(test)]
 #[test]

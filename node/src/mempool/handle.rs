@@ -34,6 +34,8 @@ pub struct MempoolStatus {
     pub ready: usize,
     /// Those of them that wait for one with a lower nonce.
     pub gaps: usize,
+    /// Transactions that were refused since the node started, whoever brought them.
+    pub refused: u64,
     /// There may be no room for one more that is no settlement, unless a worse one leaves (M6).
     pub is_full: bool,
 }

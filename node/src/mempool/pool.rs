@@ -92,6 +92,8 @@ impl Pool {
             ready: self.order.len(),
             gaps: self.gap_load.transactions,
             is_full: !others.load.with(MAX_TRANSACTION_BYTES).is_within(others.limit),
+            // The task counts them.
+            refused: 0,
         }
     }
 

@@ -46,6 +46,7 @@ pub struct Mempool {
     network: NetworkHandle,
     watchers: BTreeMap<Hash, Vec<oneshot::Sender<Outcome>>>,
     watching: usize,
+    refused: u64,
     commands: mpsc::Receiver<Command>,
     questions: mpsc::Receiver<Command>,
     arrivals: Arc<Notify>,
@@ -74,6 +75,7 @@ pub fn new(chain: ChainReader, network: NetworkHandle, limits: PoolLimits) -> (M
         network,
         watchers: BTreeMap::new(),
         watching: 0,
+        refused: 0,
         commands,
         questions,
         arrivals,
@@ -113,7 +115,7 @@ impl Mempool {
                     None => return,
                 },
             }
-            self.status.send_replace(self.pool.status());
+            self.status.send_replace(MempoolStatus { refused: self.refused, ..self.pool.status() });
         }
     }
 
@@ -121,7 +123,9 @@ impl Mempool {
         // A caller that no longer waits for its reply has no need of it.
         match command {
             Command::Submit { transaction, is_own, reply } => {
-                let _ = reply.send(self.submit(transaction, is_own));
+                let outcome = self.submit(transaction, is_own);
+                self.refused += u64::from(outcome.is_err());
+                let _ = reply.send(outcome);
             }
             Command::Watch { id, at_once, reply } => self.watch(id, at_once, reply),
             Command::Candidates { after, reply } => {

@@ -14,8 +14,8 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 
 use super::config::RateLimit;
-use super::host::Host;
 use super::limits::{Admit, Rates};
+use crate::host::Host;
 
 /// Refuses inbound connections of hosts that connect too often, before their handshake.
 pub(super) struct Arrivals {

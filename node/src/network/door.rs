@@ -20,11 +20,11 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 
 use super::config::{Admission, NetworkLimits};
-use super::host::Host;
 use super::identity::key_of_peer;
 use super::limits::{Admit, Rates};
 use super::members::Members;
 use super::metrics::NetworkMetrics;
+use crate::host::Host;
 pub(super) use places::Refused;
 use places::{Bans, GivesWay, Places};
 

@@ -6,7 +6,6 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -14,7 +13,6 @@ use std::time::{Duration, Instant};
 use evchain_protocol::crypto::PublicKey;
 use libp2p::core::transport::PortUse;
 use libp2p::core::{ConnectedPoint, Endpoint};
-use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
     CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
     THandlerOutEvent, ToSwarm, dummy,
@@ -24,6 +22,7 @@ use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::identity::key_of_peer;
+use crate::host::Host;
 
 /// How often the time of strangers is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -60,30 +59,13 @@ pub struct StrangerLimits {
     pub handshakes_of_host: usize,
 }
 
-/// What counts as one host: an IPv4 address, or the /64 of an IPv6 address, which one subscriber has whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Host(Option<IpAddr>);
-
-impl Host {
-    fn of(address: &Multiaddr) -> Self {
-        Self(match address.iter().next() {
-            Some(Protocol::Ip4(host)) => Some(IpAddr::V4(host)),
-            Some(Protocol::Ip6(host)) => Some(match host.to_ipv4_mapped() {
-                Some(mapped) => IpAddr::V4(mapped),
-                None => IpAddr::V6(Ipv6Addr::from_bits(host.to_bits() >> 64 << 64)),
-            }),
-            // TCP listeners report nothing else.
-            _ => None,
-        })
-    }
-}
-
 /// Closes connections of strangers where there are too many, and those that have stayed too long.
 pub(super) struct Rooms {
     guests: Guests,
     /// Inbound connections in all.
     max_connections: usize,
-    handshakes: BTreeMap<ConnectionId, Host>,
+    /// The host of each; none where its address is no IP address, which TCP listeners don't report.
+    handshakes: BTreeMap<ConnectionId, Option<Host>>,
     /// The inbound connections, in the order of their arrival.
     connections: BTreeMap<ConnectionId, Visitor>,
     closing: VecDeque<(PeerId, ConnectionId)>,
@@ -94,7 +76,7 @@ pub(super) struct Rooms {
 struct Visitor {
     peer: PeerId,
     key: PublicKey,
-    host: Host,
+    host: Option<Host>,
     since: Instant,
 }
 

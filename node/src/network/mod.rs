@@ -18,7 +18,6 @@ mod gossip;
 mod gossip_health;
 mod guests;
 mod handle;
-mod host;
 mod identity;
 mod limits;
 mod listen;

@@ -8,8 +8,8 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
 use super::config::NetworkLimits;
-use super::host::Host;
 use super::identity::key_of_peer;
+use crate::host::Host;
 
 /// Addresses that are kept for one peer, beside those that it announced.
 const MAX_ADDRESSES: usize = 4;

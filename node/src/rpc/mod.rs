@@ -19,6 +19,7 @@ pub use client::{
 pub use error::{CallError, RpcError, Unreachable};
 pub use health_types::{Health, Problem, ProblemKind, Role};
 pub use record::{RecordInfo, ScoredRecord};
+pub use server::fuzzing;
 pub use server::{MetricsAt, RpcConfig, RpcServer, ServeError};
 pub use state_name::{ParseStateNameError, StateName};
 pub use types::*;

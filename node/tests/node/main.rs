@@ -19,5 +19,6 @@ mod floods;
 mod hostile_peers;
 mod rpc_calls;
 mod rpc_hostile;
+mod served;
 mod trust;
 mod voting;

@@ -15,39 +15,15 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::common::{self, Cluster, transfer};
+use crate::common;
+use crate::served::Served;
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Port 9 of this machine, where nobody listens.
 const NOBODY: &str = "127.0.0.1:9";
 
-struct Served {
-    cluster: Cluster,
-    rpc: RpcServer,
-}
-
 impl Served {
-    async fn start(change: impl FnOnce(&mut RpcConfig)) -> Self {
-        let cluster = Cluster::start(1).await;
-        let mut config = RpcConfig { listen: ([127, 0, 0, 1], 0).into(), ..RpcConfig::default() };
-        change(&mut config);
-        let rpc = RpcServer::start(config, cluster.handle(0), Registry::default()).await.unwrap();
-        Self { cluster, rpc }
-    }
-
-    async fn client(&self) -> RpcClient {
-        RpcClient::connect(&[self.endpoint()]).await.unwrap()
-    }
-
-    fn endpoint(&self) -> Endpoint {
-        self.rpc.address().to_string().parse().unwrap()
-    }
-
-    fn transfer(&self, nonce: u64, amount: u64) -> String {
-        hex::encode(transfer(&self.cluster, nonce, common::key(900).public_key(), amount))
-    }
-
     /// The answer to raw bytes, as far as the server says something before it closes or is silent.
     async fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.rpc.address()).await.unwrap();
@@ -65,11 +41,6 @@ impl Served {
             body.len()
         );
         self.raw((head + body).as_bytes()).await
-    }
-
-    async fn stop(self) {
-        self.rpc.stop().await;
-        self.cluster.stop().await;
     }
 }
 

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use evchain_node::mempool::Outcome;
 use evchain_node::rpc::{
-    CallError, Endpoint, MetricsAt, NodeApiClient, RpcClient, RpcConfig, RpcError, RpcServer, ServeError,
-    TransactionKey,
+    CallError, NodeApiClient, RpcConfig, RpcError, RpcServer, ServeError, TransactionKey,
 };
 use evchain_node::wallet::Sender;
 use evchain_protocol::codec::List;
@@ -26,6 +25,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::common::{self, Cluster, transfer};
+use crate::served::Served;
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -34,37 +34,7 @@ const HONEST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const ANOTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 
-struct Served {
-    cluster: Cluster,
-    rpc: RpcServer,
-}
-
 impl Served {
-    async fn start(change: impl FnOnce(&mut RpcConfig)) -> Self {
-        Self::of(Cluster::start(1).await, change).await
-    }
-
-    async fn of(cluster: Cluster, change: impl FnOnce(&mut RpcConfig)) -> Self {
-        let listen = ([127, 0, 0, 1], 0).into();
-        let metrics = MetricsAt::Address(listen);
-        let mut config = RpcConfig { listen, metrics, ..RpcConfig::default() };
-        change(&mut config);
-        let rpc = RpcServer::start(config, cluster.handle(0), Registry::default()).await.unwrap();
-        Self { cluster, rpc }
-    }
-
-    async fn client(&self) -> RpcClient {
-        RpcClient::connect(&[self.endpoint()]).await.unwrap()
-    }
-
-    fn endpoint(&self) -> Endpoint {
-        self.rpc.address().to_string().parse().unwrap()
-    }
-
-    fn transfer(&self, nonce: u64, amount: u64) -> String {
-        hex::encode(transfer(&self.cluster, nonce, common::key(900).public_key(), amount))
-    }
-
     async fn connect(&self, from: Ipv4Addr) -> TcpStream {
         connect(self.rpc.address(), from).await
     }
@@ -74,7 +44,7 @@ impl Served {
         ask(self.rpc.address(), from, request).await
     }
 
-    async fn post(&self, from: Ipv4Addr, call: &Value) -> Value {
+    async fn call(&self, from: Ipv4Addr, call: &Value) -> Value {
         let answer = self.ask(from, &post(&call.to_string(), "connection: close\r\n")).await;
         let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
         serde_json::from_str(body).unwrap_or_else(|error| panic!("no JSON, {error}: {answer:?}"))
@@ -108,11 +78,6 @@ impl Served {
         }
         assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
         stream
-    }
-
-    async fn stop(self) {
-        self.rpc.stop().await;
-        self.cluster.stop().await;
     }
 }
 
@@ -276,7 +241,7 @@ async fn silent_sockets_shut_nobody_out_and_are_closed() {
         let beside = ask(served.rpc.metrics_address().unwrap(), HONEST, &get(path, "")).await;
         assert!(beside.starts_with("HTTP/1.1 200"), "{path}: {beside}");
     }
-    assert!(served.post(HONEST, &call("chain", &json!([]))).await["result"]["id"].is_string());
+    assert!(served.call(HONEST, &call("chain", &json!([]))).await["result"]["id"].is_string());
     assert!(served.metric("rpc_connections_evicted_total").await > 0);
     for stream in silent {
         rest(stream).await;
@@ -368,15 +333,15 @@ async fn no_web_page_and_no_foreign_name_reaches_the_node() {
 async fn a_host_that_calls_too_often_is_told_so_and_no_other() {
     let served = Served::start(|config| config.max_calls_per_second = std::num::NonZeroU32::new(5)).await;
     let batch = Value::from(vec![call("chain", &json!([])); 50]);
-    let answers = served.post(ATTACKER, &batch).await;
+    let answers = served.call(ATTACKER, &batch).await;
     let busy = |answers: &Value| {
         answers.as_array().unwrap().iter().filter(|answer| answer["error"]["code"] == -32_014).count()
     };
     assert!(busy(&answers) > 0, "{answers}");
     assert!(answers[0]["result"]["id"].is_string(), "{answers}");
-    assert!(served.post(HONEST, &call("chain", &json!([]))).await["result"]["id"].is_string());
+    assert!(served.call(HONEST, &call("chain", &json!([]))).await["result"]["id"].is_string());
     // A new connection makes it no other host.
-    let again = served.post(ATTACKER, &batch).await;
+    let again = served.call(ATTACKER, &batch).await;
     assert!(busy(&again) > 0, "{again}");
     served.stop().await;
 }
@@ -404,7 +369,7 @@ async fn a_call_that_ended_leaves_its_place_to_wait_and_full_says_accepted() {
         }
     };
     assert_eq!(tokio::time::timeout(PATIENCE, full).await.expect("no place is left"), gapped);
-    let raw = served.post(HONEST, &call("submitAndWait", &json!([served.transfer(5, 1), 60_000]))).await;
+    let raw = served.call(HONEST, &call("submitAndWait", &json!([served.transfer(5, 1), 60_000]))).await;
     assert_eq!(
         (&raw["error"]["code"], &raw["error"]["data"]["error"]),
         (&json!(-32_014), &json!("busy")),
@@ -412,7 +377,7 @@ async fn a_call_that_ended_leaves_its_place_to_wait_and_full_says_accepted() {
     );
     assert_eq!(raw["error"]["data"]["transaction"], json!(gapped), "{raw}");
     assert!(raw["error"]["message"].as_str().unwrap().contains("was accepted"), "{raw}");
-    let elsewhere = served.post(ATTACKER, &call("wait", &json!([gapped, 10]))).await;
+    let elsewhere = served.call(ATTACKER, &call("wait", &json!([gapped, 10]))).await;
     assert_eq!(elsewhere["error"]["code"], -32_013, "another host has places of its own: {elsewhere}");
 
     // Whoever sends by this project's means learns that it is final, although no place was left.

@@ -6,8 +6,8 @@ use std::time::Instant;
 use libp2p::PeerId;
 use libp2p::swarm::ConnectionId;
 
+use crate::host::Host;
 use crate::network::config::NetworkLimits;
-use crate::network::host::Host;
 
 /// Why a connection is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

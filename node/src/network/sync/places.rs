@@ -10,9 +10,9 @@ use std::sync::Arc;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::host::Host;
 use crate::network::authority_links::AuthorityLinks;
 use crate::network::config::NetworkLimits;
-use crate::network::host::Host;
 use crate::network::identity::key_of_peer;
 use crate::network::metrics::NetworkMetrics;
 

@@ -9,9 +9,9 @@ use libp2p::PeerId;
 use libp2p::swarm::ConnectionId;
 
 use super::support::key;
+use crate::host::Host;
 use crate::network::door::places::{Bans, Places, Refused};
 use crate::network::gossip_health::{Change, GossipHealth};
-use crate::network::host::Host;
 use crate::network::limits::{Admit, PeerRates, Rates};
 use crate::network::{Multiaddr, NetworkLimits, RateLimit, peer_of_key};
 

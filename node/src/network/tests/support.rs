@@ -7,7 +7,7 @@ use std::time::Duration;
 use evchain_protocol::crypto::{ChainId, Hash, KeyPair, PublicKey};
 use futures::StreamExt;
 use libp2p::core::upgrade::Version;
-use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
+use libp2p::swarm::{self, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, SwarmBuilder, noise, ping, tcp, yamux};
 use libp2p_stream::OpenStreamError;
 use prometheus_client::encoding::text::encode;
@@ -200,34 +200,23 @@ impl Stranger {
     }
 
     async fn dial(seed: u8, node: &Node, address: Multiaddr) -> Self {
-        let keys = libp2p::identity::Keypair::ed25519_from_bytes(keys(seed).secret().to_vec().as_mut_slice())
-            .unwrap();
-        let mut swarm = SwarmBuilder::with_existing_identity(keys)
-            .with_tokio()
-            .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
-            .unwrap()
-            .with_behaviour(|_| StrangerBehaviour {
-                ping: ping::Behaviour::default(),
-                streams: libp2p_stream::Behaviour::new(),
-            })
-            .unwrap()
-            .build();
-        let control = swarm.behaviour().streams.new_control();
-        swarm.dial(address).unwrap();
-        soon("the stranger's connection", async {
-            while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {}
-        })
-        .await;
-        let task = tokio::spawn(async move {
-            loop {
-                swarm.select_next_some().await;
-            }
-        });
-        Self { control, target: peer_of_key(&node.key).unwrap(), task }
+        Self::dial_with(seed, node, address, |config| config).await
     }
 
     /// Connects at this address, and then opens streams without waiting for the node's word on them.
     pub(super) async fn connect_lazily(seed: u8, node: &Node, address: &Multiaddr) -> Self {
+        Self::dial_with(seed, node, address.clone(), |config| {
+            config.with_substream_upgrade_protocol_override(Version::V1Lazy)
+        })
+        .await
+    }
+
+    async fn dial_with(
+        seed: u8,
+        node: &Node,
+        address: Multiaddr,
+        configure: impl FnOnce(swarm::Config) -> swarm::Config,
+    ) -> Self {
         let keys = libp2p::identity::Keypair::ed25519_from_bytes(keys(seed).secret().to_vec().as_mut_slice())
             .unwrap();
         let mut swarm = SwarmBuilder::with_existing_identity(keys)
@@ -239,10 +228,10 @@ impl Stranger {
                 streams: libp2p_stream::Behaviour::new(),
             })
             .unwrap()
-            .with_swarm_config(|config| config.with_substream_upgrade_protocol_override(Version::V1Lazy))
+            .with_swarm_config(configure)
             .build();
         let control = swarm.behaviour().streams.new_control();
-        swarm.dial(address.clone()).unwrap();
+        swarm.dial(address).unwrap();
         soon("the stranger's connection", async {
             while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {}
         })

@@ -1,7 +1,7 @@
 //! Who is connected, from where, and what each may hold.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,22 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::budget::{Account, Budget, Shares};
 use super::rpc_server::RpcConfig;
+use crate::host::Host;
 
 /// A thousandth of a call, in which the rate of calls is reckoned.
 const MILLI: u64 = 1_000;
-
-/// What stands for a client: an IPv4 address, or the network of 64 bits that one customer gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct HostKey(IpAddr);
-
-impl HostKey {
-    fn of(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V4(address) => address.into(),
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        })
-    }
-}
 
 /// All clients, and the limits that hold for them together.
 #[derive(Debug)]
@@ -66,13 +54,13 @@ struct Limits {
 
 #[derive(Debug, Default)]
 struct Book {
-    hosts: BTreeMap<HostKey, Host>,
+    hosts: BTreeMap<Host, Holdings>,
     connections: usize,
     next: u64,
 }
 
 #[derive(Debug)]
-struct Host {
+struct Holdings {
     shares: Shares,
     waits: Arc<Semaphore>,
     /// Thousandths of calls that it may make now, and since when that has held.
@@ -100,7 +88,7 @@ impl Seat {
     }
 }
 
-impl Host {
+impl Holdings {
     fn new(limits: &Limits, now: Instant) -> Self {
         Self {
             shares: Shares::new(limits.bytes_per_host),
@@ -164,7 +152,7 @@ impl Hosts {
     /// Silent sockets give way to newcomers, and where there is no room at all the host with the most
     /// connections gives way to hosts with fewer.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Caller> {
-        let key = HostKey::of(address);
+        let key = Host::of_ip(address);
         let mut book = self.book();
         book.forget_absent(&self.limits);
         let now = Instant::now();
@@ -183,7 +171,7 @@ impl Hosts {
         let id = book.next;
         book.next += 1;
         book.connections += 1;
-        let host = book.hosts.entry(key).or_insert_with(|| Host::new(&self.limits, now));
+        let host = book.hosts.entry(key).or_insert_with(|| Holdings::new(&self.limits, now));
         let seat = Arc::new(Seat::default());
         host.seats.insert(id, Arc::clone(&seat));
         let account = Account {
@@ -196,7 +184,7 @@ impl Hosts {
         Some(Caller { hosts: Arc::clone(self), key, id, seat, account, waits })
     }
 
-    fn evict(&self, book: &mut Book, from: HostKey, at_most: u8) -> Option<()> {
+    fn evict(&self, book: &mut Book, from: Host, at_most: u8) -> Option<()> {
         let cheapest = book.hosts.get(&from).and_then(|host| host.cheapest(at_most));
         let Some((id, seat)) = cheapest else {
             self.counts.refused.fetch_add(1, Ordering::Relaxed);
@@ -215,7 +203,7 @@ impl Hosts {
 }
 
 impl Book {
-    fn leave(&mut self, key: HostKey, id: u64) {
+    fn leave(&mut self, key: Host, id: u64) {
         // One that gave way is gone already when it ends.
         if let Some(host) = self.hosts.get_mut(&key)
             && host.seats.remove(&id).is_some()
@@ -227,7 +215,7 @@ impl Book {
     /// Forgets hosts that have left, once nothing has to be remembered of their rate.
     fn forget_absent(&mut self, limits: &Limits) {
         let second = std::time::Duration::from_secs(2);
-        let is_wanted = |host: &Host| {
+        let is_wanted = |host: &Holdings| {
             !host.seats.is_empty() || (limits.calls_per_second.is_some() && host.rate.1.elapsed() < second)
         };
         if self.hosts.len() > self.connections {
@@ -240,7 +228,7 @@ impl Book {
 #[derive(Debug)]
 pub(super) struct Caller {
     hosts: Arc<Hosts>,
-    key: HostKey,
+    key: Host,
     id: u64,
     seat: Arc<Seat>,
     account: Account,

@@ -52,7 +52,9 @@ impl Collector for NodeCollector {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
-        Ok(())
+        let refused = ConstCounter::new(mempool.refused);
+        let help = "Transactions that the mempool refused";
+        refused.encode(encoder.encode_descriptor("mempool_refused", help, None, refused.metric_type())?)
     }
 }
 

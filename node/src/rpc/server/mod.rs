@@ -3,6 +3,7 @@
 mod access;
 mod budget;
 mod calls;
+pub mod fuzzing;
 mod health;
 mod hosts;
 mod http;

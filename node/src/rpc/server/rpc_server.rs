@@ -287,7 +287,7 @@ impl Drop for RpcServer {
 }
 
 /// The table of all methods.
-fn methods(node: NodeHandle) -> Result<RpcModule, ServeError> {
+pub(super) fn methods(node: NodeHandle) -> Result<RpcModule, ServeError> {
     let queries = Queries::new(node.chain.reader().clone());
     let mut methods = Methods { node, queries: queries.clone() }.into_rpc();
     methods

@@ -9,13 +9,13 @@ use libp2p::multiaddr::Protocol;
 /// Who shares one host's limits: an IPv4 address, or the /64 of an IPv6 address, all of whose addresses one
 /// customer of a provider has for nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Host {
+pub(crate) enum Host {
     V4(Ipv4Addr),
     V6([u16; 4]),
 }
 
 impl Host {
-    pub(super) fn of_ip(ip: IpAddr) -> Self {
+    pub(crate) fn of_ip(ip: IpAddr) -> Self {
         match ip.to_canonical() {
             IpAddr::V4(ip) => Self::V4(ip),
             IpAddr::V6(ip) => {
@@ -26,7 +26,7 @@ impl Host {
     }
 
     /// The host in an address's first part; none where that is no IP address.
-    pub(super) fn of(address: &Multiaddr) -> Option<Self> {
+    pub(crate) fn of(address: &Multiaddr) -> Option<Self> {
         match address.iter().next() {
             Some(Protocol::Ip4(ip)) => Some(Self::of_ip(IpAddr::V4(ip))),
             Some(Protocol::Ip6(ip)) => Some(Self::of_ip(IpAddr::V6(ip))),
