@@ -84,7 +84,7 @@ fn show(cluster: &Cluster, json: bool) -> anyhow::Result<()> {
         println!("{}", serde_json::to_string(&listing)?);
         return Ok(());
     }
-    let mut table = Table::new(["validator", "pid", "RPC and explorer", "p2p address", "log"]).left(5);
+    let mut table = Table::new(["validator", "pid", "RPC", "p2p address", "log"]).left(5);
     for validator in cluster.validators() {
         table.row([
             validator.number.to_string(),

@@ -11,6 +11,9 @@ use tokio::time::{Instant, Sleep};
 
 /// A side that has to be waited for must take so many bytes ...
 const LEAST_BYTES: usize = 256 * 1024;
+/// What is read of one side before others have their turn. WebSocket frames without content cost nothing to send and
+/// each is looked at, so that who sends nothing else would keep a thread for as long as there is more.
+const TURN_BYTES: usize = 64 * 1024;
 
 /// A socket whose writes fail once the other side has read too little for too long.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub(super) struct Wire {
     /// ... in this time, or it does not read.
     patience: Duration,
     waiting: Option<Waiting>,
+    /// What is left of this side's turn.
+    turn: usize,
 }
 
 /// Since when the other side has been waited for.
@@ -30,7 +35,7 @@ struct Waiting {
 
 impl Wire {
     pub(super) const fn new(stream: TcpStream, patience: Duration) -> Self {
-        Self { stream, patience, waiting: None }
+        Self { stream, patience, waiting: None, turn: TURN_BYTES }
     }
 
     /// Notes how a write went.
@@ -82,7 +87,16 @@ impl AsyncRead for Wire {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        if self.turn == 0 {
+            self.turn = TURN_BYTES;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let count = buffer.filled().len() - before;
+        self.turn = if read.is_pending() { TURN_BYTES } else { self.turn.saturating_sub(count) };
+        read
     }
 }
 
@@ -122,7 +136,13 @@ impl AsyncWrite for Wire {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: a side that does not read is given up, and one that reads is not. Method: a real socket.
+    //! Goal: a side that does not read is given up, and one that reads is not; none keeps a thread by what it sends.
+    //! Method: a real socket.
+
+    use std::future::poll_fn;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
@@ -153,5 +173,36 @@ mod tests {
         wire.write_all(&vec![0; 32 << 20]).await.unwrap();
         drop(wire);
         assert_eq!(reader.await.unwrap().unwrap(), 32 << 20);
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_sends_without_end_lets_others_have_a_turn() {
+        let (mut wire, mut other) = pair().await;
+        other.write_all(&vec![0; 2 * TURN_BYTES]).await.unwrap();
+        let mut piece = [0; 1_024];
+        wire.read_exact(&mut piece).await.unwrap();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut context = Context::from_waker(&waker);
+        let mut taken = piece.len();
+        while let Poll::Ready(read) =
+            Pin::new(&mut wire).poll_read(&mut context, &mut ReadBuf::new(&mut piece))
+        {
+            read.unwrap();
+            taken += piece.len();
+            assert!(taken <= TURN_BYTES, "it goes on without a pause");
+        }
+        assert_eq!((taken, woken.0.load(Ordering::Relaxed)), (TURN_BYTES, 1), "it is asked again");
+        let more = poll_fn(|context| Pin::new(&mut wire).poll_read(context, &mut ReadBuf::new(&mut piece)));
+        more.await.unwrap();
     }
 }
