@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep};
 const LEAST_BYTES: usize = 256 * 1024;
 /// What is read of one side before others have their turn. WebSocket frames without content cost nothing to send and
 /// each is looked at, so that who sends nothing else would keep a thread for as long as there is more.
-const TURN_BYTES: usize = 64 * 1024;
+const TURN_BYTES: usize = 16 * 1024;
 
 /// A socket whose writes fail once the other side has read too little for too long.
 #[derive(Debug)]
