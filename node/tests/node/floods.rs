@@ -3,6 +3,7 @@
 //! transactions take is counted in blocks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use evchain_node::mempool::{Accepted, Outcome, PoolError, SubmitError};
 use evchain_node::node::NodeHandle;
@@ -16,6 +17,8 @@ use evchain_protocol::transaction::{Action, RejectReason, SignedTransaction};
 
 use crate::common::{Cluster, key, rich, signed};
 
+/// How long a test waits for what must happen.
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The attacks made more than a thousand empty blocks in a row. This many pass while messages travel.
 const FEW_BLOCKS: u64 = 50;
 
@@ -160,7 +163,7 @@ async fn what_fails_on_the_final_state_leaves_at_once_with_its_successors() {
     // Asked before the first one comes, and with it their turn.
     assert!(futures::poll!(ends.as_mut()).is_pending(), "they wait");
     let first = submit(&cluster, 0, &account, 0, pay(&rich(), 1)).await.expect("accepted");
-    let (second, third) = ends.await;
+    let (second, third) = tokio::time::timeout(PATIENCE, ends).await.expect("they leave");
     let first = node.mempool.outcome(first).await;
     assert!(matches!(first, Outcome::Final(_)), "{first:?}");
     assert!(matches!(second, Outcome::Dropped(RejectReason::Commitment(_))), "{second:?}");
@@ -188,5 +191,21 @@ async fn money_that_moves_on_takes_along_what_it_covered() {
     }
     assert_goes_on(&cluster, 1).await;
     cluster.wait_until_all(|node| node.mempool.status().ready == 0).await;
+
+    // The money goes by way of a node that knows of nothing else: what waits for it elsewhere leaves at once.
+    let other = key(902);
+    fund(&cluster, 6, std::slice::from_ref(&other), 1_000).await;
+    let mut last = Hash::ZERO;
+    for nonce in 1..64 {
+        last = submit(&cluster, 0, &other, nonce, pay(&rich(), 1)).await.expect("covered so far");
+    }
+    let node = cluster.handle(0);
+    let mut finals = node.chain.reader().subscribe();
+    let moved = submit(&cluster, 1, &other, 0, pay(&rich(), 990)).await.expect("accepted");
+    let heard = async {
+        while !finals.recv().await.expect("it runs").transactions.iter().any(|found| found.id == moved) {}
+    };
+    tokio::time::timeout(PATIENCE, heard).await.expect("it is final");
+    assert_eq!(node.mempool.standing(last).await, Outcome::Forgotten, "{:?}", node.mempool.status());
     cluster.stop().await;
 }

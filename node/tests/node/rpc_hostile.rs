@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use evchain_node::mempool::Outcome;
 use evchain_node::rpc::{
-    CallError, NodeApiClient, RpcConfig, RpcError, RpcServer, ServeError, TransactionKey,
+    CallError, Followed, NodeApiClient, RpcConfig, RpcError, RpcServer, ServeError, TransactionKey,
 };
 use evchain_node::wallet::Sender;
 use evchain_protocol::codec::List;
 use evchain_protocol::crypto::PublicKey;
 use evchain_protocol::genesis::GenesisAccount;
-use evchain_protocol::primitives::Amount;
+use evchain_protocol::primitives::{Amount, Height, Span};
 use evchain_protocol::state::account::Roles;
 use evchain_protocol::transaction::Action;
 use evchain_protocol::transaction::transfer::Transfer;
@@ -69,16 +69,28 @@ impl Served {
 
     /// A WebSocket after its handshake.
     async fn websocket(&self, from: Ipv4Addr) -> TcpStream {
-        let mut stream = self.connect(from).await;
-        let upgrade = "GET / HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        stream.write_all(upgrade.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\n") {
-            answer.push(stream.read_u8().await.unwrap());
-        }
-        assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
-        stream
+        upgraded(self.connect(from).await).await
     }
+
+    /// One of whose answers the system takes little, where they are not read.
+    async fn deaf_websocket(&self) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(8 * 1024).unwrap();
+        socket.bind((ATTACKER, 0).into()).unwrap();
+        upgraded(socket.connect(self.rpc.address()).await.unwrap()).await
+    }
+}
+
+/// The same of a socket.
+async fn upgraded(mut stream: TcpStream) -> TcpStream {
+    let upgrade = "GET / HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(upgrade.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(stream.read_u8().await.unwrap());
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+    stream
 }
 
 async fn connect(to: SocketAddr, from: Ipv4Addr) -> TcpStream {
@@ -208,18 +220,107 @@ async fn clients_that_send_and_never_read_hold_bounded_bytes_and_are_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subscriber_that_never_reads_keeps_no_other_waiting() {
-    let served = Served::start(|config| config.patience_ms = 2_000).await;
+async fn a_websocket_that_does_not_read_is_not_read_from() {
+    let served = Served::start(|_| ()).await;
+    let mut deaf = served.deaf_websocket().await;
+    // Each is answered by a short text that counts for nobody: its place alone bounds how many there are.
+    let rubbish = frame(&"?".repeat(900)).repeat(64);
+    let mut sent = 0;
+    loop {
+        match tokio::time::timeout(Duration::from_secs(3), deaf.write(&rubbish[sent % rubbish.len()..])).await
+        {
+            Err(_) => break,
+            Ok(Ok(count)) if count > 0 && sent < 256_000_000 => sent += count,
+            Ok(other) => panic!("it was read from all the time: {sent} bytes, and then {other:?}"),
+        }
+    }
+    println!("{} MB were taken", sent / 1_000_000);
+    drop(deaf);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_nobody_reads_count_until_they_have_left() {
+    const CALLS: u64 = 12;
+    let served = Served::of(with_long_answers().await, |_| ()).await;
+    let genesis = call("genesis", &json!([])).to_string();
+    let answer = served.ask(HONEST, &post(&genesis, "connection: close\r\n")).await.len() as u64;
     let mut deaf = served.websocket(ATTACKER).await;
+    for _ in 0..CALLS {
+        deaf.write_all(&frame(&genesis)).await.unwrap();
+    }
+    // Room is made for each answer, and given back where it is shorter, until all are made.
+    let (mut held, mut same) = (0, 0);
+    while same < 20 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let now = served.metric("rpc_bytes").await;
+        same = if now == held { same + 1 } else { 0 };
+        held = now;
+    }
+    // The system takes some MB.
+    assert!(answer > 1_000_000, "{answer}");
+    assert!(held + 8_000_000 >= CALLS * answer, "{held} of {CALLS} times {answer} bytes count");
+    drop(deaf);
+    served.until_metric("rpc_bytes", |bytes| bytes < 100_000).await;
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_that_never_reads_keeps_no_other_waiting() {
+    // Slow and full blocks, whose notices are long.
+    let cluster = Cluster::start_with(1, |params| params.min_block_interval = Span::new(200)).await;
+    let served = Served::of(cluster, |config| {
+        (config.patience_ms, config.max_queued_messages) = (12_000, 32);
+    })
+    .await;
+    let client = served.client().await;
+    let mut blocks = client.follow_blocks().await.unwrap();
+    tokio::time::timeout(PATIENCE, blocks.next()).await.expect("a block");
+    let mut deaf = served.deaf_websocket().await;
     for _ in 0..16 {
         deaf.write_all(&frame(&call("subscribeBlocks", &json!([])).to_string())).await.unwrap();
     }
-    let mut blocks = served.client().await.follow_blocks().await.unwrap();
-    for _ in 0..5 {
-        tokio::time::timeout(PATIENCE, blocks.next()).await.expect("a block");
-    }
+    // More than the system takes, until no more of it waits than did a block before.
+    let stuck = async {
+        let mut held = 0;
+        for nonce in 0.. {
+            let transfer = served.transfer(nonce, 1);
+            if nonce % 60 < 59 {
+                client.submit(transfer).await.unwrap();
+                continue;
+            }
+            client.submit_and_wait(transfer, 60_000).await.unwrap();
+            let before = std::mem::replace(&mut held, served.metric("rpc_bytes").await);
+            if held > 100_000 && held == before {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, stuck).await.expect("what is not read waits, and counts");
+    // All others hear of each block as it comes.
+    let tip = || served.cluster.handle(0).chain.reader().tip().height;
+    let until = tip().saturating_add(Height::new(5));
+    let hears = async {
+        loop {
+            if let Followed::Item(block) = blocks.next().await
+                && block.header.height >= until
+            {
+                return;
+            }
+        }
+    };
+    let connections = served.metric("rpc_connections").await;
+    tokio::time::timeout(PATIENCE, hears).await.expect("nobody waits for the deaf one");
+    assert_eq!(served.metric("rpc_connections").await, connections, "nobody had to wait for its end");
     assert!(served.metric("rpc_bytes").await < 16_000_000);
-    drop((deaf, blocks));
+    // It is given up, though it stays, and goes on to speak.
+    let closed = async {
+        while deaf.write_all(&frame("?")).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), closed).await.expect("it is closed");
+    drop((deaf, blocks, client));
     served.until_metric("rpc_connections", |connections| connections == 0).await;
     served.stop().await;
 }
@@ -270,6 +371,9 @@ async fn one_host_has_its_share_of_the_places_and_the_fullest_gives_way() {
     let whole = post(&call("chain", &json!([])).to_string(), "");
     let mut held = Vec::new();
     for from in [ATTACKER; 6].into_iter().chain([ANOTHER; 2]) {
+        if from == ANOTHER && held.len() == 6 {
+            assert_eq!(served.ask(ATTACKER, &get("/health", "")).await, "", "the rest is not for it");
+        }
         let mut stream = served.connect(from).await;
         stream.write_all(whole.as_bytes()).await.unwrap();
         let mut answer = [0; 12];
@@ -278,7 +382,7 @@ async fn one_host_has_its_share_of_the_places_and_the_fullest_gives_way() {
         held.push(stream);
     }
     assert_eq!(served.ask(ATTACKER, &get("/health", "")).await, "", "its places are taken");
-    assert_eq!(served.metric("rpc_connections_refused_total").await, 1);
+    assert_eq!(served.metric("rpc_connections_refused_total").await, 2);
     assert!(served.ask(HONEST, &get("/health", "")).await.starts_with("HTTP/1.1 200"));
     assert_eq!(served.metric("rpc_connections_evicted_total").await, 1);
     drop(held);
@@ -342,7 +446,7 @@ async fn a_host_that_calls_too_often_is_told_so_and_no_other() {
     assert!(served.call(HONEST, &call("chain", &json!([]))).await["result"]["id"].is_string());
     // A new connection makes it no other host.
     let again = served.call(ATTACKER, &batch).await;
-    assert!(busy(&again) > 0, "{again}");
+    assert!(busy(&again) > busy(&answers), "{again}");
     served.stop().await;
 }
 
@@ -353,12 +457,6 @@ async fn a_call_that_ended_leaves_its_place_to_wait_and_full_says_accepted() {
     // A gap before it keeps it from any block.
     let gapped = client.submit(served.transfer(5, 1)).await.unwrap();
     let mut waiting = Vec::new();
-    for _ in 0..4 {
-        let mut stream = served.connect(HONEST).await;
-        let wait = post(&call("wait", &json!([gapped, 60_000])).to_string(), "");
-        stream.write_all(wait.as_bytes()).await.unwrap();
-        waiting.push(stream);
-    }
     let full = async {
         loop {
             match client.wait(gapped, 1).await.map_err(RpcError::from) {
@@ -366,6 +464,11 @@ async fn a_call_that_ended_leaves_its_place_to_wait_and_full_says_accepted() {
                 Err(RpcError::Call(CallError::TimedOut { .. })) => {}
                 other => panic!("{other:?}"),
             }
+            // One that comes while this call has the last place has none.
+            let mut stream = served.connect(HONEST).await;
+            let wait = post(&call("wait", &json!([gapped, 60_000])).to_string(), "");
+            stream.write_all(wait.as_bytes()).await.unwrap();
+            waiting.push(stream);
         }
     };
     assert_eq!(tokio::time::timeout(PATIENCE, full).await.expect("no place is left"), gapped);
@@ -397,7 +500,8 @@ async fn a_call_that_ended_leaves_its_place_to_wait_and_full_says_accepted() {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, free).await.expect("the places are free again");
+    // Long before the calls would have ended by themselves.
+    tokio::time::timeout(PATIENCE / 3, free).await.expect("the places are free again");
     drop((client, sender));
     served.stop().await;
 }
@@ -407,13 +511,14 @@ async fn callers_that_left_do_not_keep_others_from_hearing_the_outcome() {
     let cluster = Cluster::start(1).await;
     let mempool = cluster.handle(0).mempool;
     let gapped = mempool.submit(&transfer(&cluster, 5, common::key(900).public_key(), 1)).await.unwrap();
-    for _ in 0..100_000 {
-        // Asks, and leaves at once.
-        tokio::select! {
-            biased;
-            outcome = mempool.outcome(gapped) => assert_eq!(outcome, Outcome::Waiting),
-            () = tokio::task::yield_now() => {}
+    for _ in 0..100 {
+        // A thousand ask, are heard, and leave.
+        let mut asking: Vec<_> = (0..1_000).map(|_| Box::pin(mempool.outcome(gapped))).collect();
+        for asks in &mut asking {
+            // All of them, though tokio would have this task pause.
+            assert!(futures::poll!(tokio::task::unconstrained(asks)).is_pending());
         }
+        assert_eq!(mempool.standing(gapped).await, Outcome::Waiting);
     }
     let id = mempool.submit(&transfer(&cluster, 0, common::key(900).public_key(), 1)).await.unwrap();
     let outcome = tokio::time::timeout(PATIENCE, mempool.outcome(id)).await.expect("an outcome");

@@ -112,22 +112,27 @@ fn k3_a_chain_goes_on_with_every_legal_parameter() {
 
 #[test]
 fn k3_the_fullest_block_has_a_body_that_every_node_accepts() {
-    let largest = Params {
-        max_block_bytes: MAX_BLOCK_BYTES,
-        max_block_transactions: MAX_BLOCK_TRANSACTIONS,
-        ..params()
-    };
-    let chain = Chain::with(Params { fee_flat: Amount::ZERO, ..largest });
     let mut station = a_station();
     station.contact = Text::new("c".repeat(128)).unwrap();
-    let record = |nonce| {
-        let action = Action::RecordStation(RecordStation { station: station.clone() });
-        chain.sign_with(&bob(), Nonce::new(nonce), action).unwrap()
-    };
-    let length = record(0).encoded_len();
-    let needed = (MAX_BLOCK_BYTES as usize / length).min(MAX_BLOCK_TRANSACTIONS as usize);
-    let transactions = fits(&chain, (0..=needed as u64).map(record).collect());
-    assert_eq!(transactions.len(), needed, "the block is full");
+    // Full by the number of its transactions, then by their bytes.
+    for max_block_bytes in [MAX_BLOCK_BYTES, MAX_BLOCK_BYTES / 2] {
+        let max_block_transactions = MAX_BLOCK_TRANSACTIONS;
+        let chain = Chain::with(Params {
+            fee_flat: Amount::ZERO,
+            max_block_bytes,
+            max_block_transactions,
+            ..params()
+        });
+        let record = |nonce| {
+            let action = Action::RecordStation(RecordStation { station: station.clone() });
+            chain.sign_with(&bob(), Nonce::new(nonce), action).unwrap()
+        };
+        let by_bytes = max_block_bytes as usize / record(0).encoded_len();
+        assert_eq!(by_bytes < MAX_BLOCK_TRANSACTIONS as usize, max_block_bytes < MAX_BLOCK_BYTES);
+        let needed = by_bytes.min(MAX_BLOCK_TRANSACTIONS as usize);
+        let transactions = fits(&chain, (0..=needed as u64).map(record).collect());
+        assert_eq!(transactions.len(), needed, "the block is full");
+    }
 }
 
 #[test]

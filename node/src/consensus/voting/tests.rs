@@ -265,6 +265,17 @@ fn a_crash_at_any_moment_of_a_start_locks_nobody_out() {
         log.append(&[vote(0, next)], Durability::Synced).unwrap();
     }
     assert!(files.may_vote(0));
+
+    // Killed between the notes: the one in the database is there, as a record ahead of it shows an older copy.
+    let recorded = files.votes().starts;
+    fs::remove_file(files.key_file()).unwrap();
+    let RecoveredLog { mut log, records } = files.log();
+    let start = VotingRight::at_start(&files.key_file(), key(), standing(0), &mut log, &records, false);
+    assert!(start.is_err(), "the record cannot be written without its key");
+    assert_eq!(log.starts_of(key()).unwrap(), Some(recorded + 1));
+    drop(log);
+    fs::write(files.key_file(), "the test holds the key").unwrap();
+    assert!(files.may_vote(0));
 }
 
 #[test]

@@ -3,17 +3,21 @@
 //! Method: connections by number, hosts by address, instants that are made up.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
-use libp2p::swarm::ConnectionId;
+use libp2p::core::ConnectedPoint;
+use libp2p::swarm::behaviour::ConnectionEstablished;
+use libp2p::swarm::{CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, ToSwarm};
 
 use super::support::key;
 use crate::host::Host;
+use crate::network::door::Door;
 use crate::network::door::places::{Bans, Places, Refused};
 use crate::network::gossip_health::{Change, GossipHealth};
 use crate::network::limits::{Admit, PeerRates, Rates};
-use crate::network::{Multiaddr, NetworkLimits, RateLimit, peer_of_key};
+use crate::network::{Admission, Members, Multiaddr, NetworkLimits, NetworkMetrics, RateLimit, peer_of_key};
 
 fn peer(seed: u8) -> PeerId {
     peer_of_key(&key(seed)).unwrap()
@@ -151,6 +155,47 @@ fn the_crowded_host_gives_way_until_none_is_crowded_and_bad_scores_do_always() {
     assert_eq!(room.enter(43, "10.0.0.8"), Ok(Some(peer(10))));
 }
 
+/// As the swarm does it, up to where the connection stands.
+fn come_in(door: &mut Door, seed: u8, ip: &str) -> Result<(), ConnectionDenied> {
+    let local: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+    let remote: Multiaddr = format!("/ip4/{ip}/tcp/1").parse().unwrap();
+    door.handle_pending_inbound_connection(id(seed.into()), &local, &remote)?;
+    door.handle_established_inbound_connection(id(seed.into()), peer(seed), &local, &remote)?;
+    let endpoint = ConnectedPoint::Listener { local_addr: local, send_back_addr: remote };
+    door.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+        peer_id: peer(seed),
+        connection_id: id(seed.into()),
+        endpoint: &endpoint,
+        failed_addresses: &[],
+        other_established: 0,
+    }));
+    Ok(())
+}
+
+#[test]
+fn two_newcomers_do_not_make_one_connection_go_twice() {
+    let mut door =
+        Door::new(Admission::Open, Members::default(), BTreeSet::new(), &limits(), NetworkMetrics::default());
+    for seed in 10..14 {
+        come_in(&mut door, seed, "10.0.0.2").unwrap();
+    }
+    for seed in 20..22 {
+        come_in(&mut door, seed, "10.0.0.3").unwrap();
+    }
+    // The swarm has closed nothing yet when the second one comes.
+    for seed in 30..32 {
+        come_in(&mut door, seed, "10.0.0.4").unwrap();
+    }
+    let mut gone = BTreeSet::new();
+    while let Poll::Ready(event) = door.poll(&mut Context::from_waker(Waker::noop())) {
+        let ToSwarm::CloseConnection { connection: CloseConnection::One(connection), .. } = event else {
+            panic!("not the end of one connection: {event:?}");
+        };
+        gone.insert(connection);
+    }
+    assert_eq!(gone, BTreeSet::from([id(12), id(13)]));
+}
+
 #[test]
 fn bans_end_and_are_bounded() {
     let start = Instant::now();
@@ -181,7 +226,10 @@ fn no_number_of_names_refills_a_bucket() {
     assert_ne!(rates.admit(&4_999, later), Admit::Disconnect, "nobody is blamed for others");
     // Once the buckets are full again, there is room for others.
     let much_later = start + Duration::from_mins(1);
-    assert_eq!((0..3).map(|_| rates.admit(&9_999, much_later)).collect::<Vec<_>>(), [Admit::Yes; 3]);
+    for name in [9_998, 9_999] {
+        let admitted: Vec<_> = (0..3).map(|_| rates.admit(&name, much_later)).collect();
+        assert_eq!(admitted, [Admit::Yes; 3], "{name} has a bucket of its own");
+    }
 }
 
 #[test]

@@ -81,14 +81,23 @@ async fn strangers_hold_what_they_may_and_guests_come_in() {
     }
     assert!(held.len() >= STRANGERS.sessions, "strangers are let in where nobody needs the room");
     // More guests than places that all share, beside all those strangers.
+    let mut guests = Vec::new();
     for seed in 100..104 {
         let (endpoint, opened) = host.visit(seed).await;
         let mut ours = opened.unwrap_or_else(|error| panic!("guest {seed}: {error}"));
         let mut theirs = host.meets(seed).await;
         ours.send(b"open").await.unwrap();
         assert_eq!(theirs.receive(LONG).await, Ok(b"open".to_vec()));
-        held.push(theirs);
-        visitors.push((endpoint, Some(ours)));
+        guests.push((endpoint, ours, theirs));
+    }
+    // Strangers who come later make none of them go, though theirs are the oldest connections of the host.
+    for seed in 40..50 {
+        let (endpoint, opened) = host.visit(seed).await;
+        visitors.push((endpoint, opened.ok()));
+    }
+    for (_, ours, theirs) in &mut guests {
+        ours.send(b"still there").await.unwrap();
+        assert_eq!(theirs.receive(LONG).await, Ok(b"still there".to_vec()));
     }
     // Who pays now is expected from now on.
     host.expected.send_replace(Arc::new([key(30)].into()));

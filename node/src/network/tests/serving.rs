@@ -76,21 +76,28 @@ async fn unread_answers_hold_a_bounded_number_of_bytes_and_honest_peers_are_serv
     }
     let (answered, serving) = serve(node, ANSWER);
     let mut unread = Vec::new();
-    for stranger in &mut strangers {
+    // Each request is answered, or told that this node is busy.
+    let all_of = async |requests: u64| {
+        let busy = |reason: &str| metrics.value(&format!("network_drops_total{{reason=\"{reason}\"}}"));
+        let wait = async {
+            while busy("sync_peer_limit") + busy("sync_host_limit") + busy("sync_bytes")
+                < requests - answered.load(Ordering::Relaxed) as u64
+            {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        soon("the end of the requests", wait).await;
+        answered.load(Ordering::Relaxed)
+    };
+    // A third answer to one stranger would be above its 2 MiB, though its host could have it.
+    let (first, others) = strangers.split_first_mut().unwrap();
+    unread.extend(ask_without_reading(first, 10).await);
+    assert_eq!(all_of(10).await, 2);
+    // A fifth one to six keys of one host would be above 3 MiB.
+    for stranger in others {
         unread.extend(ask_without_reading(stranger, 10).await);
     }
-    // 60 requests of six keys of one host: each is answered, or told that this node is busy.
-    soon("the end of the requests", async {
-        let busy = |reason: &str| metrics.value(&format!("network_drops_total{{reason=\"{reason}\"}}"));
-        while busy("sync_peer_limit") + busy("sync_host_limit") + busy("sync_bytes")
-            < 60 - answered.load(Ordering::Relaxed) as u64
-        {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
-    // One stranger's three answers would be above its 2 MiB, the hosts' six above 3 MiB.
-    assert_eq!(answered.load(Ordering::Relaxed), 4);
+    assert_eq!(all_of(60).await, 4);
     assert_eq!(metrics.value("network_response_bytes"), 4 * ANSWER as u64);
     assert!(metrics.value("network_response_bytes_peak") <= 3 * LARGEST as u64);
 
@@ -113,6 +120,33 @@ async fn unread_answers_hold_a_bounded_number_of_bytes_and_honest_peers_are_serv
     .await;
     drop(unread);
     serving.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_leave_a_quarter_of_the_places_to_authorities() {
+    let limits = NetworkLimits { max_inbound_requests: 4, ..limits() };
+    let mut node = Node::start_with(1, CHAIN, loopback(), &[], Admission::Open, limits).await;
+    node.handle.set_authorities(vec![node.key, key(90)]).await.unwrap();
+    let mut stranger = Stranger::connect(2, &node).await;
+    let mut asked = ask_without_reading(&mut stranger, 4).await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(
+            node.wait_for("a stranger's request", |event| match event {
+                NetworkEvent::SyncRequest { responder, .. } => Some(responder),
+                _ => None,
+            })
+            .await,
+        );
+    }
+    node.wait_metric("network_drops_total{reason=\"sync_limit\"}", 1).await;
+    let mut authority = Stranger::connect(90, &node).await;
+    asked.extend(ask_without_reading(&mut authority, 1).await);
+    node.wait_for("the authority's request", |event| {
+        matches!(event, NetworkEvent::SyncRequest { from, .. } if from == key(90)).then_some(())
+    })
+    .await;
+    drop((held, asked));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -98,7 +98,11 @@ impl Ledger {
     }
 
     fn pay(&self, nonce: u64) -> Arc<VerifiedTransaction> {
-        let action = Action::Transfer(Transfer { to: authority().public_key(), amount: Amount::new(1) });
+        self.pay_units(nonce, 1)
+    }
+
+    fn pay_units(&self, nonce: u64, units: u64) -> Arc<VerifiedTransaction> {
+        let action = Action::Transfer(Transfer { to: authority().public_key(), amount: Amount::new(units) });
         let transaction = Transaction { sender: payer().public_key(), nonce: Nonce::new(nonce), action };
         Arc::new(transaction.sign(&payer(), self.id).verify(self.id).expect("a valid signature"))
     }
@@ -159,6 +163,27 @@ async fn time_bounds_what_is_tried_and_never_to_nothing() {
         Some(1),
         "the one new is the first tried"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_a_share_comes_first_only_while_half_of_the_time_is_left() {
+    let ledger = Ledger::open();
+    let (shared, other) = (ledger.pay_units(0, 1), ledger.pay_units(0, 2));
+    // Both have one nonce, so that the first tried is the only one in the block.
+    let first_in = async |time| {
+        let (settlements, rest) = (vec![Arc::clone(&shared)], vec![Arc::clone(&other), Arc::clone(&shared)]);
+        let batch = Batch { settlements, rest, ..Batch::default() };
+        let candidates = Candidates::new(Played::new(ledger.id).handle, batch, LIMITS);
+        let mut order = ledger.order(ledger.tip, candidates);
+        order.limits.time = time;
+        ledger.build(order).await.expect("a block").0.header().tx_root
+    };
+    let alone = async |one: &Arc<VerifiedTransaction>| {
+        let order = ledger.order(ledger.tip, ledger.all_of(vec![Arc::clone(one)]));
+        ledger.build(order).await.expect("a block").0.header().tx_root
+    };
+    assert_eq!(first_in(PATIENCE).await, alone(&shared).await);
+    assert_eq!(first_in(Duration::ZERO).await, alone(&other).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
