@@ -240,6 +240,28 @@ async fn a_websocket_that_does_not_read_is_not_read_from() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_refusal_repeats_what_was_long() {
+    let served = Served::start(|_| ()).await;
+    let long = "A".repeat(100 * 1024);
+    let mut known = call("chain", &json!([]));
+    let mut unknown = call("nothing", &json!([]));
+    known["id"] = json!(long);
+    unknown["id"] = json!(long);
+    let parameter = call("account", &json!([long]));
+    let broken = json!({ "id": long });
+    for (sent, code) in [(known, -32_600), (unknown, -32_600), (parameter, -32_602), (broken, -32_600)] {
+        let answer = served.call(ATTACKER, &sent).await;
+        assert_eq!(answer["error"]["code"], code, "{answer}");
+        assert!(answer.to_string().len() < 5_000, "{answer}");
+    }
+    // What may be an id comes back.
+    let mut named = call("chain", &json!([]));
+    named["id"] = json!("A".repeat(256));
+    assert_eq!(served.call(HONEST, &named).await["id"], named["id"]);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn answers_that_nobody_reads_count_until_they_have_left() {
     const CALLS: u64 = 12;
     let served = Served::of(with_long_answers().await, |_| ()).await;

@@ -14,7 +14,7 @@ use jsonrpsee::types::{ErrorObjectOwned, Id, Notification, Params, Request};
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 
-use super::budget::{Account, Charge, SMALL_BYTES};
+use super::budget::{Account, Charge, Full, SMALL_BYTES};
 use super::hosts::Caller;
 use super::subscriptions::Outbox;
 use crate::rpc::error::CallError;
@@ -26,6 +26,13 @@ const WORKERS: usize = 32;
 const WAITING_BYTES: usize = 4 * 1024;
 /// A page of a list, and whatever else has a limit of its own.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
+
+const NO_ROOM: &str = "too many answers wait to be read, of this client or of all: ask again in a moment";
+/// The longest text that is taken for a call's id, in bytes. Each answer repeats it, and no room is made for refusals
+/// before they are there.
+const MAX_ID_BYTES: usize = 256;
+/// The longest error, in bytes: some repeat the parameters that were wrong.
+const MAX_ERROR_BYTES: usize = 4 * 1024;
 
 /// The methods, and how much of them at a time.
 #[derive(Debug, Clone)]
@@ -104,7 +111,7 @@ impl Calls {
         caller: &Arc<Caller>,
         session: Option<&Session>,
     ) -> Option<Answer> {
-        let (response, charge) = match message.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        let (response, mut charge) = match message.iter().find(|byte| !byte.is_ascii_whitespace()) {
             Some(b'[') => self.batch(message, caller, session).await?,
             _ => self.single(message, caller, session, MAX_RESPONSE_BYTES as usize).await?,
         };
@@ -112,7 +119,11 @@ impl Calls {
         if response.is_subscription() && session.is_some() {
             return None;
         }
-        let json = String::from(Box::<str>::from(response.into_json()));
+        let mut json = String::from(Box::<str>::from(response.into_json()));
+        // Refusals count too, of which a batch may be full.
+        if json.len() > charge.bytes() && settle(caller.account(), &mut charge, json.len()).await.is_err() {
+            json = String::from(Box::<str>::from(busy(Id::Null, NO_ROOM).0.into_json()));
+        }
         Some(Answer { json, charge })
     }
 
@@ -125,13 +136,17 @@ impl Calls {
         room: usize,
     ) -> Option<(MethodResponse, Charge)> {
         if let Ok(call) = serde_json::from_slice::<Request<'_>>(message) {
-            return Some(self.call(call, caller, session, room).await);
+            return Some(if is_short(&call.id) {
+                self.call(call, caller, session, room).await
+            } else {
+                refusal(Id::Null, id_too_long())
+            });
         }
         if serde_json::from_slice::<Notification<'_, Option<&RawValue>>>(message).is_ok() {
             return None;
         }
         let (id, code) = prepare_error(message);
-        Some(refusal(id, ErrorObjectOwned::from(code)))
+        Some(refusal(if is_short(&id) { id } else { Id::Null }, ErrorObjectOwned::from(code)))
     }
 
     /// Answers calls one after the other.
@@ -184,22 +199,21 @@ impl Calls {
         }
         let weight = Weight::of(name);
         let Ok(mut charge) = caller.account().reserve_soon(weight.reserved()).await else {
-            return busy(
-                id,
-                "too many answers wait to be read, of this client or of all: ask again in a moment",
-            );
+            return busy(id, NO_ROOM);
         };
         let params = Params::new(call.params.as_deref().map(RawValue::get)).into_owned();
         let call = Prepared {
-            id,
+            id: id.clone(),
             params,
             connection: ConnectionId(caller.number()),
             limit: weight.limit().min(room),
             extensions: Extensions::new(),
         };
-        let response = self.run(call, weight, callback, caller, session).await;
-        settle(caller.account(), &mut charge, response.as_json().get().len()).await;
-        (response, charge)
+        let response = shorten(&id, self.run(call, weight, callback, caller, session).await);
+        match settle(caller.account(), &mut charge, response.as_json().get().len()).await {
+            Ok(()) => (response, charge),
+            Err(Full) => busy(id, NO_ROOM),
+        }
     }
 
     async fn run(
@@ -267,16 +281,41 @@ struct Prepared {
     extensions: Extensions,
 }
 
-/// Makes the charge what the answer really takes.
-async fn settle(account: &Account, charge: &mut Charge, bytes: usize) {
+/// Makes the charge what the answer really takes. Where that is more than was reserved it waits for room, but not
+/// for ever: others may wait for what is held here.
+async fn settle(account: &Account, charge: &mut Charge, bytes: usize) -> Result<(), Full> {
     if bytes > charge.bytes() {
-        charge.join(account.reserve(bytes - charge.bytes()).await);
+        charge.join(account.reserve_soon(bytes - charge.bytes()).await?);
     } else {
         charge.shrink_to(bytes);
     }
+    Ok(())
 }
 
-/// An answer that needs no room made for it.
+fn is_short(id: &Id<'_>) -> bool {
+    match id {
+        Id::Null | Id::Number(_) => true,
+        Id::Str(text) => text.len() <= MAX_ID_BYTES,
+    }
+}
+
+fn id_too_long() -> ErrorObjectOwned {
+    let why = format!("the id is longer than {MAX_ID_BYTES} bytes");
+    ErrorObjectOwned::owned(ErrorCode::InvalidRequest.code(), why, None::<()>)
+}
+
+/// An error without what was wrong, where that is long.
+fn shorten(id: &Id<'_>, response: MethodResponse) -> MethodResponse {
+    match response.as_error_code() {
+        Some(code) if response.as_json().get().len() > MAX_ERROR_BYTES => {
+            let why = "the call is wrong, and too long for an answer that says where";
+            MethodResponse::error(id.clone(), ErrorObjectOwned::owned(code, why, None::<()>))
+        }
+        _ => response,
+    }
+}
+
+/// An answer for which no room was made before.
 fn refusal(id: Id<'_>, error: ErrorObjectOwned) -> (MethodResponse, Charge) {
     (MethodResponse::error(id, error), Charge::default())
 }
