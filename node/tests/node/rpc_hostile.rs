@@ -185,7 +185,7 @@ async fn clients_that_send_and_never_read_hold_bounded_bytes_and_are_closed() {
     println!("before: {} MB", memory_mb());
 
     // As much as would be answered by hundreds of GB, in calls that are padded to be many bytes.
-    let padded = json!({"jsonrpc": "2.0", "id": "x".repeat(900), "method": "evchain_genesis"}).to_string();
+    let padded = call("genesis", &json!([])).to_string() + &" ".repeat(900);
     let rubbish = frame(&"?".repeat(900)).repeat(64);
     let mut attacks = tokio::task::JoinSet::new();
     for _ in 0..4 {
@@ -240,6 +240,37 @@ async fn a_websocket_that_does_not_read_is_not_read_from() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn calls_that_wait_take_no_room_from_others() {
+    // Of which a quarter is for small answers, and as much for what waits.
+    let served = Served::of(with_long_answers().await, |config| {
+        (config.max_bytes, config.max_bytes_per_host) = (48_000_000, 48_000_000);
+    })
+    .await;
+    let gapped = served.client().await.submit(served.transfer(5, 1)).await.unwrap();
+    let wait = call("wait", &json!([gapped, 60_000])).to_string();
+    // Twice as much as there is for them, in one way and in the other: long messages, and long answers before the wait.
+    let padded = format!("{}{wait}", " ".repeat(60_000));
+    let after_long_ones = format!("[{},{wait}]", call("genesis", &json!([])));
+    let mut waiting = Vec::new();
+    for (message, count, connections) in [(padded, 50, 8), (after_long_ones, 1, 12)] {
+        for _ in 0..connections {
+            let mut stream = served.websocket(ATTACKER).await;
+            for _ in 0..count {
+                stream.write_all(&frame(&message)).await.unwrap();
+            }
+            waiting.push(stream);
+        }
+        served.until_metric("rpc_bytes", |bytes| bytes > 11_000_000).await;
+        for method in ["chain", "genesis"] {
+            let answer = served.call(HONEST, &call(method, &json!([]))).await;
+            assert!(answer["result"].is_object(), "{method}: {}", answer["error"]);
+        }
+        waiting.clear();
+    }
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_refusal_repeats_what_was_long() {
     let served = Served::start(|_| ()).await;
     let long = "A".repeat(100 * 1024);
@@ -247,7 +278,8 @@ async fn no_refusal_repeats_what_was_long() {
     let mut unknown = call("nothing", &json!([]));
     known["id"] = json!(long);
     unknown["id"] = json!(long);
-    let parameter = call("account", &json!([long]));
+    // Within what may be an answer, but for which it would be repeated.
+    let parameter = call("account", &json!(["A".repeat(20 * 1024)]));
     let broken = json!({ "id": long });
     for (sent, code) in [(known, -32_600), (unknown, -32_600), (parameter, -32_602), (broken, -32_600)] {
         let answer = served.call(ATTACKER, &sent).await;

@@ -23,7 +23,7 @@ use crate::rpc::types::MAX_RESPONSE_BYTES;
 /// Calls that are worked on at a time; more wait. Those that only wait for finality do not count.
 const WORKERS: usize = 32;
 /// What a call that waits for finality holds while it waits; most answers are shorter.
-const WAITING_BYTES: usize = 4 * 1024;
+const WAITING_BYTES: usize = 2 * 1024;
 /// A page of a list, and whatever else has a limit of its own.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
@@ -104,16 +104,20 @@ impl Calls {
         Self { methods, workers: Arc::new(Semaphore::new(WORKERS)), max_batch }
     }
 
-    /// The answer to a message; none to a notification.
+    /// The answer to a message, for which so much is held meanwhile; none to a notification.
     pub(super) async fn answer(
         &self,
         message: &[u8],
+        mut held: Charge,
         caller: &Arc<Caller>,
         session: Option<&Session>,
     ) -> Option<Answer> {
-        let (response, mut charge) = match message.iter().find(|byte| !byte.is_ascii_whitespace()) {
-            Some(b'[') => self.batch(message, caller, session).await?,
-            _ => self.single(message, caller, session, MAX_RESPONSE_BYTES as usize).await?,
+        let is_batch = message.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+        let (response, mut charge) = if is_batch {
+            self.batch(message, &mut held, caller, session).await?
+        } else {
+            let (mut none, room) = (Charge::default(), MAX_RESPONSE_BYTES as usize);
+            self.single(message, [&mut held, &mut none], caller, session, room).await?
         };
         // The answer to a subscription was sent before its first item.
         if response.is_subscription() && session.is_some() {
@@ -127,17 +131,18 @@ impl Calls {
         Some(Answer { json, charge })
     }
 
-    /// Answers one call with at most `room` bytes.
+    /// Answers one call with at most `room` bytes, while so much is held.
     async fn single(
         &self,
         message: &[u8],
+        held: [&mut Charge; 2],
         caller: &Arc<Caller>,
         session: Option<&Session>,
         room: usize,
     ) -> Option<(MethodResponse, Charge)> {
         if let Ok(call) = serde_json::from_slice::<Request<'_>>(message) {
             return Some(if is_short(&call.id) {
-                self.call(call, caller, session, room).await
+                self.call(call, held, caller, session, room).await
             } else {
                 refusal(Id::Null, id_too_long())
             });
@@ -153,6 +158,7 @@ impl Calls {
     async fn batch(
         &self,
         message: &[u8],
+        held: &mut Charge,
         caller: &Arc<Caller>,
         session: Option<&Session>,
     ) -> Option<(MethodResponse, Charge)> {
@@ -170,7 +176,7 @@ impl Calls {
         let mut all = Charge::default();
         for call in calls {
             let room = (MAX_RESPONSE_BYTES as usize).saturating_sub(all.bytes());
-            let answer = self.single(call.get().as_bytes(), caller, session, room).await;
+            let answer = self.single(call.get().as_bytes(), [held, &mut all], caller, session, room).await;
             let Some((response, charge)) = answer else { continue };
             all.join(charge);
             if let Err(too_long) = answers.append(response) {
@@ -186,6 +192,7 @@ impl Calls {
     async fn call(
         &self,
         call: Request<'_>,
+        held: [&mut Charge; 2],
         caller: &Arc<Caller>,
         session: Option<&Session>,
         room: usize,
@@ -198,7 +205,7 @@ impl Calls {
             return busy(id, "this client calls more often than the node lets it: wait a second");
         }
         let weight = Weight::of(name);
-        let Ok(mut charge) = caller.account().reserve_soon(weight.reserved()).await else {
+        let Ok(mut charge) = make_room(caller.account(), weight, held).await else {
             return busy(id, NO_ROOM);
         };
         let params = Params::new(call.params.as_deref().map(RawValue::get)).into_owned();
@@ -279,6 +286,17 @@ struct Prepared {
     connection: ConnectionId,
     limit: usize,
     extensions: Extensions,
+}
+
+/// Makes room for an answer. What a call that waits has, and what came before it in its batch, is held for as long.
+async fn make_room(account: &Account, weight: Weight, held: [&mut Charge; 2]) -> Result<Charge, Full> {
+    if weight != Weight::Waits {
+        return account.reserve_soon(weight.reserved()).await;
+    }
+    for charge in held {
+        account.let_wait(charge).await?;
+    }
+    account.reserve_to_wait(weight.reserved()).await
 }
 
 /// Makes the charge what the answer really takes. Where that is more than was reserved it waits for room, but not

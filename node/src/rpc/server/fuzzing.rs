@@ -19,6 +19,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::budget::Charge;
 use super::calls::{Calls, Session};
 use super::hosts::Hosts;
 use super::rpc_server::{RpcConfig, methods};
@@ -113,9 +114,9 @@ impl Desk {
             subscriptions: BoundedSubscriptions::new(1),
             outbox: Outbox::new(Arc::clone(&caller), items),
         };
-        let answer = self
-            .runtime
-            .block_on(async { timeout(PATIENCE, self.calls.answer(message, &caller, Some(&session))).await });
+        let answer = self.runtime.block_on(async {
+            timeout(PATIENCE, self.calls.answer(message, Charge::default(), &caller, Some(&session))).await
+        });
         let answer = answer.ok()??;
         assert!(answer.json.len() <= MAX_RESPONSE_BYTES as usize, "an answer has a limit");
         let said: Value = serde_json::from_str(&answer.json).expect("an answer is JSON");

@@ -129,8 +129,8 @@ impl Service {
                 return reply;
             }
         };
-        let answer = calls.answer(&message, caller, None).await;
-        drop((message, room));
+        let answer = calls.answer(&message, room, caller, None).await;
+        drop(message);
         match answer {
             Some(Answer { json, charge }) => held(StatusCode::OK, JSON, json.into_bytes(), charge),
             None => empty(StatusCode::OK),

@@ -153,10 +153,10 @@ impl RpcConfig {
             return wrong(format!("[rpc_limits] {name} is 0, with which nobody is served: write at least 1"));
         }
         let bytes = [
-            // A large answer has three quarters of a budget.
+            // Large answers have half of a budget.
             ("max_bytes_per_connection", self.max_bytes_per_connection, LEAST_BYTES),
-            ("max_bytes_per_host", self.max_bytes_per_host, LEAST_BYTES / 3 * 4),
-            ("max_bytes", self.max_bytes, LEAST_BYTES / 3 * 4),
+            ("max_bytes_per_host", self.max_bytes_per_host, LEAST_BYTES * 2),
+            ("max_bytes", self.max_bytes, LEAST_BYTES * 2),
         ];
         if let Some((name, given, least)) = bytes.iter().find(|(_, given, least)| given < least) {
             return wrong(format!(

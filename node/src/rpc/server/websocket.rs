@@ -102,8 +102,8 @@ async fn read(
         let queue = queue.clone();
         while under_way.try_join_next().is_some() {}
         under_way.spawn(async move {
-            let answer = calls.answer(&message, &caller, Some(&session)).await;
-            drop((message, held));
+            let answer = calls.answer(&message, held, &caller, Some(&session)).await;
+            drop(message);
             if let Some(Answer { json, charge }) = answer {
                 // Fails where the connection has ended.
                 let _ = queue.send(Outgoing { messages: vec![json], charge, place: Some(place) }).await;
