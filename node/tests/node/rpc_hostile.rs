@@ -248,11 +248,11 @@ async fn calls_that_wait_take_no_room_from_others() {
     .await;
     let gapped = served.client().await.submit(served.transfer(5, 1)).await.unwrap();
     let wait = call("wait", &json!([gapped, 60_000])).to_string();
-    // Twice as much as there is for them, in one way and in the other: long messages, and long answers before the wait.
+    // More than there is for them, in three ways: many calls, long messages, and long answers before the wait.
     let padded = format!("{}{wait}", " ".repeat(60_000));
     let after_long_ones = format!("[{},{wait}]", call("genesis", &json!([])));
     let mut waiting = Vec::new();
-    for (message, count, connections) in [(padded, 50, 8), (after_long_ones, 1, 12)] {
+    for (message, count, connections) in [(wait, 64, 100), (padded, 50, 8), (after_long_ones, 1, 12)] {
         for _ in 0..connections {
             let mut stream = served.websocket(ATTACKER).await;
             for _ in 0..count {
@@ -261,11 +261,19 @@ async fn calls_that_wait_take_no_room_from_others() {
             waiting.push(stream);
         }
         served.until_metric("rpc_bytes", |bytes| bytes > 11_000_000).await;
+        if count == 64 {
+            // For whom there is no room to wait is told so, and that it was accepted.
+            let submit = call("submitAndWait", &json!([served.transfer(6, 1), 60_000]));
+            let accepted = served.call(HONEST, &submit).await;
+            assert_eq!(accepted["error"]["data"]["error"], "busy", "{accepted}");
+            assert!(accepted["error"]["data"]["transaction"].is_string(), "{accepted}");
+        }
         for method in ["chain", "genesis"] {
             let answer = served.call(HONEST, &call(method, &json!([]))).await;
             assert!(answer["result"].is_object(), "{method}: {}", answer["error"]);
         }
         waiting.clear();
+        served.until_metric("rpc_bytes", |bytes| bytes < 100_000).await;
     }
     served.stop().await;
 }

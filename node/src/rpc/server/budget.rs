@@ -38,22 +38,10 @@ impl Budget {
         let bytes = u32::try_from(bytes).map_err(|_| Full)?;
         Arc::clone(&self.free).acquire_many_owned(bytes).await.map_err(|_| Full)
     }
-}
 
-/// What bytes are held for, and in whose way they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
-    /// Soon over, up to [`SMALL_BYTES`].
-    Small,
-    /// Soon over.
-    Large,
-    /// Held by a call that waits for finality, with all that came with it: for a minute, and for nothing.
-    Waiting,
-}
-
-impl Class {
-    const fn of(bytes: usize) -> Self {
-        if bytes <= SMALL_BYTES { Self::Small } else { Self::Large }
+    fn try_take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Full> {
+        let bytes = u32::try_from(bytes).map_err(|_| Full)?;
+        Arc::clone(&self.free).try_acquire_many_owned(bytes).map_err(|_| Full)
     }
 }
 
@@ -63,6 +51,7 @@ impl Class {
 pub(super) struct Shares {
     small: Budget,
     large: Budget,
+    /// What calls that wait for finality hold, with all that came with them: for a minute, and for nothing.
     waiting: Budget,
 }
 
@@ -77,12 +66,8 @@ impl Shares {
         [&self.small, &self.large, &self.waiting].map(Budget::used).iter().sum()
     }
 
-    const fn of(&self, class: Class) -> &Budget {
-        match class {
-            Class::Small => &self.small,
-            Class::Large => &self.large,
-            Class::Waiting => &self.waiting,
-        }
+    const fn of(&self, bytes: usize) -> &Budget {
+        if bytes <= SMALL_BYTES { &self.small } else { &self.large }
     }
 }
 
@@ -98,13 +83,16 @@ impl Account {
     /// Room for as many bytes, once there is some. In this order a client that does not read waits
     /// for itself first, and holds nothing of the others meanwhile.
     pub(super) async fn reserve(&self, bytes: usize) -> Charge {
-        self.reserve_as(Class::of(bytes), bytes).await
-    }
-
-    async fn reserve_as(&self, class: Class, bytes: usize) -> Charge {
         let room = async {
-            let connection = vec![self.connection.take(bytes).await?];
-            Ok::<_, Full>(Charge { bytes, class, connection, shared: self.share(class, bytes).await? })
+            let connection = self.connection.take(bytes).await?;
+            let host = self.host.of(bytes).take(bytes).await?;
+            let all = self.all.of(bytes).take(bytes).await?;
+            Ok::<_, Full>(Charge {
+                bytes,
+                waits: false,
+                connection: vec![connection],
+                shared: vec![host, all],
+            })
         };
         match room.await {
             Ok(charge) => charge,
@@ -113,48 +101,42 @@ impl Account {
         }
     }
 
-    async fn share(&self, class: Class, bytes: usize) -> Result<Vec<OwnedSemaphorePermit>, Full> {
-        let host = self.host.of(class).take(bytes).await?;
-        let all = self.all.of(class).take(bytes).await?;
-        Ok(vec![host, all])
-    }
-
     /// The same for callers that have a limit to their patience.
     pub(super) async fn reserve_soon(&self, bytes: usize) -> Result<Charge, Full> {
         timeout(PATIENCE, self.reserve(bytes)).await.map_err(|_| Full)
     }
 
-    /// The same for a call that is about to wait.
-    pub(super) async fn reserve_to_wait(&self, bytes: usize) -> Result<Charge, Full> {
-        timeout(PATIENCE, self.reserve_as(Class::Waiting, bytes)).await.map_err(|_| Full)
+    /// Room for a call that is about to wait, if there is some now: while it waited for room it would be in the way of
+    /// those that are soon over.
+    pub(super) fn reserve_to_wait(&self, bytes: usize) -> Result<Charge, Full> {
+        let connection = vec![self.connection.try_take(bytes)?];
+        Ok(Charge { bytes, waits: true, connection, shared: self.share_of_waits(bytes)? })
     }
 
     /// Lets what is held already count as held by a call that is about to wait, so that it is in the way of such
     /// calls alone.
-    pub(super) async fn let_wait(&self, charge: &mut Charge) -> Result<(), Full> {
-        if charge.class != Class::Waiting && charge.bytes > 0 {
-            let share = timeout(PATIENCE, self.share(Class::Waiting, charge.bytes));
-            charge.shared = share.await.map_err(|_| Full)??;
-            charge.class = Class::Waiting;
+    pub(super) fn let_wait(&self, charge: &mut Charge) -> Result<(), Full> {
+        if !charge.waits && charge.bytes > 0 {
+            charge.shared = self.share_of_waits(charge.bytes)?;
+            charge.waits = true;
         }
         Ok(())
+    }
+
+    fn share_of_waits(&self, bytes: usize) -> Result<Vec<OwnedSemaphorePermit>, Full> {
+        [&self.host, &self.all].into_iter().map(|shares| shares.waiting.try_take(bytes)).collect()
     }
 }
 
 /// Bytes that are held for a client. They count until this is dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Charge {
     bytes: usize,
-    class: Class,
+    /// All of it is in the share of calls that wait.
+    waits: bool,
     connection: Vec<OwnedSemaphorePermit>,
     /// Of its host, and of all.
     shared: Vec<OwnedSemaphorePermit>,
-}
-
-impl Default for Charge {
-    fn default() -> Self {
-        Self { bytes: 0, class: Class::Small, connection: Vec::new(), shared: Vec::new() }
-    }
 }
 
 impl Charge {
@@ -171,11 +153,9 @@ impl Charge {
         self.bytes -= surplus;
     }
 
-    /// Two charges that are held as long as each other. Where one is not held by a call that waits, nor are both.
+    /// Two charges that are held as long as each other.
     pub(super) fn join(&mut self, other: Self) {
-        if self.bytes == 0 || other.class != Class::Waiting {
-            self.class = other.class;
-        }
+        self.waits = other.waits && (self.waits || self.bytes == 0);
         self.bytes = self.bytes.saturating_add(other.bytes);
         self.connection.extend(other.connection);
         self.shared.extend(other.shared);

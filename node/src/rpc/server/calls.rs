@@ -205,18 +205,25 @@ impl Calls {
             return busy(id, "this client calls more often than the node lets it: wait a second");
         }
         let weight = Weight::of(name);
-        let Ok(mut charge) = make_room(caller.account(), weight, held).await else {
-            return busy(id, NO_ROOM);
+        let mut extensions = Extensions::new();
+        let to_wait = (weight == Weight::Waits).then(|| room_to_wait(caller.account(), held));
+        let charge = if let Some(Ok(charge)) = to_wait {
+            // In whose name it waits. Without, it is told how things stand now.
+            extensions.insert(Arc::clone(caller));
+            Ok(charge)
+        } else {
+            caller.account().reserve_soon(weight.reserved()).await
         };
+        let Ok(mut charge) = charge else { return busy(id, NO_ROOM) };
         let params = Params::new(call.params.as_deref().map(RawValue::get)).into_owned();
         let call = Prepared {
             id: id.clone(),
             params,
             connection: ConnectionId(caller.number()),
             limit: weight.limit().min(room),
-            extensions: Extensions::new(),
+            extensions,
         };
-        let response = shorten(&id, self.run(call, weight, callback, caller, session).await);
+        let response = shorten(&id, self.run(call, weight, callback, session).await);
         match settle(caller.account(), &mut charge, response.as_json().get().len()).await {
             Ok(()) => (response, charge),
             Err(Full) => busy(id, NO_ROOM),
@@ -225,13 +232,11 @@ impl Calls {
 
     async fn run(
         &self,
-        mut call: Prepared,
+        call: Prepared,
         weight: Weight,
         callback: &MethodCallback,
-        caller: &Arc<Caller>,
         session: Option<&Session>,
     ) -> MethodResponse {
-        call.extensions.insert(Arc::clone(caller));
         let Prepared { id, params, connection, limit, extensions } = call;
         match (callback, session) {
             // Dropped with the call, and with it its place among those that wait.
@@ -288,15 +293,12 @@ struct Prepared {
     extensions: Extensions,
 }
 
-/// Makes room for an answer. What a call that waits has, and what came before it in its batch, is held for as long.
-async fn make_room(account: &Account, weight: Weight, held: [&mut Charge; 2]) -> Result<Charge, Full> {
-    if weight != Weight::Waits {
-        return account.reserve_soon(weight.reserved()).await;
-    }
+/// Room for a call that waits. What it has, and what came before it in its batch, is held for as long.
+fn room_to_wait(account: &Account, held: [&mut Charge; 2]) -> Result<Charge, Full> {
     for charge in held {
-        account.let_wait(charge).await?;
+        account.let_wait(charge)?;
     }
-    account.reserve_to_wait(weight.reserved()).await
+    account.reserve_to_wait(Weight::Waits.reserved())
 }
 
 /// Makes the charge what the answer really takes. Where that is more than was reserved it waits for room, but not

@@ -76,7 +76,7 @@ impl Methods {
     ) -> Result<Finality, CallError> {
         let waited_ms = timeout_ms.min(MAX_WAIT_MS);
         let place = extensions.get::<Arc<Caller>>().and_then(|caller| caller.wait_place());
-        // Without a place the call is told how things stand now.
+        // Without a place, or room for what it holds, the call is told how things stand now.
         let outcome = match &place {
             Some(_) => {
                 let outcome = self.node.mempool.outcome(transaction);

@@ -87,7 +87,6 @@ async fn read(
     // Calls end with the connection: none keeps its place in vain.
     let mut under_way = tokio::task::JoinSet::new();
     loop {
-        let Ok(place) = Arc::clone(places).acquire_owned().await else { return Ok(()) };
         let mut message = Vec::new();
         while message.is_empty() {
             let Ok(came) = tokio::time::timeout(SILENCE, receiver.receive(&mut message)).await else {
@@ -97,6 +96,8 @@ async fn read(
                 return Ok(());
             }
         }
+        // Not before there is a message: whoever hangs up is seen although all places are taken.
+        let Ok(place) = Arc::clone(places).acquire_owned().await else { return Ok(()) };
         let held = caller.account().reserve(message.len()).await;
         let (calls, caller, session) = (calls.clone(), Arc::clone(caller), session.clone());
         let queue = queue.clone();
