@@ -11,34 +11,43 @@ use super::exit::UsageError;
 use super::genesis;
 use crate::network::NetworkHandle;
 
-/// A file with one address a line. Empty lines, and what follows a `#`, are skipped.
+/// The operator's list, with a file or without. The file has one address a line; empty lines, and what follows a
+/// `#`, are skipped.
 #[derive(Debug)]
-pub(super) struct AllowFile {
-    path: PathBuf,
+pub(super) struct AllowList {
+    path: Option<PathBuf>,
     /// Keys of the command line and the configuration, which stay.
     always: BTreeSet<PublicKey>,
     hangup: Signal,
 }
 
-impl AllowFile {
-    /// The file, and the keys in it and in `always`. From here on SIGHUP does not end the program.
+impl AllowList {
+    /// The list, and the keys of the file and of `always`. From here on SIGHUP does not end the program, be there a
+    /// file or not: an operator who sends it for another node's sake stops no validator.
     ///
     /// # Errors
     /// Where the file cannot be read, or a line of it is no address.
     pub(super) fn open(
-        path: PathBuf,
+        path: Option<PathBuf>,
         always: BTreeSet<PublicKey>,
     ) -> anyhow::Result<(Self, BTreeSet<PublicKey>)> {
-        let keys = read(&path, &always)?;
+        let keys = match &path {
+            Some(path) => read(path, &always)?,
+            None => always.clone(),
+        };
         Ok((Self { path, always, hangup: signal(SignalKind::hangup())? }, keys))
     }
 
     /// Reads the file again at each SIGHUP. A file that cannot be used changes nothing.
     pub(super) async fn follow(mut self, network: NetworkHandle) {
         while self.hangup.recv().await.is_some() {
-            match read(&self.path, &self.always) {
+            let Some(path) = &self.path else {
+                info!("node: nothing is read again on SIGHUP without --allow-file");
+                continue;
+            };
+            match read(path, &self.always) {
                 Ok(keys) => {
-                    info!(file = %self.path.display(), keys = keys.len(), "node: read the list of keys that may connect");
+                    info!(file = %path.display(), keys = keys.len(), "node: read the list of keys that may connect");
                     if network.set_listed(keys).await.is_err() {
                         return;
                     }
@@ -70,7 +79,7 @@ pub(super) fn parse(text: &str) -> Result<BTreeSet<PublicKey>, String> {
 mod tests {
     use evchain_protocol::crypto::KeyPair;
 
-    use super::parse;
+    use super::{AllowList, parse};
 
     #[test]
     fn a_list_has_an_address_a_line_and_names_the_line_that_is_none() {
@@ -80,5 +89,16 @@ mod tests {
         assert_eq!(parse(""), Ok([].into()));
         let wrong = parse(&format!("{one}\nsomebody\n")).unwrap_err();
         assert!(wrong.starts_with("line 2: somebody: "), "{wrong}");
+    }
+
+    #[tokio::test]
+    async fn a_hangup_ends_no_node_be_there_a_file_or_not() {
+        let key = KeyPair::from_secret(&[1; 32]).public_key();
+        let (mut list, keys) = AllowList::open(None, [key].into()).unwrap();
+        assert_eq!(keys, [key].into());
+        // The shell's parent is this process.
+        let sent = std::process::Command::new("sh").args(["-c", "kill -HUP $PPID"]).status().unwrap();
+        assert!(sent.success());
+        assert_eq!(list.hangup.recv().await, Some(()));
     }
 }

@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
-use super::allow_list::AllowFile;
+use super::allow_list::AllowList;
 use super::args::WalletArgs;
 use super::exit::UsageError;
 use super::genesis;
@@ -156,7 +156,7 @@ impl ConfigFile {
 struct Settings {
     node: NodeConfig,
     rpc: RpcConfig,
-    allow_file: Option<AllowFile>,
+    allow_list: AllowList,
 }
 
 impl StartArgs {
@@ -176,10 +176,7 @@ impl StartArgs {
         }
         let admission = if self.open || file.open { Admission::Open } else { Admission::Members };
         let named: BTreeSet<PublicKey> = self.allow.into_iter().chain(file.allow).collect();
-        let (allow_file, allowed) = match self.allow_file.or(file.allow_file) {
-            Some(path) => AllowFile::open(path, named).map(|(file, allowed)| (Some(file), allowed))?,
-            None => (None, named),
-        };
+        let (allow_list, allowed) = AllowList::open(self.allow_file.or(file.allow_file), named)?;
         let rpc = RpcConfig {
             listen: self.rpc.or(file.rpc).unwrap_or(RpcConfig::default().listen),
             metrics: self.metrics.or(file.metrics).map_or(MetricsAt::FirstFree, MetricsAt::Address),
@@ -209,7 +206,7 @@ impl StartArgs {
             after_halt: self.after_halt,
             trust: self.trust.into_iter().chain(file.trust).collect(),
         };
-        Ok(Settings { node, rpc, allow_file })
+        Ok(Settings { node, rpc, allow_list })
     }
 }
 
@@ -235,7 +232,7 @@ pub(super) async fn run(mut args: StartArgs) -> anyhow::Result<()> {
     start_log(args.log_json || file.log_json);
     let (json, stop_with_stdin) = (args.json, args.stop_with_stdin);
     args.config = None;
-    let Settings { node, rpc, allow_file } = args.settings(file)?;
+    let Settings { node, rpc, allow_list } = args.settings(file)?;
     // Set up before anything starts, so that a signal during the start is not lost.
     let stop = stopped(stop_with_stdin)?;
 
@@ -248,8 +245,7 @@ pub(super) async fn run(mut args: StartArgs) -> anyhow::Result<()> {
             return Err(error.into());
         }
     };
-    let following =
-        allow_file.map(|file| AbortOnDropHandle::new(tokio::spawn(file.follow(node.handle().network))));
+    let following = AbortOnDropHandle::new(tokio::spawn(allow_list.follow(node.handle().network)));
     say_ready(&node.handle(), &rpc, json).await?;
     // The RPC ends first: the node waits for everybody who talks to its ledger.
     let result = node

@@ -425,6 +425,34 @@ async fn silent_sockets_shut_nobody_out_and_are_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_hosts_with_a_connection_each_shut_nobody_out() {
+    // None is closed for its silence meanwhile.
+    let served = Served::start(|config| (config.max_connections, config.patience_ms) = (8, 600_000)).await;
+    let hosts = |from: u8| (from..from + 8).map(|number| Ipv4Addr::new(127, 0, 1, number));
+    let mut held = Vec::new();
+    for from in hosts(1) {
+        held.push(served.connect(from).await);
+    }
+    served.until_metric("rpc_connections", |connections| connections == 8).await;
+    assert!(served.ask(HONEST, &get("/health", "")).await.contains("healthy"));
+    served.until_metric("rpc_connections", |connections| connections == 7).await;
+    // Nor those that have asked for something, and stay.
+    held.clear();
+    served.until_metric("rpc_connections", |connections| connections == 0).await;
+    for from in hosts(11) {
+        let mut stream = served.connect(from).await;
+        stream.write_all(post(&call("chain", &json!([])).to_string(), "").as_bytes()).await.unwrap();
+        assert!(stream.read_u8().await.is_ok(), "an answer");
+        held.push(stream);
+    }
+    // Once their answers have left.
+    let served_too = async { while !served.ask(HONEST, &get("/health", "")).await.contains("healthy") {} };
+    tokio::time::timeout(PATIENCE, served_too).await.expect("an idle one gives way");
+    drop(held);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_host_has_its_share_of_the_places_and_the_fullest_gives_way() {
     let served = Served::start(|config| {
         (config.max_connections, config.max_connections_per_host) = (8, 6);

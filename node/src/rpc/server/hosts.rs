@@ -78,6 +78,9 @@ struct Seat {
 }
 
 impl Seat {
+    /// What a seat is worth at most from which nothing is under way.
+    const IDLE: u8 = 1;
+
     /// Lower ones give way first.
     fn worth(&self) -> u8 {
         match (self.has_spoken.load(Ordering::Relaxed), self.busy.load(Ordering::Relaxed)) {
@@ -149,8 +152,8 @@ impl Hosts {
 
     /// A place for a connection from this address; none where it has to be closed.
     ///
-    /// Silent sockets give way to newcomers, and where there is no room at all the host with the most
-    /// connections gives way to hosts with fewer.
+    /// A host's silent sockets give way to its newcomers. Where there is no room at all the host with the most
+    /// connections gives way to hosts with fewer; where none has more, a connection gives way that asks for nothing.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Caller> {
         let key = Host::of_ip(address);
         let mut book = self.book();
@@ -165,7 +168,13 @@ impl Hosts {
                 .iter()
                 .map(|(key, host)| (*key, host.seats.len()))
                 .max_by_key(|(_, seats)| *seats)?;
-            let (from, at_most) = if most > mine + 1 { (fullest, u8::MAX) } else { (key, 0) };
+            let (from, at_most) = if most > mine + 1 {
+                (fullest, u8::MAX)
+            } else if let Some(idle) = book.idlest() {
+                (idle, Seat::IDLE)
+            } else {
+                (key, 0)
+            };
             self.evict(&mut book, from, at_most)?;
         }
         let id = book.next;
@@ -203,6 +212,15 @@ impl Hosts {
 }
 
 impl Book {
+    /// The host of the connection that gives way first among those that ask for nothing.
+    fn idlest(&self) -> Option<Host> {
+        let idle = self.hosts.iter().filter_map(|(host, holdings)| {
+            let (id, seat) = holdings.cheapest(Seat::IDLE)?;
+            Some((seat.worth(), id, *host))
+        });
+        idle.min().map(|(_, _, host)| host)
+    }
+
     fn leave(&mut self, key: Host, id: u64) {
         // One that gave way is gone already when it ends.
         if let Some(host) = self.hosts.get_mut(&key)

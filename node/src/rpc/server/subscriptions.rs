@@ -2,7 +2,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use evchain_protocol::crypto::PublicKey;
+use evchain_protocol::crypto::{Hash, PublicKey};
 use evchain_protocol::event::Event;
 use evchain_protocol::primitives::{RegionId, TxRef};
 use evchain_protocol::state::key::StateKey;
@@ -13,7 +13,8 @@ use jsonrpsee::types::SubscriptionResponse;
 use jsonrpsee::types::response::SubscriptionPayload;
 use jsonrpsee::{Extensions, PendingSubscriptionSink, SubscriptionSink};
 use lru::LruCache;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
@@ -41,6 +42,23 @@ const EVENT_BYTES: usize = 512;
 pub(super) struct Subscriptions {
     queries: Queries,
     parties: Arc<Parties>,
+    last: Arc<Mutex<Option<LastNotice>>>,
+}
+
+/// The newest block's notice, which is the same for all who want blocks: it is written once, so that a crowd of them
+/// costs a copy each.
+struct LastNotice {
+    block: Hash,
+    json: Arc<RawValue>,
+}
+
+/// JSON that many share.
+struct Shared(Arc<RawValue>);
+
+impl Serialize for Shared {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
 }
 
 /// The way to one connection's writer.
@@ -83,7 +101,20 @@ fn message<T: Serialize>(sink: &SubscriptionSink, item: &T) -> Result<String, se
 impl Subscriptions {
     pub(super) fn new(queries: Queries) -> Self {
         let parties = Arc::new(Parties::new(queries.clone()));
-        Self { queries, parties }
+        Self { queries, parties, last: Arc::default() }
+    }
+
+    fn notice(&self, block: &FinalBlock) -> Result<Shared, CallError> {
+        // A notice that was left half replaced is whole.
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = last.as_ref().filter(|known| known.block == block.hash) {
+            return Ok(Shared(Arc::clone(&known.json)));
+        }
+        let json = to_raw_value(&notice(block)).map_err(|error| CallError::Failed(error.to_string()))?;
+        let json: Arc<RawValue> = json.into();
+        *last = Some(LastNotice { block: block.hash, json: Arc::clone(&json) });
+        drop(last);
+        Ok(Shared(json))
     }
 
     /// Sends what `pick` takes from each final block, until the subscriber leaves or falls behind.
@@ -139,7 +170,7 @@ impl EventsApiServer for Subscriptions {
         pending: PendingSubscriptionSink,
         extensions: &Extensions,
     ) -> SubscriptionResult {
-        self.push(pending, extensions, |block| Ok(vec![notice(block)])).await
+        self.push(pending, extensions, |block| Ok(vec![self.notice(block)?])).await
     }
 
     async fn subscribe_requests(
