@@ -7,6 +7,7 @@ use jsonrpsee::Methods as RpcModule;
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -190,6 +191,9 @@ pub enum ServeError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The system gives no more threads.
+    #[error("cannot start the RPC's threads: {0}. Are there too many processes?")]
+    Threads(#[source] std::io::Error),
     /// A setting that cannot work.
     #[error("{0}")]
     Setting(String),
@@ -201,6 +205,44 @@ pub enum ServeError {
 /// The RPC of a node, served until this is dropped or stopped.
 #[derive(Debug)]
 pub struct RpcServer {
+    serving: Serving,
+    _threads: Threads,
+}
+
+/// Threads of the RPC's own. Calls, however many, so wait for each other, and the system sees to it that consensus,
+/// whose tasks run on other threads, has its part of the processors.
+#[derive(Debug)]
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    const NUMBER: usize = 2;
+
+    fn new() -> std::io::Result<Self> {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(Self::NUMBER).thread_name("rpc").enable_all().build().map(|it| Self(Some(it)))
+    }
+}
+
+impl std::ops::Deref for Threads {
+    type Target = Runtime;
+
+    fn deref(&self) -> &Runtime {
+        self.0.as_ref().expect("taken only where it ends")
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // Reads that are under way end by themselves: an asynchronous task must not wait for them.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// What is served.
+#[derive(Debug)]
+struct Serving {
     address: SocketAddr,
     metrics: Option<SocketAddr>,
     stop: CancellationToken,
@@ -213,77 +255,83 @@ impl RpcServer {
     ///
     /// # Errors
     /// See [`ServeError`].
-    pub async fn start(
-        config: RpcConfig,
-        node: NodeHandle,
-        mut metrics: Registry,
-    ) -> Result<Self, ServeError> {
+    pub async fn start(config: RpcConfig, node: NodeHandle, metrics: Registry) -> Result<Self, ServeError> {
         config.check()?;
-        let listening = |source| ServeError::Listen { address: config.listen, source };
-        let listener = TcpListener::bind(config.listen).await.map_err(listening)?;
-        let address = listener.local_addr().map_err(listening)?;
-        if !address.ip().is_loopback() {
-            warn!(%address, "rpc: served beyond this machine, without authentication or encryption");
+        let threads = Threads::new().map_err(ServeError::Threads)?;
+        match threads.spawn(serve(config, node, metrics)).await {
+            Ok(serving) => Ok(Self { serving: serving?, _threads: threads }),
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         }
-        let metrics_listener = listen_for_metrics(config.metrics).await?;
-        let metrics_address = match &metrics_listener {
-            Some(listener) => Some(listener.local_addr().map_err(listening)?),
-            None => None,
-        };
-
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let hosts = Hosts::new(&config);
-        let health = HealthWatch::new(node.clone(), Arc::clone(&hosts));
-        tasks.spawn(health.clone().run(stop.clone()));
-        metrics.register_collector(Box::new(NodeCollector::new(node.clone())));
-        metrics.register_collector(Box::new(RpcCollector::new(Arc::clone(&hosts), health.clone())));
-        let service = Service {
-            calls: Some(Calls::new(methods(node)?, config.max_batch as usize)),
-            access: Access::new(&config.allow_hosts, &config.cors),
-            health,
-            metrics: Arc::new(metrics),
-            config: Arc::new(config.clone()),
-            tasks: tasks.clone(),
-            stop: stop.clone(),
-        };
-        if let Some(listener) = metrics_listener {
-            let few = RpcConfig {
-                max_connections: METRICS_CONNECTIONS,
-                max_connections_per_host: METRICS_CONNECTIONS / 2,
-                ..config
-            };
-            let service = Service { calls: None, ..service.clone() };
-            tasks.spawn(listener::serve(listener, Hosts::new(&few), service));
-        }
-        tasks.spawn(listener::serve(listener, hosts, service));
-        Ok(Self { address, metrics: metrics_address, stop, tasks })
     }
 
     /// Where it listens.
     pub const fn address(&self) -> SocketAddr {
-        self.address
+        self.serving.address
     }
 
     /// Where health and metrics are served besides.
     pub const fn metrics_address(&self) -> Option<SocketAddr> {
-        self.metrics
+        self.serving.metrics
     }
 
     /// Ends all connections.
     pub async fn stop(self) {
-        self.stop.cancel();
-        self.tasks.close();
-        if tokio::time::timeout(STOP_GRACE, self.tasks.wait()).await.is_err() {
+        let Serving { stop, tasks, .. } = &self.serving;
+        stop.cancel();
+        tasks.close();
+        if tokio::time::timeout(STOP_GRACE, tasks.wait()).await.is_err() {
             debug!("rpc: connections were cut");
         }
     }
 }
 
-impl Drop for RpcServer {
+impl Drop for Serving {
     fn drop(&mut self) {
         // Connections have tasks of their own, which end at this signal.
         self.stop.cancel();
     }
+}
+
+/// Serves within the threads that this is run on.
+async fn serve(config: RpcConfig, node: NodeHandle, mut metrics: Registry) -> Result<Serving, ServeError> {
+    let listening = |source| ServeError::Listen { address: config.listen, source };
+    let listener = TcpListener::bind(config.listen).await.map_err(listening)?;
+    let address = listener.local_addr().map_err(listening)?;
+    if !address.ip().is_loopback() {
+        warn!(%address, "rpc: served beyond this machine, without authentication or encryption");
+    }
+    let metrics_listener = listen_for_metrics(config.metrics).await?;
+    let metrics_address = match &metrics_listener {
+        Some(listener) => Some(listener.local_addr().map_err(listening)?),
+        None => None,
+    };
+
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let hosts = Hosts::new(&config);
+    let health = HealthWatch::new(node.clone(), Arc::clone(&hosts));
+    tasks.spawn(health.clone().run(stop.clone()));
+    metrics.register_collector(Box::new(NodeCollector::new(node.clone())));
+    metrics.register_collector(Box::new(RpcCollector::new(Arc::clone(&hosts), health.clone())));
+    let service = Service {
+        calls: Some(Calls::new(methods(node)?, config.max_batch as usize)),
+        access: Access::new(&config.allow_hosts, &config.cors),
+        health,
+        metrics: Arc::new(metrics),
+        config: Arc::new(config.clone()),
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    };
+    if let Some(listener) = metrics_listener {
+        let few = RpcConfig {
+            max_connections: METRICS_CONNECTIONS,
+            max_connections_per_host: METRICS_CONNECTIONS / 2,
+            ..config
+        };
+        let service = Service { calls: None, ..service.clone() };
+        tasks.spawn(listener::serve(listener, Hosts::new(&few), service));
+    }
+    tasks.spawn(listener::serve(listener, hosts, service));
+    Ok(Serving { address, metrics: metrics_address, stop, tasks })
 }
 
 /// The table of all methods.
