@@ -153,7 +153,7 @@ impl Hosts {
     /// A place for a connection from this address; none where it has to be closed.
     ///
     /// A host's silent sockets give way to its newcomers. Where there is no room at all the host with the most
-    /// connections gives way to hosts with fewer; where none has more, a connection gives way that asks for nothing.
+    /// connections gives way to hosts with fewer; where it has but one more, only a connection that asks for nothing.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Caller> {
         let key = Host::of_ip(address);
         let mut book = self.book();
@@ -170,7 +170,7 @@ impl Hosts {
                 .max_by_key(|(_, seats)| *seats)?;
             let (from, at_most) = if most > mine + 1 {
                 (fullest, u8::MAX)
-            } else if let Some(idle) = book.idlest() {
+            } else if let Some(idle) = book.idlest(mine) {
                 (idle, Seat::IDLE)
             } else {
                 (key, 0)
@@ -212,9 +212,11 @@ impl Hosts {
 }
 
 impl Book {
-    /// The host of the connection that gives way first among those that ask for nothing.
-    fn idlest(&self) -> Option<Host> {
-        let idle = self.hosts.iter().filter_map(|(host, holdings)| {
+    /// The host of the connection that gives way first among those that ask for nothing, of hosts with more than so
+    /// many connections.
+    fn idlest(&self, most: usize) -> Option<Host> {
+        let fuller = self.hosts.iter().filter(|(_, holdings)| holdings.seats.len() > most);
+        let idle = fuller.filter_map(|(host, holdings)| {
             let (id, seat) = holdings.cheapest(Seat::IDLE)?;
             Some((seat.worth(), id, *host))
         });
