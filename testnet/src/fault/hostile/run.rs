@@ -70,6 +70,8 @@ pub(in crate::fault) async fn hostile(
             siege.wait_for_welcome().await;
             siege.attack(&[attack]).await?;
         }
+        // It has done nothing, and would be refused for what the attacker did.
+        siege.wait_for_welcome().await;
         siege.trial.cluster.validators()[SEAT - 1].wake().await;
     }
     siege.end().await
