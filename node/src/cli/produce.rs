@@ -8,6 +8,7 @@ use evchain_protocol::session::WantedLeads;
 use super::agent::{exit_error, progress, stop_on_signals};
 use super::args::{KeyArgs, RpcArgs};
 use super::exit::UsageError;
+use super::genesis::read_text;
 use super::output::{print_json, print_text};
 use super::values;
 use crate::agents::producer::{self, ProducerConfig, ProducerTariff};
@@ -66,7 +67,7 @@ pub(super) async fn run(args: ProduceArgs) -> anyhow::Result<()> {
         return print_text(ProducerTariff::EXAMPLE.trim_end());
     }
     let path = args.tariff.context("name a tariff file")?;
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = read_text(&path)?;
     let tariff = ProducerTariff::from_toml(&text)
         .map_err(|error| UsageError(format!("{}: {error}", path.display())))?;
     let wallet = args.key.wallet.open()?;

@@ -141,7 +141,10 @@ impl SecretFile {
 
     /// Reads a secret file.
     pub(super) fn read(path: &Path) -> Result<Self, WalletError> {
-        let file: Self = private_file::read(path)?;
+        let file: Self = private_file::read(path).map_err(|error| match error {
+            WalletError::Missing(path) => WalletError::MissingSecret(path),
+            other => other,
+        })?;
         if file.version != VERSION {
             let reason =
                 format!("it has version {}, and this program reads version {VERSION} only", file.version);

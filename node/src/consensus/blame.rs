@@ -69,7 +69,8 @@ impl Blame {
         if self.is_refused(&from) {
             return;
         }
-        warn!(%from, %fault, "consensus: a peer sent what no honest node sends");
+        let next = "this node ends its connections and refuses it for a while";
+        warn!(%from, %fault, next, "consensus: a peer sent what no honest node sends");
         let now = Instant::now();
         self.settling_until.retain(|_, until| *until > now);
         self.settling_until.insert(from, now + SETTLING);

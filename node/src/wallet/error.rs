@@ -7,6 +7,9 @@ pub enum WalletError {
     /// There is none.
     #[error("there is no file {path}. `evchain keys new --wallet {path}` makes a wallet", path = .0.display())]
     Missing(PathBuf),
+    /// There is no file with a secret that a transaction needs.
+    #[error("there is no file {path}: name the one that `evchain secret new --out`, or the command of an earlier transaction, has made", path = .0.display())]
+    MissingSecret(PathBuf),
     /// There is one already, and secrets are never overwritten.
     #[error("{path} exists already, and secrets are never overwritten: name another file, or move that one away", path = .0.display())]
     Exists(PathBuf),

@@ -36,20 +36,30 @@ pub fn create<T: Serialize>(path: &Path, value: &T) -> Result<(), WalletError> {
     sync_folder_of(path).map_err(WalletError::io("write", path))
 }
 
+/// Opens a file, if it is there. What is no regular file is refused before it is opened: a pipe keeps whoever opens it
+/// waiting for a writer, and a node that waits there does not even end when it is told to.
+///
+/// # Errors
+/// [`WalletError::Malformed`], [`WalletError::Io`].
+pub(super) fn open_regular(path: &Path) -> Result<Option<File>, WalletError> {
+    let is_file = match path.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        metadata => metadata.map_err(WalletError::io("open", path))?.is_file(),
+    };
+    if !is_file {
+        return Err(WalletError::malformed(path, &"it is not a regular file"));
+    }
+    File::open(path).map(Some).map_err(WalletError::io("open", path))
+}
+
 /// Opens a secret file that only its owner may read.
 ///
 /// # Errors
-/// [`WalletError::Missing`], [`WalletError::TooOpen`], [`WalletError::Io`].
+/// [`WalletError::Missing`], [`WalletError::TooOpen`], [`WalletError::Malformed`], [`WalletError::Io`].
 pub fn open(path: &Path) -> Result<File, WalletError> {
-    let file = File::open(path).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => WalletError::Missing(path.to_owned()),
-        _ => WalletError::Io { action: "open", path: path.to_owned(), source },
-    })?;
+    let file = open_regular(path)?.ok_or_else(|| WalletError::Missing(path.to_owned()))?;
     // Of the file that was opened, not of what its name means by now.
     let metadata = file.metadata().map_err(WalletError::io("read", path))?;
-    if !metadata.is_file() {
-        return Err(WalletError::malformed(path, &"it is not a file"));
-    }
     let mode = metadata.permissions().mode() & 0o777;
     if mode & OTHERS != 0 {
         return Err(WalletError::TooOpen { path: path.to_owned(), mode });

@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use evchain_protocol::crypto::ChainId;
@@ -122,10 +121,7 @@ impl VotingRecord {
     }
 
     fn file(&self) -> Result<Option<RecordFile>, WalletError> {
-        let opened = match File::open(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(WalletError::io("open", &self.path))?,
-        };
+        let Some(opened) = private_file::open_regular(&self.path)? else { return Ok(None) };
         let advice =
             "If it cannot be mended move it away: the node then votes from the next epoch that begins";
         let file: RecordFile = private_file::parse(&self.path, &opened).map_err(|error| match error {

@@ -289,7 +289,11 @@ async fn no_refusal_repeats_what_was_long() {
     // Within what may be an answer, but for which it would be repeated.
     let parameter = call("account", &json!(["A".repeat(20 * 1024)]));
     let broken = json!({ "id": long });
-    for (sent, code) in [(known, -32_600), (unknown, -32_600), (parameter, -32_602), (broken, -32_600)] {
+    let mut version = call("chain", &json!([]));
+    version["jsonrpc"] = json!(long);
+    let refused =
+        [(known, -32_600), (unknown, -32_600), (parameter, -32_602), (broken, -32_600), (version, -32_600)];
+    for (sent, code) in refused {
         let answer = served.call(ATTACKER, &sent).await;
         assert_eq!(answer["error"]["code"], code, "{answer}");
         assert!(answer.to_string().len() < 5_000, "{answer}");

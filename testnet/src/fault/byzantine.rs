@@ -21,6 +21,8 @@ const HONEST: [usize; 3] = [1, 2, 3];
 /// Blocks of an epoch: some ten seconds.
 const EPOCH_LENGTH: u64 = 100;
 const POLL: Duration = Duration::from_millis(200);
+/// The honest refuse a key for 30 s after its first forged proof, and for 60 s after its second; it comes to no third.
+const WELCOME_WITHIN: Duration = Duration::from_mins(2);
 
 /// One validator is a program that signs what no honest one signs. The others find it out, report it to
 /// the chain, which removes it at the epoch's end, and go on.
@@ -49,6 +51,7 @@ pub(super) async fn byzantine(
     cheat.stop().await;
     // The honest program with the same key, which is nobody's now, follows.
     trial.cluster.validators()[CHEAT - 1].wake().await;
+    is_let_in(&mut trial).await;
     trial.goes_on(&ALL, "after it has stopped").await;
     let status = trial.clients[CHEAT - 1].status().await.map_err(RpcError::from)?;
     trial.check(!status.votes, &format!("validator {CHEAT} votes although it was removed"));
@@ -133,6 +136,17 @@ async fn is_removed(trial: &mut Trial, key: PublicKey) -> Result<(), FaultError>
         }
     }
     Ok(())
+}
+
+/// Waits until the honest no longer refuse the key for what the cheat sent with it.
+async fn is_let_in(trial: &mut Trial) {
+    let since = Instant::now();
+    let peers = trial.has_peers(CHEAT, HONEST.len(), WELCOME_WITHIN).await;
+    trial.check(
+        peers >= HONEST.len(),
+        &format!("validator {CHEAT} has {peers} peers long after the cheat has stopped"),
+    );
+    trial.note(format!("validator {CHEAT} is let in again after {} s", since.elapsed().as_secs()));
 }
 
 fn what_it_did(trial: &mut Trial, cheat: &Validator) {

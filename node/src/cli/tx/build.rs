@@ -34,6 +34,7 @@ use evchain_protocol::transaction::transfer::Transfer;
 use evchain_protocol::transaction::withdraw::Withdraw;
 
 use super::super::exit::UsageError;
+use super::super::genesis::read_text;
 use super::super::secret::{Secret, SecretFile, read_channel_state};
 use super::args::{InstallmentsArgs, LockKind, TxKind};
 use super::{vote, warn};
@@ -188,7 +189,7 @@ fn param_change(name: &str, value: &str) -> Result<ParamChange, UsageError> {
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(file: &Path) -> anyhow::Result<T> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text = read_text(file)?;
     serde_json::from_str(&text).with_context(|| format!("{} is not what it should be", file.display()))
 }
 
@@ -226,7 +227,7 @@ fn lock_installments(args: &InstallmentsArgs) -> anyhow::Result<Action> {
     let producer = producer_of(args.producer, args.opening.as_deref(), args.request)?;
     let secret = match SecretFile::read(&args.secret) {
         Ok(file) => file.secret,
-        Err(WalletError::Missing(_)) => {
+        Err(WalletError::MissingSecret(_)) => {
             let count = args.installments.ok_or_else(|| {
                 let file = args.secret.display();
                 UsageError(format!("there is no file {file} yet: give --installments for a new one"))
@@ -366,7 +367,7 @@ fn lock_hash(hash: Option<Hash>, secret: Option<&Path>) -> anyhow::Result<Hash> 
 fn preimage_of(file: &Path) -> anyhow::Result<Preimage> {
     let secret = match SecretFile::read(file) {
         Ok(file) => file.secret,
-        Err(WalletError::Missing(_)) => SecretFile::create(file, Secret::new_preimage()?)?.secret,
+        Err(WalletError::MissingSecret(_)) => SecretFile::create(file, Secret::new_preimage()?)?.secret,
         Err(error) => return Err(error.into()),
     };
     match secret {

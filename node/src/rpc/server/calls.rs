@@ -11,6 +11,7 @@ use jsonrpsee::server::{
 };
 use jsonrpsee::types::error::{ErrorCode, reject_too_big_batch_request, reject_too_many_subscriptions};
 use jsonrpsee::types::{ErrorObjectOwned, Id, Notification, Params, Request};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 
@@ -28,9 +29,12 @@ const WAITING_BYTES: usize = 2 * 1024;
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
 const NO_ROOM: &str = "too many answers wait to be read, of this client or of all: ask again in a moment";
-/// The longest text that is taken for a call's id, in bytes. Each answer repeats it, and no room is made for refusals
+/// The longest id of a call, in bytes, without quotes. Each answer repeats it, and no room is made for refusals
 /// before they are there.
 const MAX_ID_BYTES: usize = 256;
+const QUOTES: usize = 2;
+/// `"2.0"`, and room for what is wrong in a few characters.
+const MAX_VERSION_BYTES: usize = 16;
 /// The longest error, in bytes: some repeat the parameters that were wrong.
 const MAX_ERROR_BYTES: usize = 4 * 1024;
 
@@ -140,18 +144,22 @@ impl Calls {
         session: Option<&Session>,
         room: usize,
     ) -> Option<(MethodResponse, Charge)> {
-        if let Ok(call) = serde_json::from_slice::<Request<'_>>(message) {
-            return Some(if is_short(&call.id) {
-                self.call(call, held, caller, session, room).await
-            } else {
-                refusal(Id::Null, id_too_long())
-            });
+        let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(message) else {
+            return Some(refusal(Id::Null, ErrorObjectOwned::from(ErrorCode::ParseError)));
+        };
+        if envelope.id.is_some_and(|id| id.get().len() > MAX_ID_BYTES + QUOTES) {
+            return Some(refusal(Id::Null, id_too_long()));
         }
-        if serde_json::from_slice::<Notification<'_, Option<&RawValue>>>(message).is_ok() {
-            return None;
+        if envelope.jsonrpc.is_none_or(|version| version.get().len() <= MAX_VERSION_BYTES) {
+            if let Ok(call) = serde_json::from_slice::<Request<'_>>(message) {
+                return Some(self.call(call, held, caller, session, room).await);
+            }
+            if serde_json::from_slice::<Notification<'_, Option<&RawValue>>>(message).is_ok() {
+                return None;
+            }
         }
         let (id, code) = prepare_error(message);
-        Some(refusal(if is_short(&id) { id } else { Id::Null }, ErrorObjectOwned::from(code)))
+        Some(refusal(id, ErrorObjectOwned::from(code)))
     }
 
     /// Answers calls one after the other.
@@ -284,6 +292,17 @@ impl Calls {
     }
 }
 
+/// What is looked at before a message is read as a call: serde takes several attempts to find out what kind of an id
+/// it has, and whether it is a call at all. Each writes what did not fit into an error, so that these two, where they
+/// are long, cost ten times what their bytes do.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    jsonrpc: Option<&'a RawValue>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+}
+
 /// A call whose method is known.
 struct Prepared {
     id: Id<'static>,
@@ -310,13 +329,6 @@ async fn settle(account: &Account, charge: &mut Charge, bytes: usize) -> Result<
         charge.shrink_to(bytes);
     }
     Ok(())
-}
-
-fn is_short(id: &Id<'_>) -> bool {
-    match id {
-        Id::Null | Id::Number(_) => true,
-        Id::Str(text) => text.len() <= MAX_ID_BYTES,
-    }
 }
 
 fn id_too_long() -> ErrorObjectOwned {

@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -31,6 +32,8 @@ use crate::rpc::types::{BidInfo, BlockNotice, MAX_RESPONSE_BYTES, Named, Noticed
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Locks, payments and channels whose parties are remembered, for all subscriptions together.
 const REMEMBERED_PARTIES: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+/// The notices of blocks that are kept, in bytes, and the newest in any case.
+const NOTICES_BYTES: usize = 1024 * 1024;
 /// The room that is made for what a block brings before it is known how long that is, in bytes: for its
 /// header, ...
 const ITEM_BYTES: usize = 2 * 1024;
@@ -42,14 +45,30 @@ const EVENT_BYTES: usize = 512;
 pub(super) struct Subscriptions {
     queries: Queries,
     parties: Arc<Parties>,
-    last: Arc<Mutex<Option<LastNotice>>>,
+    notices: Arc<Mutex<Notices>>,
 }
 
-/// The newest block's notice, which is the same for all who want blocks: it is written once, so that a crowd of them
-/// costs a copy each.
-struct LastNotice {
-    block: Hash,
-    json: Arc<RawValue>,
+/// The newest blocks' notices, which are the same for all who want blocks: each is written once, so that a crowd of
+/// them costs a copy each. There are several, since some of the crowd are a block or two behind the others.
+#[derive(Default)]
+struct Notices {
+    /// The oldest first.
+    known: VecDeque<(Hash, Arc<RawValue>)>,
+    bytes: usize,
+}
+
+impl Notices {
+    fn get(&self, block: &Hash) -> Option<&Arc<RawValue>> {
+        self.known.iter().find(|(of, _)| of == block).map(|(_, json)| json)
+    }
+
+    fn put(&mut self, block: Hash, json: Arc<RawValue>) {
+        self.bytes += json.get().len();
+        self.known.push_back((block, json));
+        while self.bytes > NOTICES_BYTES && self.known.len() > 1 {
+            self.bytes -= self.known.pop_front().map_or(0, |(_, oldest)| oldest.get().len());
+        }
+    }
 }
 
 /// JSON that many share.
@@ -101,19 +120,19 @@ fn message<T: Serialize>(sink: &SubscriptionSink, item: &T) -> Result<String, se
 impl Subscriptions {
     pub(super) fn new(queries: Queries) -> Self {
         let parties = Arc::new(Parties::new(queries.clone()));
-        Self { queries, parties, last: Arc::default() }
+        Self { queries, parties, notices: Arc::default() }
     }
 
     fn notice(&self, block: &FinalBlock) -> Result<Shared, CallError> {
-        // A notice that was left half replaced is whole.
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = last.as_ref().filter(|known| known.block == block.hash) {
-            return Ok(Shared(Arc::clone(&known.json)));
+        // It is held while a notice is written, so that nobody else writes the same one. Each change leaves it whole.
+        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = notices.get(&block.hash) {
+            return Ok(Shared(Arc::clone(known)));
         }
         let json = to_raw_value(&notice(block)).map_err(|error| CallError::Failed(error.to_string()))?;
         let json: Arc<RawValue> = json.into();
-        *last = Some(LastNotice { block: block.hash, json: Arc::clone(&json) });
-        drop(last);
+        notices.put(block.hash, Arc::clone(&json));
+        drop(notices);
         Ok(Shared(json))
     }
 
@@ -341,3 +360,6 @@ impl Parties {
         Ok(parties)
     }
 }
+
+#[cfg(test)]
+mod tests;

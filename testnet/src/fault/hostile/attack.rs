@@ -2,7 +2,7 @@ use clap::ValueEnum;
 use tokio_util::sync::CancellationToken;
 
 use super::field::Field;
-use super::{authority, peers, sockets, transactions};
+use super::{authority, peers, sockets, transactions, websockets};
 use crate::fault::error::FaultError;
 
 /// A way to do harm. `node/docs/threats.md` says for each what holds against it.
@@ -20,6 +20,10 @@ pub enum Attack {
     UnreadSocket,
     /// Calls that wait for a transaction, whose callers are gone.
     AbandonedWaits,
+    /// Calls that fail, with ids as long as a message may be.
+    LongIds,
+    /// Hundreds of subscriptions to every block.
+    Subscriptions,
     /// Peers that ask for blocks and never read an answer.
     UnreadRequests,
     /// Peers with free keys that fill the connections.
@@ -67,6 +71,8 @@ impl Attack {
             | Self::SilentSockets
             | Self::UnreadSocket
             | Self::AbandonedWaits
+            | Self::LongIds
+            | Self::Subscriptions
             | Self::FreeKeys
             | Self::HalfOpen => Role::Stranger,
             Self::GappedClaims
@@ -85,8 +91,10 @@ impl Attack {
             Self::GappedTransfers => transactions::gapped_transfers(field, stop).await,
             Self::Penniless => transactions::penniless(field, stop).await,
             Self::SilentSockets => sockets::silent(field, stop).await,
-            Self::UnreadSocket => sockets::unread(field, stop).await,
+            Self::UnreadSocket => websockets::unread(field, stop).await,
             Self::AbandonedWaits => sockets::abandoned_waits(field, stop).await,
+            Self::LongIds => sockets::long_ids(field, stop).await,
+            Self::Subscriptions => websockets::subscriptions(field, stop).await,
             Self::UnreadRequests => peers::unread_requests(field, stop).await,
             Self::FreeKeys => peers::free_keys(field, stop).await,
             Self::HalfOpen => sockets::half_open(field, stop).await,

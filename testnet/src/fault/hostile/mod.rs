@@ -13,6 +13,7 @@ mod sockets;
 mod tests;
 mod transactions;
 mod watch;
+mod websockets;
 
 pub use attack::Attack;
 pub use figures::AttackFigures;

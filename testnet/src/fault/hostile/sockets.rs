@@ -19,18 +19,22 @@ const SILENT: usize = 512;
 const HALF_OPEN_HOSTS: std::ops::Range<u8> = 20..25;
 const HALF_OPEN: usize = 40;
 /// How often connections that were closed are opened again.
-const AGAIN_AFTER: Duration = Duration::from_millis(200);
+pub(super) const AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// How long an attacker waits for a connection or an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Calls in one message on a WebSocket.
-const CALLS: u64 = 64;
+/// Calls in one message.
+pub(super) const CALLS: u64 = 64;
 /// The pause between messages whose callers hang up.
 const PAUSE: Duration = Duration::from_millis(5);
+/// An id that takes most of the 128 KiB that a call may have.
+const LONG_ID: usize = 100_000;
+/// Callers at once, at each validator, that send one.
+const LONG_ID_CALLERS: usize = 16;
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER: u64 = 1 << 20;
 
 /// Connects from a host of the attackers.
-async fn connect(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
+pub(super) async fn connect(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::new(from.into(), 0))?;
     timeout(PATIENCE, socket.connect(to)).await?
@@ -93,51 +97,6 @@ fn is_open(stream: &TcpStream) -> bool {
     }
 }
 
-/// Asks each validator for the largest answer there is on a WebSocket that is never read.
-pub(super) async fn unread(field: &Field, stop: &CancellationToken) -> Result<Sent, FaultError> {
-    let asking = field.targets.iter().map(|target| async {
-        let mut sent = 0;
-        while !stop.is_cancelled() {
-            // It ends when the validator hangs up.
-            let _ = ask_without_end(target.rpc, stop, &mut sent).await;
-            sleep(AGAIN_AFTER).await;
-        }
-        sent
-    });
-    Ok(join_all(asking).await.into_iter().sum())
-}
-
-async fn ask_without_end(to: SocketAddr, stop: &CancellationToken, sent: &mut Sent) -> io::Result<()> {
-    let mut stream = connect(host(3), to).await?;
-    let upgrade = format!(
-        "GET / HTTP/1.1\r\nHost: {to}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-    );
-    stream.write_all(upgrade.as_bytes()).await?;
-    let calls = (0..CALLS).map(|id| call(id, "evchain_genesis", "")).collect::<Vec<_>>().join(",");
-    let message = frame(&format!("[{calls}]"));
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            written = stream.write_all(&message) => written?,
-        }
-        *sent += CALLS;
-    }
-}
-
-/// A WebSocket message (RFC 6455, 5.2) of a client, with a mask of zeros.
-fn frame(text: &str) -> Vec<u8> {
-    let mut frame = vec![0x81];
-    match u16::try_from(text.len()) {
-        Ok(length @ 0..126) => frame.push(0x80 | length.to_be_bytes()[1]),
-        Ok(length) => frame.extend([&[0x80 | 0x7e][..], &length.to_be_bytes()].concat()),
-        Err(_) => frame.extend([&[0x80 | 0x7f][..], &(text.len() as u64).to_be_bytes()].concat()),
-    }
-    frame.extend([0; 4]);
-    frame.extend(text.as_bytes());
-    frame
-}
-
 /// Calls that wait a minute for a transaction, many in one message; their callers hang up at once.
 pub(super) async fn abandoned_waits(field: &Field, stop: &CancellationToken) -> Result<Sent, FaultError> {
     let mut sent = 0;
@@ -162,4 +121,23 @@ pub(super) async fn abandoned_waits(field: &Field, stop: &CancellationToken) -> 
         }
     }
     Ok(sent)
+}
+
+/// Calls that fail and whose id is as long as a message may be, over and over, in case the refusal repeats it.
+pub(super) async fn long_ids(field: &Field, stop: &CancellationToken) -> Result<Sent, FaultError> {
+    let id = "i".repeat(LONG_ID);
+    let body = format!(r#"{{"jsonrpc":"2.0","id":"{id}","method":"none","params":[]}}"#);
+    let callers = field.targets.iter().flat_map(|target| std::iter::repeat_n(target.rpc, LONG_ID_CALLERS));
+    let calling = callers.map(|rpc| {
+        let body = body.as_str();
+        async move {
+            let mut sent = 0;
+            while !stop.is_cancelled() {
+                sent += u64::from(post(host(6), rpc, body).await.is_ok());
+                sleep(PAUSE).await;
+            }
+            sent
+        }
+    });
+    Ok(join_all(calling).await.into_iter().sum())
 }
