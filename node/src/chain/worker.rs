@@ -119,9 +119,10 @@ impl Worker {
         })?;
         let (built, payload) = packed?;
         for (transaction, reason) in &built.rejected {
-            // The mempool finds out by itself, against what is final.
             debug!(id = %transaction.id(), %reason, "chain: a candidate is not valid in this block");
         }
+        // The mempool decides by what is final.
+        candidates.report(built.rejected.iter().map(|(transaction, _)| &**transaction));
         let transactions = built.transactions.len();
         // What was tried in vain took its time too, and says nothing of how slow the others are.
         self.pace.learn(tried, started.elapsed());

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use evchain_protocol::crypto::PublicKey;
@@ -70,6 +70,14 @@ impl Candidates {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.rest.as_slice().is_empty()
+    }
+
+    /// Tells the pool what did not fit into the block and may never do so, so that it is looked at at once (M10).
+    pub fn report<'a>(&self, rejected: impl Iterator<Item = &'a VerifiedTransaction>) {
+        let senders: BTreeSet<PublicKey> = rejected.map(|transaction| *transaction.sender()).collect();
+        if !senders.is_empty() {
+            self.mempool.suspect(senders.into_iter().collect());
+        }
     }
 
     /// Gives no more of what has a share, so that trying those in vain leaves time for the others.

@@ -115,6 +115,9 @@ pub(super) enum Command {
         after: Option<Rank>,
         reply: oneshot::Sender<Batch>,
     },
+    Suspect {
+        senders: Vec<PublicKey>,
+    },
     Lookup {
         ids: Vec<Hash>,
         reply: oneshot::Sender<Vec<Option<Arc<VerifiedTransaction>>>>,
@@ -188,6 +191,11 @@ impl MempoolHandle {
         let (reply, answer) = oneshot::channel();
         let sent = self.questions.blocking_send(Command::Candidates { after: Some(after), reply });
         sent.ok().and_then(|()| answer.blocking_recv().ok()).unwrap_or_default()
+    }
+
+    /// Tells of senders of which something was tried in vain. Where the pool is busy it finds out by itself.
+    pub(super) fn suspect(&self, senders: Vec<PublicKey>) {
+        let _ = self.questions.try_send(Command::Suspect { senders });
     }
 
     /// The transactions with these ids, where they wait: verified before, so not to be verified again.

@@ -115,6 +115,11 @@ pub enum PoolError {
         /// What all would cost.
         needed: Amount,
     },
+    /// Enough wait to do the same, of which one has to become final (M18).
+    #[error(
+        "{0} others wait already to post as new a state of this channel, or to report this: see in a moment whether one is final"
+    )]
+    Contested(usize),
     /// The pool is full of what is not worse (M6).
     #[error("the node has {0} transactions waiting and takes no more: try again in a moment")]
     Full(usize),

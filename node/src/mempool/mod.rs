@@ -1,12 +1,14 @@
 //! Transactions that wait for a block, by the rules of `docs/mempool.md`.
 
 mod candidates;
+mod contest;
 mod handle;
 mod lane;
 mod limits;
 mod pool;
 mod repeats;
 mod sender;
+mod suspects;
 mod task;
 
 pub use candidates::{Batch, Candidates};

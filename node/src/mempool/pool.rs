@@ -7,6 +7,7 @@ use evchain_protocol::primitives::{Amount, Height, Nonce, Timestamp};
 use evchain_protocol::transaction::{MAX_TRANSACTION_BYTES, VerifiedTransaction};
 
 use super::candidates::Batch;
+use super::contest::{Contest, Contests, Merit, NoSeat, SEATS};
 use super::handle::MempoolStatus;
 use super::lane::{Lane, Load, Rank, Rooms, price_of};
 use super::limits::{MAX_FREE_BYTES, MAX_SENDER_GAP_BYTES, PoolError, PoolLimits};
@@ -27,6 +28,7 @@ pub struct Pool {
     /// Those that wait behind a gap, the oldest first.
     gaps: BTreeMap<u64, (PublicKey, Nonce)>,
     gap_load: Load,
+    contests: Contests,
     by_id: BTreeMap<Hash, (PublicKey, Nonce)>,
     arrivals: u64,
 }
@@ -66,6 +68,15 @@ pub struct Ready {
     pub is_own: bool,
 }
 
+/// Why there is no room for one that is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoRoom {
+    /// Its lane is full of what is not worse.
+    Lane,
+    /// Enough wait to do the same.
+    Contest,
+}
+
 impl Pool {
     /// An empty pool.
     pub fn new(limits: PoolLimits) -> Self {
@@ -76,6 +87,7 @@ impl Pool {
             rooms: Rooms::new(&limits),
             gaps: BTreeMap::new(),
             gap_load: Load::default(),
+            contests: Contests::default(),
             by_id: BTreeMap::new(),
             arrivals: 0,
         }
@@ -137,19 +149,27 @@ impl Pool {
             let fits = waiting.saturating_add(transaction.encoded_len()) <= max;
             return if fits { Ok(()) } else { Err(PoolError::SenderFull { waiting, max }) };
         }
-        let has_room = match old {
-            None => {
-                let rank = self.rank(sender.next_turn(terms.height.get()), terms.fee, transaction);
-                self.room_for(lane, transaction.encoded_len(), rank).is_some()
-            }
-            // Nobody else has to go for a second thought.
-            Some(old) => {
-                let room = self.rooms.get(lane);
-                let load = if old.lane == lane { room.load.without(old.len()) } else { room.load };
-                load.with(transaction.encoded_len()).is_within(room.limit)
-            }
+        let contest = Contest::of(transaction.action(), lane);
+        let no_room = |reason| match reason {
+            NoRoom::Lane => PoolError::Full(self.by_id.len()),
+            NoRoom::Contest => PoolError::Contested(SEATS),
         };
-        if has_room { Ok(()) } else { Err(PoolError::Full(self.by_id.len())) }
+        let Some(old) = old else {
+            let rank = self.rank(sender.next_turn(terms.height.get()), terms.fee, transaction);
+            let room = self.room_for(transaction.sender(), lane, contest, transaction.encoded_len(), rank);
+            return room.map(|_| ()).map_err(no_room);
+        };
+        if let Place::Ready(rank) = old.place
+            && old.contest().map(|(contest, _)| contest) != contest.map(|(contest, _)| contest)
+        {
+            let rank = self.rank(rank.turn, terms.fee, transaction);
+            self.loser(transaction.sender(), contest, rank).map_err(no_room)?;
+        }
+        // In its lane nobody else has to go for a second thought.
+        let room = self.rooms.get(lane);
+        let load = if old.lane == lane { room.load.without(old.len()) } else { room.load };
+        let fits = load.with(transaction.encoded_len()).is_within(room.limit);
+        if fits { Ok(()) } else { Err(no_room(NoRoom::Lane)) }
     }
 
     /// M3 and M4: what a sender may have waiting, with this instead of `old`.
@@ -205,7 +225,11 @@ impl Pool {
         sender.end = sender.end.max(terms.next);
         if let Some(old) = self.take(&key, nonce) {
             if let Place::Ready(rank) = old.place {
-                waiting.place = Place::Ready(self.rank(rank.turn, waiting.fee, &waiting.transaction));
+                let rank = self.rank(rank.turn, waiting.fee, &waiting.transaction);
+                if let Ok(Some(loser)) = self.loser(&key, waiting.contest(), rank) {
+                    self.evict(&[loser], &mut change);
+                }
+                waiting.place = Place::Ready(rank);
                 let transaction = Arc::clone(&waiting.transaction);
                 change.ready.push(Ready { transaction, is_own });
             }
@@ -287,6 +311,12 @@ impl Pool {
         Some((&head.transaction, head.arrived))
     }
 
+    /// The senders of what contends for something (M18).
+    pub(super) fn contenders(&self, contest: Contest) -> Vec<PublicKey> {
+        let found = self.contests.of(contest).filter_map(|rank| self.order.get(&rank));
+        found.map(|transaction| *transaction.sender()).collect()
+    }
+
     /// The senders after this one, so many of them, in the order of their keys.
     pub fn senders_after(&self, key: Option<PublicKey>, count: usize) -> Vec<PublicKey> {
         let start = key.map_or(Bound::Unbounded, Bound::Excluded);
@@ -348,9 +378,9 @@ impl Pool {
             };
             let turn = sender.next_turn(height.get());
             let rank = Rank { turn, price: price_of(next.fee, next.len()), arrival };
-            let victims = self.room_for(next.lane, next.len(), rank);
+            let victims = self.room_for(key, next.lane, next.contest(), next.len(), rank);
             let Some(mut waiting) = self.take(key, nonce) else { return };
-            let Some(victims) = victims else {
+            let Ok(victims) = victims else {
                 change.left.push(waiting.transaction);
                 return;
             };
@@ -365,19 +395,49 @@ impl Pool {
         }
     }
 
-    /// Which have to leave so that one of this lane, length and rank has room: the worst of its lane. None
-    /// if too many would have to, or one that is not worse (M6).
-    fn room_for(&self, lane: Lane, len: usize, rank: Rank) -> Option<Vec<Rank>> {
+    /// Which have to leave so that one of this sender, lane, contest, length and rank has room: the worst of its
+    /// contest if that is full (M18), and the worst of its lane.
+    ///
+    /// # Errors
+    /// Where too many would have to, or one that is not worse (M6), or as in [`Self::loser`].
+    fn room_for(
+        &self,
+        sender: &PublicKey,
+        lane: Lane,
+        contest: Option<(Contest, Merit)>,
+        len: usize,
+        rank: Rank,
+    ) -> Result<Vec<Rank>, NoRoom> {
+        let mut victims: Vec<Rank> = self.loser(sender, contest, rank)?.into_iter().collect();
         let room = self.rooms.get(lane);
-        let mut load = room.load.with(len);
-        let mut victims = Vec::new();
-        let mut worst = room.ranks.iter().rev().take(MAX_VICTIMS);
+        let len_of = |rank| self.order.get(rank).map_or(0, |transaction| transaction.encoded_len());
+        // Whoever contends is of one lane.
+        let mut load = victims.iter().fold(room.load.with(len), |load, loser| load.without(len_of(loser)));
+        let mut worst = room.ranks.iter().rev().filter(|rank| !victims.contains(rank)).take(MAX_VICTIMS);
+        let mut others = Vec::new();
         while !load.is_within(room.limit) {
-            let victim = worst.next().filter(|victim| **victim > rank)?;
-            load = load.without(self.order.get(victim)?.encoded_len());
-            victims.push(*victim);
+            let victim = worst.next().filter(|victim| **victim > rank).ok_or(NoRoom::Lane)?;
+            load = load.without(len_of(victim));
+            others.push(*victim);
         }
-        Some(victims)
+        victims.extend(others);
+        Ok(victims)
+    }
+
+    /// Who has to leave so that one of this sender has a seat in its contest, if it contends and all are taken (M18).
+    ///
+    /// # Errors
+    /// Where nobody is worse, or the worst is its sender's own, which it may come after.
+    fn loser(
+        &self,
+        sender: &PublicKey,
+        contest: Option<(Contest, Merit)>,
+        rank: Rank,
+    ) -> Result<Option<Rank>, NoRoom> {
+        let Some((contest, merit)) = contest else { return Ok(None) };
+        let loser = self.contests.seat(contest, merit, rank).map_err(|NoSeat| NoRoom::Contest)?;
+        let is_own = |loser| self.order.get(&loser).is_some_and(|loser| loser.sender() == sender);
+        if loser.is_some_and(is_own) { Err(NoRoom::Contest) } else { Ok(loser) }
     }
 
     /// Removes these, and what follows each in its sender's order.
@@ -413,6 +473,7 @@ impl Pool {
                 let room = self.rooms.get_mut(waiting.lane);
                 room.load = room.load.with(len);
                 room.ranks.insert(rank);
+                self.contests.put(&waiting, rank);
                 self.order.insert(rank, Arc::clone(&waiting.transaction));
             }
             Place::Gap(arrival) => {
@@ -440,6 +501,7 @@ impl Pool {
                 let room = self.rooms.get_mut(waiting.lane);
                 room.load = room.load.without(len);
                 room.ranks.remove(&rank);
+                self.contests.take(&waiting, rank);
                 self.order.remove(&rank);
             }
             Place::Gap(arrival) => {

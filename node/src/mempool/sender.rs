@@ -4,6 +4,7 @@ use std::sync::Arc;
 use evchain_protocol::primitives::{Amount, Nonce, Timestamp};
 use evchain_protocol::transaction::VerifiedTransaction;
 
+use super::contest::{Contest, Merit};
 use super::lane::{Lane, Load, Rank};
 
 /// What one sender has waiting.
@@ -53,6 +54,11 @@ impl Waiting {
 
     pub(super) const fn is_ready(&self) -> bool {
         matches!(self.place, Place::Ready(_))
+    }
+
+    /// What it contends for with others', if it does (M18).
+    pub(super) fn contest(&self) -> Option<(Contest, Merit)> {
+        Contest::of(self.transaction.action(), self.lane)
     }
 
     /// Whether one with this fee and lane may stand in its place (M8).

@@ -10,10 +10,12 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tracing::{debug, error, warn};
 
 use super::candidates::BATCH;
+use super::contest::Contest;
 use super::handle::{Accepted, Command, MempoolHandle, MempoolStatus, Outcome, SubmitError};
 use super::limits::{PoolError, PoolLimits};
 use super::pool::{Change, Pool, Ready, Terms};
 use super::repeats::Repeats;
+use super::suspects::Suspects;
 use crate::chain::{ChainError, ChainReader, CheckError, FinalBlock, Judge};
 use crate::clock;
 use crate::network::NetworkHandle;
@@ -28,6 +30,8 @@ const MAX_WATCHERS: usize = 50_000;
 const RECHECK_EVERY: Duration = Duration::from_millis(500);
 /// The senders that are looked at then.
 const RECHECKED: usize = 256;
+/// Suspects that are looked at between two commands.
+const LOOKED_AT: usize = 8;
 /// What has waited less is not checked again: most transactions are final sooner.
 const RECHECK_AFTER: Span = Span::new(1_000);
 /// What has waited this long is forgotten; its sender may send it again.
@@ -41,6 +45,7 @@ pub struct Mempool {
     repeats: Repeats,
     chain: ChainReader,
     judge: Judge,
+    suspects: Suspects,
     /// The last sender that was looked at again.
     rechecked: Option<PublicKey>,
     network: NetworkHandle,
@@ -70,6 +75,7 @@ pub fn new(chain: ChainReader, network: NetworkHandle, limits: PoolLimits) -> (M
         pool: Pool::new(limits),
         repeats: Repeats::default(),
         judge: Judge::new(chain.clone()),
+        suspects: Suspects::default(),
         rechecked: None,
         chain,
         network,
@@ -114,6 +120,10 @@ impl Mempool {
                     Some(command) => self.take_command(command),
                     None => return,
                 },
+                () = std::future::ready(()), if !self.suspects.is_empty() => {}
+            }
+            for sender in self.suspects.take(LOOKED_AT) {
+                self.follow(&sender);
             }
             self.status.send_replace(MempoolStatus { refused: self.refused, ..self.pool.status() });
         }
@@ -131,6 +141,7 @@ impl Mempool {
             Command::Candidates { after, reply } => {
                 let _ = reply.send(self.pool.batch(after, BATCH));
             }
+            Command::Suspect { senders } => self.suspects.add(senders),
             Command::Lookup { ids, reply } => {
                 let _ = reply.send(ids.iter().map(|id| self.pool.get(id).cloned()).collect());
             }
@@ -282,8 +293,10 @@ impl Mempool {
         for transaction in &block.transactions {
             self.tell(&transaction.id, &Outcome::Final(transaction.place));
         }
-        let senders: BTreeSet<PublicKey> =
+        let mut senders: BTreeSet<PublicKey> =
             block.transactions.iter().map(|transaction| transaction.sender).collect();
+        let ended = block.events.iter().filter_map(|record| Contest::ended_by(&record.event));
+        senders.extend(ended.flat_map(|contest| self.pool.contenders(contest)));
         for sender in senders {
             self.follow(&sender);
         }

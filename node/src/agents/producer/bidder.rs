@@ -25,16 +25,19 @@ use crate::rpc::{
 };
 use crate::wallet::private_file::random_bytes;
 
-/// Requests that are remembered as answered. A request can be told twice only around a gap.
+/// Requests that are remembered as answered. A request is told twice only around a gap; one that was forgotten by then
+/// is looked at anew, and an own bid for it is found on the chain.
 const REMEMBERED: usize = 4_096;
 /// Requests that are followed after the answer: own bids that can be lowered, and those that wait for room.
 const MAX_FOLLOWED: usize = 1_024;
 
 pub(super) struct Bidder {
     pub(super) tariff: ProducerTariff,
+    /// How many times faster than real time energy flows, for simulations.
     pub(super) speed: u32,
     /// Where a vehicle is; a station's record says it.
     pub(super) place: Option<Place>,
+    /// The most installments that the chain allows in this epoch.
     pub(super) max_installments: InstallmentCount,
     pub(super) signer: Arc<Signer>,
     pub(super) news: NewsReader,
@@ -43,8 +46,10 @@ pub(super) struct Bidder {
     pub(super) answered: BTreeSet<TxRef>,
     /// Own bids that others' bids may make lower.
     pub(super) standing: BTreeMap<TxRef, Standing>,
-    /// Requests that found no room, as long as they take bids.
+    /// Requests that found all connectors kept for others' bids, as long as they take bids. One that finds them sold is
+    /// not looked at again: what is sold is seldom cancelled.
     pub(super) waiting: BTreeMap<TxRef, Request>,
+    /// Bids that were sent, lowered ones too.
     pub(super) bids: u64,
 }
 
@@ -113,7 +118,7 @@ impl Bidder {
         Ok(())
     }
 
-    /// Takes up an own bid that the agent does not know of, such as one from before its start. Whether
+    /// Takes up an own bid that the agent does not know of, such as one from before its start. Returns whether
     /// there is one.
     async fn adopt(&mut self, info: &RequestInfo) -> Result<bool, AgentError> {
         if info.value.bids == 0 {
@@ -121,7 +126,7 @@ impl Bidder {
         }
         let (own, bids) = self.bids_of(info.name).await?;
         let Some(price) = own else { return Ok(false) };
-        self.answered.insert(info.name);
+        self.remember(info.name);
         let consumer = info.value.consumer;
         self.note_bid(info.name, info.value.clone(), price, lowest(&bids));
         for (_, lock) in self.signer.nodes.locks(consumer, self.signer.address()).await? {
@@ -164,6 +169,12 @@ impl Bidder {
                 | Event::ChannelCancelled { channel: name, .. } => {
                     makes_room |= self.slots.cancel(name);
                 }
+                // The parameters change with epochs only.
+                Event::EpochStarted { .. } => {
+                    let ask = |rpc: RpcClient| async move { rpc.params().await };
+                    let params = self.signer.nodes.need("ask for the chain's parameters", ask).await?;
+                    self.max_installments = params.max_installments;
+                }
                 Event::Committed { request, .. } => {
                     self.standing.remove(&request);
                     self.waiting.remove(&request);
@@ -190,10 +201,15 @@ impl Bidder {
         Ok(())
     }
 
-    /// Notes a session that is paid by single locks, if this can be the first of them. They name no request,
-    /// so that of a lock to somebody else says nothing.
+    /// Notes a session that is paid by single locks, if this can be the first of them. A lock names no request: one to
+    /// another producer does not tell which request it pays for.
     async fn take_lock(&mut self, request: TxRef, amount: Amount) -> Result<(), AgentError> {
-        if !self.tariff.kinds.contains(PaymentKinds::SINGLE) || self.slots.is_sold(request) {
+        if !self.tariff.kinds.contains(PaymentKinds::SINGLE) {
+            return Ok(());
+        }
+        if self.slots.is_sold(request) {
+            // Its bid keeps no second connector.
+            self.forget(request);
             return Ok(());
         }
         let Some(price) = self.bids_of(request).await?.0 else { return Ok(()) };
@@ -227,7 +243,7 @@ impl Bidder {
         Ok(())
     }
 
-    /// Nothing is to be gained at this request any more. Whether that makes room.
+    /// Gives up a request for which somebody was paid. Returns whether that frees a connector.
     fn forget(&mut self, request: TxRef) -> bool {
         self.standing.remove(&request);
         self.waiting.remove(&request);
@@ -237,13 +253,19 @@ impl Bidder {
     /// Answers a request, once.
     async fn answer(&mut self, info: RequestInfo) -> Result<(), AgentError> {
         self.signer.nodes.saw(info.name.height());
-        if info.value.region != self.tariff.region || !self.answered.insert(info.name) {
+        if info.value.region != self.tariff.region || !self.remember(info.name) {
             return Ok(());
         }
-        if self.answered.len() > REMEMBERED {
+        self.consider(info.name, info.value).await
+    }
+
+    /// Remembers a request as answered, and returns whether it was not yet.
+    fn remember(&mut self, request: TxRef) -> bool {
+        let is_new = self.answered.insert(request);
+        while self.answered.len() > REMEMBERED {
             self.answered.pop_first();
         }
-        self.consider(info.name, info.value).await
+        is_new
     }
 
     /// Bids, or says why not.

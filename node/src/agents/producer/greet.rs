@@ -1,7 +1,7 @@
 //! Hears a new connection's first message, and asks the chain whether it is true.
 //!
-//! For a key that the chain shows as a customer's each connection is asked about. Strangers are judged
-//! few at a time, on one look, and never in a customer's place.
+//! The agent asks its node about each connection of a customer, whom the chain shows. Strangers are judged few at a
+//! time, on one look, and never in a customer's place.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,17 +23,18 @@ use crate::rpc::{NodeApiClient, Status};
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 /// The same for a stranger.
 const FIRST_MESSAGE_OF_STRANGER: Duration = Duration::from_secs(3);
-/// Strangers that are judged at the same time. Others are closed: who has paid is none in a moment.
-const LOOKS: usize = 4;
+/// Strangers that are judged at the same time. One that comes meanwhile is closed. A consumer that has just paid loses
+/// nothing by it: it tries again, and is a customer by then.
+const MAX_JUDGED: usize = 4;
 /// How long a stranger waits for its look, so that nonsense costs its sender time, and a node few questions.
 const BEFORE_LOOK: Duration = Duration::from_millis(250);
 /// How long one look may take.
-const LOOK: Duration = Duration::from_secs(10);
+const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the own node may need to have a block that the consumer's has.
 const CATCH_UP: Duration = Duration::from_secs(5);
 /// The pause between looks at a node that is behind.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// What a consumer needs to hear that it should cancel, and to do it.
+const POLL: Duration = Duration::from_millis(100);
+/// What a consumer needs to hear that it should cancel, and to do it: some finalities, and the way.
 const CANCEL_TIME: Span = Span::new(2_000);
 
 /// A connection that has said what it wants.
@@ -88,7 +89,7 @@ impl Greeter {
         overbooked: Option<u16>,
         expected: watch::Receiver<GuestKeys>,
     ) -> Self {
-        Self { nodes, own, overbooked, expected, looks: Arc::new(Semaphore::new(LOOKS)) }
+        Self { nodes, own, overbooked, expected, looks: Arc::new(Semaphore::new(MAX_JUDGED)) }
     }
 
     /// Waits for the first message. None for a connection that says nothing of use, and for a stranger that
@@ -115,7 +116,7 @@ impl Greeter {
             return None;
         };
         sleep(BEFORE_LOOK).await;
-        timeout(LOOK, self.look(stream, message, Some(look))).await.ok()?
+        timeout(LOOK_TIMEOUT, self.look(stream, message, Some(look))).await.ok()?
     }
 
     fn expects(&self, key: &PublicKey) -> bool {
@@ -123,12 +124,12 @@ impl Greeter {
     }
 
     /// A payment in a block that this agent does not know of yet: its consumer's node may have it a little
-    /// earlier. Who paid is expected as soon as the block is known.
+    /// earlier. Who paid is expected soon after the block is known.
     async fn wait_for_news(&mut self, remote: &PublicKey, payment: TxRef) {
         if self.nodes.newest() < payment.height() {
             let is_expected = self.expected.wait_for(|expected| expected.contains(remote));
-            // None by then: a payment in a block that does not come is none.
-            let _ = timeout(CATCH_UP, is_expected).await.is_ok();
+            // In vain where the block does not come: the look finds that out.
+            let _ = timeout(CATCH_UP, is_expected).await;
         }
     }
 
@@ -145,12 +146,17 @@ impl Greeter {
         let looked = async {
             let params = "ask for the chain's parameters";
             let params = nodes.need(params, |rpc| async move { rpc.params().await }).await?;
-            let chain = facts(&nodes, own, open).await?;
+            let Some(chain) = facts(&nodes, own, open).await? else { return Ok(None) };
             let sold_out = is_sold_out(&nodes, own, overbooked, open, &chain).await?;
-            Ok::<_, AgentError>(Facts { chain, params, sold_out })
+            Ok::<_, AgentError>(Some(Facts { chain, params, sold_out }))
         };
         match looked.await {
-            Ok(facts) => Some(Greeted { stream, message, facts: Some(facts), _look: look }),
+            Ok(Some(facts)) => Some(Greeted { stream, message, facts: Some(facts), _look: look }),
+            Ok(None) => {
+                let (remote, block) = (stream.remote(), open.payment.height());
+                tracing::warn!(%remote, %block, "producer: closing, as the node does not have the payment's block; is it behind?");
+                None
+            }
             Err(error) => {
                 let remote = stream.remote();
                 tracing::warn!(%remote, %error, "producer: cannot ask the chain about a session");
@@ -160,7 +166,7 @@ impl Greeter {
     }
 }
 
-/// O9. Who keeps connectors free for its bids sells no more than it has.
+/// O9. Only a producer that overbooks can be sold out: one that keeps a connector for each bid sells no more than it has.
 async fn is_sold_out(
     nodes: &Nodes,
     own: PublicKey,
@@ -185,8 +191,13 @@ async fn is_sold_out(
 /// as one state: a commitment stands when the payment does and ends the bidding, and a payment only
 /// ever loses installments. The time comes before the payment: what is still there later was not cancelled
 /// until then (S8).
-async fn facts(nodes: &Nodes, own: PublicKey, open: &Open) -> Result<ChainFacts, AgentError> {
-    wait_for(nodes, open.payment).await?;
+///
+/// None while no node has the payment's block: the consumer is not told that it has not paid, which would be for good,
+/// only because this producer's node is behind.
+async fn facts(nodes: &Nodes, own: PublicKey, open: &Open) -> Result<Option<ChainFacts>, AgentError> {
+    if !has_block_of(nodes, open.payment).await? {
+        return Ok(None);
+    }
     let name = open.opening.request;
     let request = nodes.ask("ask for a request", |rpc| async move { rpc.energy_request(name).await }).await?;
     let bids =
@@ -197,28 +208,29 @@ async fn facts(nodes: &Nodes, own: PublicKey, open: &Open) -> Result<ChainFacts,
         Some(request) => nodes.paying(open, &request.value).await?,
         None => None,
     };
-    Ok(ChainFacts {
+    Ok(Some(ChainFacts {
         chain: nodes.chain(),
         time: status.time,
         request: request.map(|found| found.value),
         bid: bids.into_iter().find(|bid| bid.producer == own).map(|bid| bid.bid),
         payment,
         served: false,
-    })
+    }))
 }
 
-/// The consumer's node may have the payment's block a little earlier.
-async fn wait_for(nodes: &Nodes, payment: TxRef) -> Result<(), AgentError> {
+/// Whether the payment's block is there, or comes within [`CATCH_UP`]: the consumer's node may have it a little earlier.
+async fn has_block_of(nodes: &Nodes, payment: TxRef) -> Result<bool, AgentError> {
     let has_block = async {
         loop {
-            if status(nodes).await?.height >= payment.height() {
-                return Ok(());
+            let height = status(nodes).await?.height;
+            nodes.saw(height);
+            if height >= payment.height() {
+                return Ok(true);
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(POLL).await;
         }
     };
-    // A payment in a block that does not come is none, and the facts will say so.
-    tokio::time::timeout(CATCH_UP, has_block).await.unwrap_or(Ok(()))
+    timeout(CATCH_UP, has_block).await.unwrap_or(Ok(false))
 }
 
 async fn status(nodes: &Nodes) -> Result<Status, AgentError> {

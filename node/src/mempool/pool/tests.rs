@@ -3,16 +3,20 @@
 //! Method: the pool alone, told what a final state would say; after each step all its counts and indexes are
 //! made up anew and compared.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use evchain_protocol::codec::List;
-use evchain_protocol::crypto::{ChainId, Hash, KeyPair, Preimage};
+use evchain_protocol::crypto::{ChainId, Hash, KeyPair, Preimage, PublicKey, Signature};
 use evchain_protocol::primitives::{Amount, Height, Nonce, Timestamp, TxRef};
+use evchain_protocol::state::channel::{ChannelState, CoSignedState};
 use evchain_protocol::transaction::claim::{Claim, ClaimHashes, IndexedPreimage};
 use evchain_protocol::transaction::commitment::Commit;
+use evchain_protocol::transaction::post::PostState;
 use evchain_protocol::transaction::{Action, Transaction, VerifiedTransaction};
 
 use super::{Change, Pool, Terms};
+use crate::mempool::contest::{Contest, SEATS};
 use crate::mempool::lane::{Lane, Load};
 use crate::mempool::limits::{PoolError, PoolLimits};
 use crate::mempool::sender::Place;
@@ -45,6 +49,18 @@ fn claim(sender: &KeyPair, nonce: u64, secrets: u32) -> Arc<VerifiedTransaction>
     let preimages = List::new((0..secrets).map(secret).collect()).expect("not too many");
     let payment = TxRef::new(Height::new(1), 1).expect("a name");
     sign(sender, nonce, Action::Claim(Claim::Hashes(ClaimHashes { payment, preimages })))
+}
+
+/// A state of this channel, which the pool takes to be co-signed.
+fn post(sender: &KeyPair, nonce: u64, channel: u32, released: u32) -> Arc<VerifiedTransaction> {
+    let state = ChannelState { channel: channel_name(channel), released, closing: false };
+    let signature = Signature::from_bytes([0; 64]);
+    let state = CoSignedState { state, consumer: signature, producer: signature };
+    sign(sender, nonce, Action::PostState(PostState { state }))
+}
+
+fn channel_name(number: u32) -> TxRef {
+    TxRef::new(Height::new(2), number).expect("a name")
 }
 
 /// A pool, and the height and the balances that the final state has.
@@ -92,6 +108,7 @@ impl Bench {
 fn assert_sound(pool: &Pool, limits: &PoolLimits) {
     let (mut ready, mut gaps, mut bytes) = (0, Load::default(), 0);
     let mut rooms = [Load::default(); 3];
+    let mut contenders: BTreeMap<Contest, Vec<PublicKey>> = BTreeMap::new();
     for (key, sender) in &pool.senders {
         assert!(!sender.waiting.is_empty(), "an empty sender");
         let (mut owed, mut sender_bytes, mut gap_bytes) = (Amount::ZERO, 0, 0);
@@ -107,6 +124,9 @@ fn assert_sound(pool: &Pool, limits: &PoolLimits) {
                     turn = Some(rank.turn);
                     assert_eq!(pool.order.get(&rank).map(|tx| tx.id()), Some(waiting.transaction.id()));
                     assert!(pool.rooms.get(waiting.lane).ranks.contains(&rank));
+                    if let Some((contest, _)) = waiting.contest() {
+                        contenders.entry(contest).or_default().push(*key);
+                    }
                     ready += 1;
                     let lane = [Lane::Settlement, Lane::Free, Lane::Other]
                         .iter()
@@ -134,6 +154,14 @@ fn assert_sound(pool: &Pool, limits: &PoolLimits) {
         assert_eq!((room.load, room.ranks.len()), (load, load.transactions));
         assert!(load.is_within(limits.room(lane)), "{lane:?} has {load:?}");
     }
+    for channel in 0..3 {
+        let contest = Contest::Post(channel_name(channel));
+        let mut seated = pool.contenders(contest);
+        seated.sort_unstable();
+        assert!(seated.len() <= SEATS, "{contest:?} has {seated:?}");
+        assert_eq!(seated, contenders.remove(&contest).unwrap_or_default());
+    }
+    assert!(contenders.is_empty());
     let status = pool.status();
     assert_eq!((status.ready, status.gaps, status.bytes), (ready, gaps.transactions, bytes));
 }
@@ -378,6 +406,48 @@ fn replacing_for_ever_costs_what_it_floods() {
 }
 
 #[test]
+fn few_wait_to_do_what_one_does_for_all() {
+    let mut bench = Bench::new(PoolLimits::default());
+    let channel = 1;
+    let senders_of = |pool: &Pool| pool.contenders(Contest::Post(channel_name(channel)));
+    for sender in 0..8 {
+        bench.add(&post(&key(sender), 0, channel, 5)).expect("a seat");
+    }
+    // The next does nothing that these do not.
+    assert_eq!(bench.add(&post(&key(8), 0, channel, 5)).err(), Some(PoolError::Contested(SEATS)));
+    assert_eq!(bench.add(&post(&key(8), 0, channel, 4)).err(), Some(PoolError::Contested(SEATS)));
+    bench.add(&post(&key(8), 0, 2, 1)).expect("other channels have other seats");
+    // Whoever posts a newer state has a seat, whatever older states wait: the last of those leaves.
+    let change = bench.add(&post(&key(9), 0, channel, 6)).expect("it does more");
+    assert_eq!(change.left.iter().map(|tx| *tx.sender()).collect::<Vec<_>>(), [key(7).public_key()]);
+    // Behind a gap nothing holds a seat, and nothing takes one when the gap closes and all do as much.
+    bench.add(&post(&key(10), 1, channel, 5)).expect("it waits behind a gap");
+    bench.add(&post(&key(11), 1, channel, 7)).expect("so does this");
+    assert_eq!(senders_of(&bench.pool).len(), SEATS);
+    let change = bench.add(&small(&key(10), 0, 0)).expect("taken");
+    assert_eq!(change.left.iter().map(|tx| *tx.sender()).collect::<Vec<_>>(), [key(10).public_key()]);
+    bench.add(&small(&key(11), 0, 0)).expect("taken");
+    assert!(senders_of(&bench.pool).contains(&key(11).public_key()));
+    // It is the same where it takes over the nonce of another transaction.
+    bench.add(&small(&key(12), 0, 0)).expect("taken");
+    assert_eq!(bench.add(&post(&key(12), 0, channel, 5)).err(), Some(PoolError::Contested(SEATS)));
+    let change = bench.add(&post(&key(12), 0, channel, 9)).expect("it does more");
+    assert_eq!(change.left.len(), 2, "the one whose nonce it has, and one with an older state");
+    assert_eq!(senders_of(&bench.pool).len(), SEATS);
+    // A sender's own newer state does not push out what it comes after.
+    for nonce in 0..8 {
+        bench.add(&post(&key(20), nonce, 0, 1)).expect("a seat");
+    }
+    assert_eq!(bench.add(&post(&key(20), 8, 0, 2)).err(), Some(PoolError::Contested(SEATS)));
+    // Seats are free again once their transactions have left.
+    bench.pool.advance(&key(20).public_key(), Nonce::new(1), Height::new(bench.height));
+    bench.add(&post(&key(21), 0, 0, 1)).expect("a seat");
+    // An authority's are in nobody's way: they cost nothing, and have limits of their own.
+    let free = Terms { is_free: true, ..bench.terms(RICH, 0) };
+    bench.insert(&post(&key(22), 0, 0, 1), &free).expect("room of its own");
+}
+
+#[test]
 fn what_fails_leaves_with_its_successors() {
     let mut bench = Bench::new(PoolLimits::default());
     let sender = key(1);
@@ -447,7 +517,11 @@ fn counts_and_indexes_stay_right() {
             _ => {
                 let nonce = next + random(8);
                 let seed = u8::try_from(step % 256).expect("a byte");
-                let transaction = match random(4) {
+                let transaction = match random(6) {
+                    1 | 2 => {
+                        let released = u32::try_from(random(4)).expect("a count");
+                        post(sender, nonce, u32::try_from(random(2)).expect("a number"), released)
+                    }
                     0 => claim(sender, nonce, u32::try_from(random(900) + 1).expect("a count")),
                     _ => small(sender, nonce, seed),
                 };

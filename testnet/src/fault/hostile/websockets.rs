@@ -89,7 +89,7 @@ async fn subscribe(to: SocketAddr, stop: &CancellationToken, sent: &mut Sent) ->
         stream.write_all(&frame(&call(id, "evchain_subscribeBlocks", ""))).await?;
         *sent += 1;
     }
-    let mut said = [0; 16 * 1_024];
+    let mut said = vec![0; 16 * 1_024];
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),

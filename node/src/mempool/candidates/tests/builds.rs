@@ -200,6 +200,26 @@ async fn what_cannot_stand_in_the_block_costs_no_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_pool_is_told_of_what_was_tried_in_vain() {
+    let ledger = Ledger::open();
+    let mut pool = Played::new(ledger.id);
+    let overdrawn = ledger.pay_units(0, 2_000);
+    let candidates = || Batch { rest: vec![ledger.pay(0), Arc::clone(&overdrawn)], ..Batch::default() };
+    let order = ledger.order(ledger.tip, Candidates::new(pool.handle.clone(), candidates(), LIMITS));
+    assert_eq!(ledger.build(order).await.map(|(_, packed)| packed), Some(1));
+    match timeout(PATIENCE, pool.asked.recv()).await {
+        Ok(Some(Command::Suspect { senders })) => assert_eq!(senders, [payer().public_key()]),
+        other => panic!("not told: {other:?}"),
+    }
+    let order = ledger.order(
+        ledger.tip,
+        Candidates::new(pool.handle.clone(), Batch { rest: vec![ledger.pay(0)], ..Batch::default() }, LIMITS),
+    );
+    assert!(ledger.build(order).await.is_some());
+    assert!(pool.asked.try_recv().is_err(), "nothing was tried in vain");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_abandoned_block_is_not_built() {
     let ledger = Ledger::open();
     let (mut first, mut second, mut third) =
