@@ -1,11 +1,12 @@
-//! Which peers sent what no honest node sends, so that what they send further costs nothing (W4, S8).
+//! Which peers sent what no honest node sends, so that no signature from them is verified any more and no body is asked
+//! of them while there are others (W4, S8).
 
 use evchain_protocol::crypto::PublicKey;
 
-/// Messages of one peer that were bad, in an epoch, until no signature from it is verified any more.
+/// Messages of one peer that were bad, in an epoch, until no signature from it is verified any more (W4).
 const MAX_BAD_MESSAGES: u8 = 16;
 
-/// The most peers remembered that are no authorities; the first leaves.
+/// The most peers remembered that are no authorities (W4); above, the one whose last fault is longest ago is forgotten.
 const MAX_OTHERS: usize = 64;
 
 /// The peers that are doubted in one epoch.
@@ -31,18 +32,18 @@ impl Doubts {
         self.update(peer, is_authority, |doubt| doubt.bad_messages = doubt.bad_messages.saturating_add(1));
     }
 
-    /// S8: a peer sent a body or a chain that is not what its hash says.
+    /// S8: a peer sent a body that is not what its hash says, or a chain that is none.
     pub(crate) fn spoiled(&mut self, peer: PublicKey, is_authority: bool) {
         self.update(peer, is_authority, |doubt| doubt.spoils = true);
     }
 
     /// W4: whether signatures that this peer passes on are still worth verifying.
-    pub(crate) fn trusts(&self, peer: &PublicKey) -> bool {
+    pub(crate) fn is_worth_verifying(&self, peer: &PublicKey) -> bool {
         self.find(peer).is_none_or(|doubt| doubt.bad_messages < MAX_BAD_MESSAGES)
     }
 
-    /// S8: whether this peer sent spoiled bodies.
-    pub(crate) fn spoils(&self, peer: &PublicKey) -> bool {
+    /// S8: whether this peer has sent what is spoiled.
+    pub(crate) fn has_spoiled(&self, peer: &PublicKey) -> bool {
         self.find(peer).is_some_and(|doubt| doubt.spoils)
     }
 

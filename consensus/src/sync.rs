@@ -211,7 +211,7 @@ impl ChainFetch {
     /// A peer told of a finalization that we cannot commit.
     pub(crate) fn tell(&mut self, by: PublicKey, committee: &Committee, doubts: &Doubts) {
         let is_of_use = committee.index_of(&by).is_some() || !broken(Breakage::AskOnlyMembers);
-        if is_of_use && !doubts.spoils(&by) {
+        if is_of_use && !doubts.has_spoiled(&by) {
             self.turns.tell(by, committee);
         }
     }
@@ -285,7 +285,7 @@ fn unspoiling(
     committee: &Committee,
     doubts: &Doubts,
 ) -> Vec<AuthorityIndex> {
-    let spoils = |index: &AuthorityIndex| committee.key(*index).is_some_and(|key| doubts.spoils(&key));
+    let spoils = |index: &AuthorityIndex| committee.key(*index).is_some_and(|key| doubts.has_spoiled(&key));
     let (spoiling, others): (Vec<_>, Vec<_>) = authorities.partition(spoils);
     if others.is_empty() { spoiling } else { others }
 }

@@ -19,7 +19,7 @@ pub const MAX_AUTHORITIES: usize = 128;
 pub struct AuthorityIndex(u8);
 
 impl AuthorityIndex {
-    /// The authority at this place, of which there are at most 256.
+    /// This place. From [`MAX_AUTHORITIES`] on it is nobody's.
     pub const fn new(index: u8) -> Self {
         Self(index)
     }
@@ -73,10 +73,8 @@ impl AuthoritySet {
             return Err(AuthoritySetError::Empty);
         }
         keys.sort_unstable();
-        if let Some(pair) = keys.windows(2).find(|pair| pair.first() == pair.last()) {
-            return Err(AuthoritySetError::Duplicate(
-                pair.first().copied().unwrap_or_else(|| PublicKey::from_bytes([0; 32])),
-            ));
+        if let Some((twice, _)) = keys.iter().zip(keys.iter().skip(1)).find(|(one, next)| one == next) {
+            return Err(AuthoritySetError::Duplicate(*twice));
         }
         if let Some(weak) = keys.iter().find(|key| !key.is_valid()) {
             return Err(AuthoritySetError::InvalidKey(*weak));
@@ -128,7 +126,8 @@ impl AuthoritySet {
     }
 }
 
-/// Takes keys that are in order already. Whether they are usable was checked when the set was made.
+/// Takes keys that are in order already. Whether they are usable was checked by those who made the set, whom whoever
+/// decodes it knows by its root.
 impl TryFrom<List<PublicKey, MAX_AUTHORITIES>> for AuthoritySet {
     type Error = AuthoritySetError;
 

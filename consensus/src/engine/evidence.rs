@@ -48,7 +48,7 @@ impl Engine {
     ) -> Result<bool, Rejection> {
         let Some(sender) = self.committee.index_of(&from) else { return Ok(false) };
         let contradicted = self.watch.contradicted_by(&vote);
-        if broken(Breakage::NoSignatures) || !self.doubts.trusts(&from) {
+        if broken(Breakage::NoSignatures) || !self.doubts.is_worth_verifying(&from) {
             return Ok(false);
         }
         if contradicted.is_empty() {

@@ -70,7 +70,7 @@ impl Engine {
         if is_decided || view <= self.tip.view {
             return self.watch_late(from, vote, step).map(|_| ());
         }
-        if !self.is_near(view) || !self.doubts.trusts(&from) {
+        if !self.is_near(view) || !self.doubts.is_worth_verifying(&from) {
             return Ok(());
         }
         self.check_vote(&vote).map_err(|_| Rejection::BadVote(view))?;
@@ -95,7 +95,7 @@ impl Engine {
         let held = self.views.get(&view).and_then(|state| state.certificate_like(&subject));
         let is_held = held.is_some_and(|held| held.subject == subject);
         if !is_held {
-            if !self.doubts.trusts(&from) {
+            if !self.doubts.is_worth_verifying(&from) {
                 return Ok(());
             }
             let checked = self.check_certificate(&certificate);
@@ -160,7 +160,7 @@ impl Engine {
         let is_leader = vote.signer == self.committee.leader(view);
         // N1: nobody signs the payload and `again`, so whoever passes a proposal on may have spoiled it.
         let is_second_hand = is_leader && Some(from) != self.committee.key(vote.signer);
-        let is_own = is_leader && !is_second_hand && !self.doubts.spoils(&from); // S5
+        let is_own = is_leader && !is_second_hand && !self.doubts.has_spoiled(&from); // S5
         if is_own && self.block_fetches.wants(&block.hash()).is_some() {
             self.take_wanted(from, block.clone(), step);
             if again.is_none() {
@@ -172,7 +172,7 @@ impl Engine {
         if view < self.view || is_known || is_second_hand && !broken(Breakage::TakeSecondHand) {
             return self.receive_vote(from, vote, step);
         }
-        if !self.doubts.trusts(&from) {
+        if !self.doubts.is_worth_verifying(&from) {
             return Ok(());
         }
         let known = self.views.get(&view).and_then(|state| state.signature(&subject, vote.signer));

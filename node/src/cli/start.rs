@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -206,8 +207,24 @@ impl StartArgs {
             after_halt: self.after_halt,
             trust: self.trust.into_iter().chain(file.trust).collect(),
         };
+        refuse_contradictions(&node.trust)?;
         Ok(Settings { node, rpc, allow_list })
     }
+}
+
+/// No chain has two blocks at one height.
+fn refuse_contradictions(trust: &[Checkpoint]) -> Result<(), UsageError> {
+    let mut blocks = BTreeMap::new();
+    for checkpoint in trust {
+        let before = blocks.insert(checkpoint.height, checkpoint);
+        if let Some(before) = before.filter(|before| before.contradicts(checkpoint.height, &checkpoint.block))
+        {
+            return Err(UsageError(format!(
+                "--trust {before} and --trust {checkpoint} exclude each other: name the one that is right"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Said on stdout once the node serves.

@@ -20,8 +20,8 @@ pub(super) struct Asking {
 /// What became of a question.
 #[derive(Debug)]
 pub(super) struct Answered {
-    /// Who was asked.
-    pub(super) by: PublicKey,
+    /// The peer that was asked.
+    pub(super) peer: PublicKey,
     pub(super) question: Question,
     pub(super) outcome: Outcome,
 }
@@ -32,7 +32,7 @@ pub(super) enum Outcome {
     Answer(Message),
     /// What no honest node answers.
     Fault(Fault),
-    /// None came: the peer has none, is busy, or cannot be reached.
+    /// None came: the peer has none, is busy, or cannot be reached; or this node asks too much already.
     Nothing,
 }
 
@@ -56,7 +56,7 @@ impl Asking {
                     Outcome::Nothing
                 }
             };
-            Answered { by: peer, question, outcome }
+            Answered { peer, question, outcome }
         });
     }
 

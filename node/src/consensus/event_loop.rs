@@ -231,7 +231,7 @@ impl EventLoop {
     }
 
     fn take_answer(&mut self, answered: Answered, outputs: &mut Vec<Output>) {
-        let Answered { by, question, outcome } = answered;
+        let Answered { peer: by, question, outcome } = answered;
         match outcome {
             Outcome::Answer(message) => {
                 return self.step(Input::Message { from: by, message }, outputs);

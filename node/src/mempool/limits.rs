@@ -120,7 +120,7 @@ pub enum PoolError {
         "{0} others wait already to post as new a state of this channel, or to report this: see in a moment whether one is final"
     )]
     Contested(usize),
-    /// The pool is full of what is not worse (M6).
-    #[error("the node has {0} transactions waiting and takes no more: try again in a moment")]
+    /// The pool is full of what is not worse (M6): so many of the same lane wait.
+    #[error("the node has {0} transactions of this kind waiting and takes no more: try again in a moment")]
     Full(usize),
 }

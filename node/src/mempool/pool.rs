@@ -13,11 +13,12 @@ use super::lane::{Lane, Load, Rank, Rooms, price_of};
 use super::limits::{MAX_FREE_BYTES, MAX_SENDER_GAP_BYTES, PoolError, PoolLimits};
 use super::sender::{Place, Sender, Waiting};
 
-/// The most transactions that leave for one: as many short ones as the longest has bytes.
+/// The most transactions that one pushes out, not counting their successors: so many are longer together than the
+/// longest.
 const MAX_VICTIMS: usize = 512;
 
-/// Transactions that wait for a block, by the rules M3 to M8 of `docs/mempool.md`. It knows of the chain
-/// what it is told; nothing here takes longer the more transactions wait, but by a logarithm.
+/// Transactions that wait for a block, by the rules M3 to M8 and M18 of `docs/mempool.md`. It knows of the chain what
+/// its caller tells it. Each call takes a time that grows with the logarithm of what waits.
 #[derive(Debug)]
 pub struct Pool {
     limits: PoolLimits,
@@ -25,7 +26,7 @@ pub struct Pool {
     /// Those that are ready.
     order: BTreeMap<Rank, Arc<VerifiedTransaction>>,
     rooms: Rooms,
-    /// Those that wait behind a gap, the oldest first.
+    /// Those that wait behind a gap, by how many came before them.
     gaps: BTreeMap<u64, (PublicKey, Nonce)>,
     gap_load: Load,
     contests: Contests,
@@ -42,9 +43,9 @@ pub struct Terms {
     pub balance: Amount,
     /// The transaction's fee.
     pub fee: Amount,
-    /// What else it is known to take from the account.
+    /// The amount of a transfer or of a lock (M3).
     pub outlay: Amount,
-    /// It is an authority's that costs nothing.
+    /// An authority sent it, and pays no fee for it (G7).
     pub is_free: bool,
     /// The height of the newest final block.
     pub height: Height,
@@ -109,17 +110,17 @@ impl Pool {
         }
     }
 
-    /// The transaction with this id, if it waits.
+    /// The transaction with this id, whether it is ready or waits behind a gap.
     pub fn get(&self, id: &Hash) -> Option<&Arc<VerifiedTransaction>> {
         self.waiting(id).map(|waiting| &waiting.transaction)
     }
 
-    /// The transaction with this id, if it waits for a block.
+    /// The transaction with this id, if it is ready for a block.
     pub fn ready(&self, id: &Hash) -> Option<&Arc<VerifiedTransaction>> {
         self.waiting(id).filter(|waiting| waiting.is_ready()).map(|waiting| &waiting.transaction)
     }
 
-    /// Whether a transaction could be added.
+    /// Whether a transaction could be added. One whose nonce the account has passed is the caller's to refuse.
     ///
     /// # Errors
     /// See [`PoolError`].
@@ -151,7 +152,7 @@ impl Pool {
         }
         let contest = Contest::of(transaction.action(), lane);
         let no_room = |reason| match reason {
-            NoRoom::Lane => PoolError::Full(self.by_id.len()),
+            NoRoom::Lane => PoolError::Full(self.rooms.get(lane).load.transactions),
             NoRoom::Contest => PoolError::Contested(SEATS),
         };
         let Some(old) = old else {
@@ -350,7 +351,7 @@ impl Pool {
         Batch { free: leading(Lane::Free), settlements: leading(Lane::Settlement), rest, last }
     }
 
-    /// Whether nothing of its sender's that has no share of its own comes before a transaction.
+    /// Whether all that its sender has before a transaction is in lanes with a share of the block.
     fn leads(&self, transaction: &VerifiedTransaction) -> bool {
         let Some(sender) = self.senders.get(transaction.sender()) else { return false };
         let mut before = sender.waiting.range(..transaction.nonce());

@@ -1,4 +1,4 @@
-//! Room for those whom an endpoint's owner expects: they need no luck, whatever strangers hold.
+//! Room for those whom an endpoint's owner expects, which strangers cannot take however many connections they hold.
 //!
 //! Keys are free, so a limit for each key keeps nobody out. The owner says which keys it expects (it knows from
 //! the chain who has paid). Everybody else shares a room of its own, of which no host holds more than its part.
@@ -24,7 +24,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use super::identity::key_of_peer;
 use crate::host::Host;
 
-/// How often the time of strangers is looked at.
+/// How often strangers that have stayed too long are looked for.
 const TICK: Duration = Duration::from_secs(1);
 
 /// The keys that an endpoint keeps room for.
@@ -53,9 +53,9 @@ pub struct StrangerLimits {
     pub connections: usize,
     /// How long one of their connections stays.
     pub stay: Duration,
-    /// Their sessions, one for each key; more are refused.
+    /// Their sessions, one for each key; more are refused, by `session.rs`.
     pub sessions: usize,
-    /// Handshakes under way with one host. Before its end nobody knows whose key it is.
+    /// Handshakes under way with one host. Before a handshake has ended nobody knows with whom it is.
     pub handshakes_of_host: usize,
 }
 
@@ -123,7 +123,7 @@ impl Rooms {
         if !is_full {
             return None;
         }
-        // Each of them has paid: who has several loses one, or else there is no room for one more.
+        // All are expected: who has several loses the oldest, or else there is no room for the newest, who has just come.
         match oldest_of_most(guests.iter().map(|(id, visitor)| (visitor.key, **id))) {
             Some((2.., oldest)) => Some(oldest),
             _ => self.connections.last_key_value().map(|(newest, _)| *newest),
@@ -137,7 +137,7 @@ impl Rooms {
         }
     }
 
-    fn close_those_who_stay(&mut self) {
+    fn close_who_overstayed(&mut self) {
         let (expected, stay) = (self.guests.keys.borrow().clone(), self.guests.strangers.stay);
         let is_over = |it: &Visitor| !expected.contains(&it.key) && it.since.elapsed() > stay;
         let over: Vec<_> = self.connections.iter().filter(|(_, it)| is_over(it)).map(|(id, _)| *id).collect();
@@ -219,7 +219,7 @@ impl NetworkBehaviour for Rooms {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         while self.tick.poll_tick(cx).is_ready() {
-            self.close_those_who_stay();
+            self.close_who_overstayed();
         }
         match self.closing.pop_front() {
             Some((peer_id, connection)) => Poll::Ready(ToSwarm::CloseConnection {

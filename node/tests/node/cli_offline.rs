@@ -163,6 +163,9 @@ fn a_genesis_is_made_checked_and_refused() {
     assert!(folder.refusal("genesis check bad.json", 2).contains("no genesis"));
 
     let start = folder.refusal("start --genesis g.json --wallet a.json", 2);
+    let (one, other) = ("aa".repeat(32), "bb".repeat(32));
+    let line = format!("start --genesis g.json --wallet a.json --data d --trust 10:{one} --trust 10:{other}");
+    assert!(folder.refusal(&line, 2).contains("exclude each other"));
     assert!(start.contains("--data"), "{start}");
     std::fs::write(folder.path().join("node.toml"), "genesis = \"g.json\"\ncolour = 1\n").unwrap();
     assert!(folder.refusal("start --config node.toml", 2).contains("colour"));

@@ -72,7 +72,7 @@ impl Served {
         upgraded(self.connect(from).await).await
     }
 
-    /// One of whose answers the system takes little, where they are not read.
+    /// A WebSocket with a small buffer for what comes, so that unread answers soon wait at the node.
     async fn deaf_websocket(&self) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(8 * 1024).unwrap();
@@ -306,6 +306,33 @@ async fn no_refusal_repeats_what_was_long() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_message_is_told_from_what_is_too_long() {
+    let served = Served::start(|_| ()).await;
+    let head =
+        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nconnection: close\r\n";
+    let broken = served.ask(ATTACKER, &format!("{head}transfer-encoding: chunked\r\n\r\nzz\r\n")).await;
+    assert!(broken.starts_with("HTTP/1.1 400"), "{broken}");
+    let long = served.ask(ATTACKER, &post(&" ".repeat(2_000_000), "connection: close\r\n")).await;
+    assert!(long.starts_with("HTTP/1.1 413"), "{long}");
+
+    // A message in two parts is one message.
+    let text = call("chain", &json!([])).to_string();
+    let (first, last) = text.split_at(20);
+    let (mut beginning, mut end) = (frame(first), frame(last));
+    (beginning[0], end[0]) = (0x01, 0x80);
+    let mut websocket = served.websocket(ATTACKER).await;
+    websocket.write_all(&[&beginning[..], &end].concat()).await.unwrap();
+    assert_eq!(websocket.read_u8().await.ok(), Some(0x81), "an answer");
+    // A pong between the parts ends the connection, without an answer to half a message.
+    let pong = [0x8a, 0x80, 0, 0, 0, 0];
+    let mut websocket = served.websocket(ATTACKER).await;
+    websocket.write_all(&[&beginning[..], &pong, &end].concat()).await.unwrap();
+    let said = rest(websocket).await;
+    assert!(!said.contains("jsonrpc"), "{said}");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn answers_that_nobody_reads_count_until_they_have_left() {
     const CALLS: u64 = 12;
     let served = Served::of(with_long_answers().await, |_| ()).await;
@@ -452,7 +479,19 @@ async fn many_hosts_with_a_connection_each_shut_nobody_out() {
     // Once their answers have left.
     let served_too = async { while !served.ask(HONEST, &get("/health", "")).await.contains("healthy") {} };
     tokio::time::timeout(PATIENCE, served_too).await.expect("an idle one gives way");
+    // Nor WebSockets, while nothing is under way on them.
     drop(held);
+    served.until_metric("rpc_connections", |connections| connections == 0).await;
+    let mut websockets = Vec::new();
+    for from in hosts(21) {
+        let mut websocket = served.websocket(from).await;
+        websocket.write_all(&frame(&call("chain", &json!([])).to_string())).await.unwrap();
+        assert!(websocket.read_u8().await.is_ok(), "an answer");
+        websockets.push(websocket);
+    }
+    let served_too = async { while !served.ask(HONEST, &get("/health", "")).await.contains("healthy") {} };
+    tokio::time::timeout(PATIENCE, served_too).await.expect("an idle one gives way");
+    drop(websockets);
     served.stop().await;
 }
 

@@ -22,12 +22,17 @@ pub(super) struct Access {
 /// Why a request is refused, with what could be done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Forbidden {
-    #[error("the request names no host: HTTP/1.1 needs the header Host")]
+    #[error("the request names no host, or several: HTTP/1.1 needs the header Host, once")]
     NoHost,
     #[error("the host name '{0}' is not allowed here. The node allows it with --rpc-allow-host {0}")]
     Host(String),
     #[error("web pages of '{0}' are not allowed here. The node allows them with --rpc-cors {0}")]
     Origin(String),
+    /// A page that names no origin to its browser, such as a file.
+    #[error(
+        "web pages without an origin, such as files and sandboxed frames, are not allowed here: serve the page from an address"
+    )]
+    NoOrigin,
 }
 
 impl Access {
@@ -51,7 +56,7 @@ impl Access {
         if self.origins.iter().any(|allowed| *allowed == page || allowed == ANY) {
             return Ok(Some(origin.clone()));
         }
-        Err(Forbidden::Origin(page))
+        Err(if page == "null" { Forbidden::NoOrigin } else { Forbidden::Origin(page) })
     }
 }
 
@@ -129,7 +134,10 @@ mod tests {
     fn no_page_calls_unless_it_is_listed() {
         let none = Access::default();
         let listed = Access::new(&[], &["https://wallet.example".to_owned()]);
-        for page in ["https://evil.example", "null", "http://127.0.0.1:9100", "http://localhost"] {
+        for access in [&none, &listed] {
+            assert_eq!(check(access, "localhost", Some("null")), Err(Forbidden::NoOrigin));
+        }
+        for page in ["https://evil.example", "http://127.0.0.1:9100", "http://localhost"] {
             assert!(matches!(check(&none, "localhost", Some(page)), Err(Forbidden::Origin(_))), "{page}");
             assert!(matches!(check(&listed, "localhost", Some(page)), Err(Forbidden::Origin(_))), "{page}");
         }

@@ -72,7 +72,7 @@ struct Holdings {
 #[derive(Debug, Default)]
 struct Seat {
     has_spoken: AtomicBool,
-    /// Requests that are being answered; a WebSocket counts as one.
+    /// Requests that are being answered, and subscriptions.
     busy: AtomicUsize,
     leave: CancellationToken,
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
@@ -121,7 +121,10 @@ impl Service {
         let body = Limited::new(request.into_body(), max).collect();
         let message = match tokio::time::timeout(patience, body).await {
             Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(_)) => return too_large(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => return too_large(),
+            Ok(Err(error)) => {
+                return said(StatusCode::BAD_REQUEST, &format_args!("the body does not hold: {error}"));
+            }
             Err(_) => {
                 let waited = format!("the request did not come within {} ms", patience.as_millis());
                 let mut reply = said(StatusCode::REQUEST_TIMEOUT, &waited);
@@ -147,7 +150,6 @@ impl Service {
         let upgrade = hyper::upgrade::on(&mut request);
         let (caller, config, stop) = (Arc::clone(caller), Arc::clone(&self.config), self.stop.clone());
         self.tasks.spawn(async move {
-            let _busy = caller.ask();
             let serve = async {
                 match upgrade.await {
                     Ok(upgraded) => {

@@ -148,6 +148,7 @@ impl Subscriptions {
         // Before it is accepted, so that a client that asks for the state afterwards misses nothing.
         let mut finals = self.queries.chain().subscribe();
         let sink = pending.accept().await?;
+        let _busy = outbox.caller.ask();
         loop {
             let block = tokio::select! {
                 () = sink.closed() => return Ok(()),

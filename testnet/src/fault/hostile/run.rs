@@ -22,20 +22,20 @@ use crate::fault::run::FaultOptions;
 use crate::fault::trial::{ALL, Trial, new_chain_with};
 use crate::progress::Progress;
 
-/// Whose key the attacker has that is an authority.
+/// The authority whose key the attacker has, counted from 1; before that it is the validator that restarts.
 const SEAT: usize = 4;
 /// Those that are left then.
 const OTHERS: [usize; 3] = [1, 2, 3];
 /// D of the consensus: the validators are on one machine, and a silent leader costs twice as much.
 const HOP_BOUND: Span = Span::new(150);
-/// Longer than the trial: early messages are of epoch 1.
+/// In blocks. No epoch ends during the trial, so that epoch 1 is the next one all the time, as `early-messages` has it.
 const EPOCH_LENGTH: u64 = 1_000_000;
 /// Within this time after an attack everything is as before.
 const RECOVERY: Duration = Duration::from_secs(5);
 /// How long is measured where nobody attacks.
 const CALM: Duration = Duration::from_secs(3);
-/// The second refusal of a peer lasts 60 s.
-const WELCOME_WITHIN: Duration = Duration::from_mins(2);
+/// The others refuse a peer for 10 minutes at most (`node/docs/network.md`).
+const WELCOME_WITHIN: Duration = Duration::from_mins(11);
 /// How long a validator that restarts during an attack is down.
 const DOWN: Duration = Duration::from_secs(1);
 
@@ -70,7 +70,7 @@ pub(in crate::fault) async fn hostile(
             siege.wait_for_welcome().await;
             siege.attack(&[attack]).await?;
         }
-        // It has done nothing, and would be refused for what the attacker did.
+        // The validator itself has done nothing, and would be refused for what the attacker did.
         siege.wait_for_welcome().await;
         siege.trial.cluster.validators()[SEAT - 1].wake().await;
     }
@@ -160,7 +160,10 @@ impl Siege {
             }
             sleep(CALM).await;
         }
-        self.trial.progress(&format!("the seat is let in again after {} s", begun.elapsed().as_secs()));
+        let waited = begun.elapsed();
+        if waited > RECOVERY {
+            self.trial.progress(&format!("the seat is let in again after {} s", waited.as_secs()));
+        }
     }
 
     /// What honest operators do while some attacks last.
