@@ -203,9 +203,8 @@ impl Siege {
         let target = self.trial.height(1).await;
         self.trial.goes_on(&[number], "silent-teller: a node that joins").await;
         let waited = begun.elapsed().as_millis();
-        self.trial.note(format!(
-            "silent-teller: a node joined and had block {target:?} and more after {waited} ms"
-        ));
+        let reached = target.map_or_else(String::new, |height| format!(" past block {height}"));
+        self.trial.note(format!("silent-teller: a node that joined went on{reached} after {waited} ms"));
         Ok(())
     }
 
