@@ -120,6 +120,7 @@ impl Mempool {
                     Some(command) => self.take_command(command),
                     None => return,
                 },
+                // With nothing else to do, on to the next suspects.
                 () = std::future::ready(()), if !self.suspects.is_empty() => {}
             }
             for sender in self.suspects.take(LOOKED_AT) {
